@@ -1,0 +1,69 @@
+"""Which run, and which of its activations, the present thread is working for.
+
+Two context variables, set around every call of a handler. A thread that a handler starts begins with an empty
+context; `contextvars.copy_context().run(...)` carries the run into it.
+"""
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:  # named in annotations only: the context knows of the rooms above it, it does not need them
+    from routilux.flow.flow import Flow
+    from routilux.flow.task import SlotActivationTask
+    from routilux.job_state import JobState
+
+__all__ = ["ExecutionContext", "current_activation", "current_job_state"]
+
+current_job_state: "ContextVar[JobState | None]" = ContextVar("routilux_job_state", default=None)
+current_activation: "ContextVar[SlotActivationTask | None]" = ContextVar("routilux_activation", default=None)
+
+
+class _Parts(NamedTuple):
+    flow: Any
+    job_state: Any
+    routine_id: Any
+
+
+class ExecutionContext(_Parts):
+    """Where a handler is running; unpacks as `(flow, job_state, routine_id)`.
+
+    Attributes:
+        flow: The flow.
+        job_state: The record of this run.
+        routine_id: The id under which the routine runs in the flow.
+    """
+
+    flow: "Flow"
+    job_state: "JobState"
+    routine_id: str
+    _activation: "SlotActivationTask | None" = None
+
+    @classmethod
+    def of(cls, activation: "SlotActivationTask", routine_id: str) -> "ExecutionContext":
+        """The context of an activation."""
+        run = activation.run
+        context = cls(run.flow if run else None, activation.job_state, routine_id)
+        context._activation = activation
+        return context
+
+    @property
+    def activation_id(self) -> str:
+        """Names this activation, the same when it runs again: an idempotency key for the world outside."""
+        return self._activation.activation_id if self._activation is not None else ""
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first call of the handler, 2 for the first retry."""
+        return self._activation.retry_count + 1 if self._activation is not None else 1
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the run was cancelled, failed or timed out. Long handlers may look at it now and then."""
+        run = self._activation.run if self._activation is not None else None
+        return run is not None and run.is_cancelled()
+
+    def __repr__(self) -> str:
+        return (
+            f"ExecutionContext(flow={getattr(self.flow, 'flow_id', None)!r}, job_state={self.job_state!r}, "
+            f"routine_id={self.routine_id!r}, attempt={self.attempt})"
+        )

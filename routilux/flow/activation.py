@@ -1,0 +1,145 @@
+"""One activation from start to end: merge, bind, call, decide. And a worker's turn of them.
+
+This file and `run.py` are the hot path: everything that happens for one hop stands in them.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from routilux.context import current_activation, current_job_state
+from routilux.error_handler import ErrorHandler, ErrorStrategy
+from routilux.flow.error_policy import Decision, asks_application, decide
+from routilux.flow.workers import Turn, Workers
+from routilux.slot import refuse_awaitable
+
+if TYPE_CHECKING:  # runs call this room through their engine
+    from routilux.flow.run import Run
+    from routilux.flow.task import SlotActivationTask
+
+__all__ = ["drain", "perform", "policy_of", "settle"]
+
+logger = logging.getLogger(__name__)
+
+
+def drain(run: "Run", workers: Workers) -> bool:
+    """A worker's turn: perform activations of one run until its queue is empty or others should have the worker.
+
+    Returns:
+        True when there is work left: the worker still has the run's token and stands in line with it again.
+    """
+    turn = Turn(workers, run.now())
+    job_before, activation_before = current_job_state.get(), current_activation.get()
+    try:
+        task = run.take()
+        while task is not None:
+            task = settle(task, perform(task), turn)
+    finally:
+        current_activation.set(activation_before)
+        current_job_state.set(job_before)
+    return turn.again
+
+
+def perform(task: "SlotActivationTask") -> BaseException | None:
+    """Call the handler of an activation; returns what it raised."""
+    run = task.run
+    assert run is not None
+    if run.is_anonymous:
+        current_job_state.set(None)
+        current_activation.set(None)
+    else:
+        current_job_state.set(task.job_state)
+        current_activation.set(task)
+    slot = task.slot
+    hooks = run.engine.hooks
+    if hooks is not None:
+        run.engine.tell(hooks.activation_started, task)
+    error: BaseException | None = None
+    try:
+        policy = policy_of(task)
+        if policy is not None and policy.strategy is ErrorStrategy.RETRY:
+            task.effects = []
+        if not task.merged:
+            run.merge(task)
+        caller = slot.caller
+        if caller is not None:
+            result = caller(task.data)
+            if result is not None:
+                refuse_awaitable(result, slot)
+    except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
+        error = raised
+    if hooks is not None:
+        run.engine.tell(hooks.activation_ended, task, error)
+    return error
+
+
+def settle(task: "SlotActivationTask", error: BaseException | None, turn: Turn | None) -> "SlotActivationTask | None":
+    """Settle what `perform` did; returns the worker's next task."""
+    run = task.run
+    assert run is not None
+    if error is None:
+        if task.retry_count or task.effects is not None:
+            _report_retries(policy_of(task), task.retry_count)
+        return run.settle(task, turn)
+    policy = policy_of(task)
+    decision = _decide(task, policy, error)
+    delay = 0.0
+    if decision is Decision.RETRY:
+        assert policy is not None
+        task.max_retries = policy.max_retries
+        delay = policy.delay_before(task.retry_count + 1)
+        _report_retries(policy, task.retry_count + 1)
+    _log(task, error, decision, delay)
+    return run.settle_failure(task, error, decision, delay, turn)
+
+
+def policy_of(task: "SlotActivationTask") -> ErrorHandler | None:
+    """The policy for an activation's errors: its routine's, else its flow's."""
+    assert task.run is not None
+    assert task.port is not None
+    routine = task.port.node.routine
+    own = None if routine is None else routine.get_error_handler()
+    return own if own is not None else task.run.flow.error_handler
+
+
+def _decide(task: "SlotActivationTask", policy: ErrorHandler | None, error: BaseException) -> Decision:
+    verdict: bool | None = None
+    if policy is not None and isinstance(error, Exception) and asks_application(policy):
+        # A subclass may count on `retry_count`, as the base class does.
+        _report_retries(policy, task.retry_count)
+        try:
+            port: Any = task.port
+            verdict = bool(policy.handle_error(error, port.node.routine, port.node.id, task.flow, task.job_state))
+        except Exception:  # the application's policy: an error in it is no reason to tolerate another
+            logger.exception("%r.handle_error raised; the error counts as not tolerated", policy)
+            verdict = False
+    return decide(policy, task.retry_count, error, task.is_entry, verdict)
+
+
+def _report_retries(policy: ErrorHandler | None, count: int) -> None:
+    # For people who look at the policy. Runs share it, so nothing in here reads it back.
+    if policy is not None and policy.retry_count != count:
+        policy.retry_count = count
+
+
+def _log(task: "SlotActivationTask", error: BaseException, decision: Decision, delay: float) -> None:
+    assert task.port is not None
+    assert task.run is not None
+    routine_id = task.port.node.id
+    what_next = {
+        Decision.RETRY: f"retry {task.retry_count + 1} of {task.max_retries} in {delay:g} s",
+        Decision.FAIL: "the run fails",
+        Decision.CONTINUE: "tolerated",
+        Decision.SKIP: "skipped",
+        Decision.NOTE: "noted; the run goes on",
+    }[decision]
+    logger.log(
+        logging.ERROR if decision in (Decision.FAIL, Decision.NOTE) else logging.WARNING,
+        "%s.%s raised %s: %s (%s)",
+        routine_id,
+        task.slot.name,
+        type(error).__name__,
+        error,
+        what_next,
+        exc_info=error if decision in (Decision.FAIL, Decision.NOTE) else None,
+        extra={"job_id": task.run.job_id, "routine_id": routine_id},
+    )

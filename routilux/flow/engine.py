@@ -1,0 +1,559 @@
+"""Engine: the live side of one Flow. It makes runs, and holds what they share: workers, timers, the prepared drawing."""
+
+import logging
+import os
+import threading
+import time
+import traceback
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from routilux.context import current_activation, current_job_state
+from routilux.errors import (
+    FlowShutDownError,
+    ForeignStateError,
+    InvalidTypeError,
+    InvalidValueError,
+    RunEndedError,
+    RunError,
+    UnknownNameError,
+)
+from routilux.execution_tracker import ExecutionTracker, Sums
+from routilux.flow.activation import drain, perform, settle
+from routilux.flow.event_loop import EventLoop
+from routilux.flow.run import Run
+from routilux.flow.task import SlotActivationTask
+from routilux.flow.wiring import Wiring
+from routilux.flow.workers import Errand, Workers, workers_of_this_thread
+from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
+from routilux.job_state import JobState, ledger_of
+from routilux.status import FINAL, JobStatus
+from routilux.waiting import Progress
+
+if TYPE_CHECKING:  # the flow stands above its engine
+    from routilux.flow.flow import Flow
+    from routilux.output_handler import OutputHandler
+    from routilux.priority import TaskPriority
+
+__all__ = ["Engine"]
+
+logger = logging.getLogger(__name__)
+
+TRACEBACK_CHARACTERS = 8000
+
+_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+
+
+class Engine:
+    """What a Flow needs while runs of it are alive.
+
+    `_lock` protects the arrivals, the listeners and the shut-down flag. It is taken alone.
+    """
+
+    def __init__(
+        self,
+        flow: "Flow",
+        owner: object,
+        clock: Clock,
+        executor: PoolFactory,
+        journal: Journal | None,
+        hooks: Hooks | None,
+    ) -> None:
+        self.flow = flow
+        self.clock = clock
+        self.executor = executor
+        self.threaded = executor.threaded
+        self.journal = journal
+        self.hooks = hooks
+        self.wiring = Wiring(flow.routines, owner)
+        self.workers = Workers(executor, flow.max_workers)
+        # The loop's thread must not keep the flow alive when no run is live, so it knows this engine weakly.
+        take_arrivals = weakref.WeakMethod(self._take_arrivals)
+        self.loop = EventLoop(clock, lambda: _call(take_arrivals), self.threaded)
+        self._lock = threading.Lock()
+        self.arrivals: deque[SlotActivationTask] = deque()
+        self._adopted: dict[int, Run] = {}
+        self._listeners: list[Callable[[JobState], Any]] = []
+        self._announcing = threading.local()
+        self.paused: weakref.WeakSet[Run] = weakref.WeakSet()
+        self._arrived = threading.Condition(self._lock)
+        self._is_closing = False
+        self._is_closed = False
+        self.has_executed = False
+        if not self.threaded:
+            executor.watch_timers(self.loop.fire_due)
+        _engines.add(self)
+
+    # -- executing
+
+    def execute(
+        self,
+        entry_id: str,
+        params: dict[str, Any] | None,
+        strategy: str | None,
+        timeout: float | None,
+        job_state: JobState | None,
+        output_handler: "OutputHandler | None",
+        job_id: str | None,
+        history_limit: int | None,
+        *,
+        inline: bool = True,
+    ) -> JobState:
+        """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
+        entry = self._entry_task(entry_id, params)
+        strategy = strategy or self.flow.execution_strategy
+        self._refuse_when_closed(is_execute=True)
+        job_state = self._prepared(job_state, output_handler, job_id, history_limit)
+        token_limit = self._token_limit(strategy)
+        run = Run(self, job_state, 0 if strategy == "sequential" and inline else token_limit, timeout, _ancestors())
+        if token_limit > self.flow.max_workers:
+            run.reserved = token_limit
+            self.workers.reserve(token_limit)
+        entry.run, entry.job_state = run, job_state
+        self._attach_tracker()
+        try:
+            self.loop.ensure_thread()
+            run.start(entry, inline)
+        except RuntimeError:
+            self._withdraw(run)
+            raise
+        if self.flow.has_arrivals():
+            self.loop.wake()
+        if inline:
+            self._run_entry(run, entry, token_limit)
+        return job_state
+
+    def _entry_task(self, entry_id: str, params: dict[str, Any] | None) -> SlotActivationTask:
+        node = self.wiring.node(entry_id)
+        if params is not None and not isinstance(params, dict):
+            raise InvalidTypeError(f"entry_params must be a dict of what the trigger gets, not {params!r}.")
+        routine = node.routine
+        trigger = routine.get_slot("trigger") if routine is not None else None
+        if trigger is None:
+            entries = [key for key, each in list(self.flow.routines.items()) if each.get_slot("trigger") is not None]
+            raise UnknownNameError(
+                "slot",
+                "trigger",
+                [],
+                f"routine {entry_id!r}, which therefore cannot be an entry. Define it with "
+                f"define_slot('trigger', handler=...), or start at one of {sorted(entries)}",
+            )
+        task = SlotActivationTask(trigger, dict(params or {}))
+        task.port = node.port(trigger)
+        task.is_entry = True
+        return task
+
+    def _prepared(
+        self,
+        job_state: JobState | None,
+        output_handler: "OutputHandler | None",
+        job_id: str | None,
+        history_limit: int | None,
+    ) -> JobState:
+        if job_state is None:
+            job_state = JobState(self.flow.flow_id)
+        elif not isinstance(job_state, JobState):
+            raise InvalidTypeError(f"job_state must be a JobState, not {job_state!r}.")
+        elif job_state.flow_id not in ("", self.flow.flow_id):
+            raise ForeignStateError(
+                f"The JobState belongs to flow {job_state.flow_id!r} and does not match this one, "
+                f"{self.flow.flow_id!r}. Make it with JobState(flow.flow_id)."
+            )
+        elif job_state.status != JobStatus.PENDING:
+            raise InvalidValueError(
+                f"execute() takes a JobState that is pending; {job_state!r} is {job_state.status!r}. "
+                "Each run has one of its own: make a new JobState(flow.flow_id)."
+            )
+        job_state.flow_id = self.flow.flow_id
+        if job_id is not None:
+            if not isinstance(job_id, str) or not job_id:
+                raise InvalidValueError(f"job_id must be a text that is not empty, not {job_id!r}.")
+            job_state.job_id = job_id
+        if output_handler is not None:
+            job_state.set_output_handler(output_handler)
+        ledger = ledger_of(job_state)
+        if ledger.clock is not self.clock:
+            ledger.use_clock(self.clock)
+        ledger.limit = history_limit if history_limit is not None else self.flow.history_limit
+        return job_state
+
+    def _token_limit(self, strategy: str) -> int:
+        if strategy == "sequential":
+            return 1
+        return self.flow.max_workers if self.flow.execution_strategy == "concurrent" else self.flow.concurrent_workers
+
+    def _withdraw(self, run: Run) -> None:
+        """The run could not even start: leave nothing of it."""
+        self.loop.retire(run.key, 0)
+        if run.reserved:
+            self.workers.release(run.reserved)
+
+    def _run_entry(self, run: Run, entry: SlotActivationTask, token_limit: int) -> None:
+        job_token = current_job_state.set(run.job_state)
+        activation_token = current_activation.set(entry)
+        try:
+            while True:
+                error = perform(entry)
+                retries = entry.retry_count
+                settle(entry, error, None)
+                is_retried = entry.retry_count > retries
+                if not is_retried or not self.threaded or not self._wait_for_retry(run, entry):
+                    break
+        finally:
+            current_activation.reset(activation_token)
+            current_job_state.reset(job_token)
+        run.open_for_tasks(token_limit)
+        if error is not None and not isinstance(error, Exception):
+            raise error
+
+    def _wait_for_retry(self, run: Run, entry: SlotActivationTask) -> bool:
+        workers = workers_of_this_thread()
+        if workers is None:
+            return run.wait_for_entry_retry(entry)
+        with workers.place_given_away():
+            return run.wait_for_entry_retry(entry)
+
+    def drain(self, run: Run, workers: Workers) -> bool:
+        """One worker's turn with a run."""
+        return drain(run, workers)
+
+    def traceback_text(self, error: BaseException) -> str:
+        """A traceback as text, the end of it where it is long: that is where the error was raised."""
+        text = "".join(traceback.format_exception(error))
+        return text if len(text) <= TRACEBACK_CHARACTERS else "…" + text[-TRACEBACK_CHARACTERS:]
+
+    # -- emissions and tasks from outside a run
+
+    def emit_from_outside(
+        self,
+        routine: Any,
+        event_name: str,
+        data: dict[str, Any],
+        job_state: JobState | None,
+        delay: float,
+        priority: "TaskPriority",
+    ) -> None:
+        """An emission that no activation makes: by the application, or for a job that it names."""
+        run = ledger_of(job_state).live if job_state is not None else None
+        if isinstance(run, Run):
+            run.emit(self._outsider(run), routine, event_name, data, delay, priority)
+            return
+        if job_state is not None:
+            if self._refuse_ended(job_state, routine, event_name, data):
+                return
+            run = self._adopt(job_state)
+        else:
+            self._refuse_when_closed(is_execute=False)
+            run = self._anonymous()
+        run.hold_open()
+        try:
+            run.emit(self._outsider(run), routine, event_name, data, delay, priority)
+        finally:
+            run.let_close()
+
+    def _outsider(self, run: Run) -> SlotActivationTask:
+        task = SlotActivationTask(_NO_SLOT, {}, job_state=run.job_state, run=run)
+        task.identity = hash((id(task), time.monotonic_ns()))
+        return task
+
+    def _refuse_ended(self, job_state: JobState, routine: Any, event_name: str, data: dict[str, Any]) -> bool:
+        """Whether a run that is over has refused an emission.
+
+        Raises:
+            RunEndedError: The run ended by itself.
+        """
+        status = job_state.status
+        routine_id = self.wiring.node_of(routine).id
+        if status == JobStatus.CANCELLED or (status == JobStatus.FAILED and ledger_of(job_state).refuses):
+            job_state.record_execution(routine_id, "refused", {"event": event_name, "status": status, "data": data})
+            return True
+        if status in FINAL:
+            raise RunEndedError(
+                f"{routine_id!r} cannot emit {event_name!r}: run {job_state.job_id} has ended with status {status!r}. "
+                "Emit from a handler while its run goes on, or start a new run with execute()."
+            )
+        return False
+
+    def _adopt(self, job_state: JobState) -> Run:
+        """A run for a JobState that was made by hand: its tasks are counted and recorded, its status is not ours."""
+        with self._lock:
+            run = self._adopted.get(id(ledger_of(job_state)))
+            if run is not None and not run.over:
+                return run
+        run = Run(self, job_state, self._token_limit(self.flow.execution_strategy))
+        run.is_adopted = True
+        with self._lock:
+            self._adopted[id(run.ledger)] = run
+        return run
+
+    def _anonymous(self) -> Run:
+        run = Run(self, JobState(self.flow.flow_id), self._token_limit(self.flow.execution_strategy))
+        run.is_adopted = run.is_anonymous = True
+        return run
+
+    def arrive(self, task: SlotActivationTask) -> None:
+        """Somebody put a task into `flow._task_queue`: it waits there until a loop runs."""
+        with self._lock:
+            self.arrivals.append(task)
+            self._arrived.notify()
+        if self.loop.is_running():
+            self.loop.wake()
+
+    def take_arrival(self) -> SlotActivationTask | None:
+        """The oldest task that waits in `flow._task_queue`."""
+        with self._lock:
+            return self.arrivals.popleft() if self.arrivals else None
+
+    def wait_for_arrival(self, timeout: float | None) -> None:
+        """Until a task was put into `flow._task_queue`, at most `timeout` seconds."""
+        with self._lock:
+            self._arrived.wait_for(lambda: bool(self.arrivals), timeout)
+
+    def _take_arrivals(self) -> None:
+        while (task := self.flow.next_arrival()) is not None:
+            job_state = task.job_state
+            live = ledger_of(job_state).live if job_state is not None else None
+            if isinstance(live, Run) and live.is_open():
+                run = live
+            else:
+                run = self._adopt(job_state) if job_state is not None else self._anonymous()
+            node = self.wiring.node_of(task.slot.routine)
+            task.run, task.job_state, task.port = run, run.job_state, node.port(task.slot)
+            task.identity = hash((id(task), time.monotonic_ns()))
+            run.enqueue(task)
+
+    # -- waiting
+
+    def wait_for(self, run: Run, timeout: float | None, progress: Progress | None) -> bool:
+        """Wait for a run on the calling thread, whichever it is."""
+        until = None if timeout is None else time.monotonic() + timeout
+        if not self.threaded:
+            self.executor.run_until(lambda: run.over)
+            if timeout is None and not run.block(0.0):
+                raise RunError(
+                    f"Nothing is left to step, and run {run.job_id} is not over: {run!r}. "
+                    "Advance the clock for what is on timers, or wait with a timeout."
+                )
+            return run.block(0.0)
+        workers = workers_of_this_thread()
+        if workers is None:
+            return _block(run, until, progress)
+        if workers is self.workers:
+            workers.help(run)
+            if run.block(0.0):
+                return True
+        with workers.place_given_away():
+            return _block(run, until, progress)
+
+    def wait_for_all(self, timeout: float | None) -> bool:
+        """Until no run is live; False at the timeout."""
+        until = None if timeout is None else time.monotonic() + timeout
+        for run in self.loop.live_runs():
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if not run.wait(left):
+                return False
+        return True
+
+    def paused_runs(self) -> list[Run]:
+        """The runs that are paused and still known to somebody."""
+        return [run for run in list(self.paused) if run.ledger.status == JobStatus.PAUSED]
+
+    # -- ends of runs
+
+    def on_run_end(self, callback: Callable[[JobState], Any]) -> None:
+        """Call `callback(job_state)` whenever a run becomes final."""
+        with self._lock:
+            self._listeners.append(callback)
+
+    def has_listeners(self) -> bool:
+        """Whether anybody wants to know of ends."""
+        return bool(self._listeners) or self.hooks is not None
+
+    def tell_listeners(self, run: Run) -> None:
+        """Call those who want to know that a run is final; on the thread that ended it."""
+        with self._lock:
+            listeners = list(self._listeners)
+        self._announcing.run = run
+        try:
+            for callback in listeners:
+                self.tell(callback, run.job_state)
+            if self.hooks is not None:
+                self.tell(self.hooks.run_ended, run.job_state)
+        finally:
+            self._announcing.run = None
+
+    def is_announcing(self, run: Run) -> bool:
+        """Whether the calling thread is inside a callback about this run: a wait there must not wait for itself."""
+        return getattr(self._announcing, "run", None) is run
+
+    def announce_elsewhere(self, run: Run) -> None:
+        """Have a worker call the listeners: their code does not run on the loop's thread."""
+        self.workers.hand_out(Errand(run.announce))
+
+    def tell(self, listener: Callable[..., Any], *args: Any) -> None:
+        """Call application code that only looks on."""
+        if args and isinstance(args[0], SlotActivationTask):
+            task = args[0]
+            args = (task.job_state, task.port.node.id if task.port else "", task.slot.name, *args[1:])
+        try:
+            listener(*args)
+        except Exception:  # an onlooker must not change what it looks at
+            logger.exception("%r raised; the run goes on", listener)
+
+    def absorb(self, run: Run) -> None:
+        """A run is over, and its lock is held: hand its figures to the tracker, and its places back."""
+        if run.reserved:
+            self.workers.release(run.reserved)
+        with self._lock:
+            self._adopted.pop(id(run.ledger), None)
+        tracker = self.flow.execution_tracker
+        if tracker is not None and not run.is_anonymous:
+            tracker.absorb(run.tracked, run.event_count, *run.unread_records())
+
+    # -- the tracker
+
+    def _attach_tracker(self) -> None:
+        if self.has_executed:
+            return
+        self.has_executed = True
+        if self.flow.execution_tracker is None:
+            self.flow.execution_tracker = ExecutionTracker(self.flow.flow_id)
+        reader = weakref.WeakMethod(self._fold_live)
+        self.flow.execution_tracker.follow(lambda tracker: _call(reader, tracker) or ({}, 0))
+
+    def _fold_live(self, tracker: ExecutionTracker) -> tuple[dict[str, Sums], int]:
+        sums: dict[str, Sums] = {}
+        event_count = 0
+        for run in self.loop.live_runs():
+            if run.is_anonymous:
+                continue
+            tracker.add_records(run.new_records())
+            event_count += run.event_count
+            for routine_id, part in list(run.tracked.items()):
+                sums.setdefault(routine_id, Sums()).merge(part)
+        return sums, event_count
+
+    # -- shutting down
+
+    def _refuse_when_closed(self, is_execute: bool) -> None:
+        with self._lock:
+            if self._is_closing:
+                raise FlowShutDownError(
+                    f"Flow {self.flow.flow_id!r} is shutting down and takes no new work. "
+                    "Call execute() after shutdown() has returned: it starts a fresh pool."
+                )
+            if self._is_closed and not is_execute:
+                raise FlowShutDownError(
+                    f"Flow {self.flow.flow_id!r} was shut down: nothing would take up what is emitted. "
+                    "Emit before shutdown(), or from a run: execute() starts a fresh pool."
+                )
+            if is_execute:
+                self._is_closed = False
+
+    def shutdown(self, wait: bool, timeout: float | None) -> None:
+        """End: see `Flow.shutdown`."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            self._is_closing = True
+        try:
+            mine = self._runs_of_this_thread()
+            if wait:
+                self._wait_for_live_runs(until, mine)
+            for run in self.loop.live_runs():
+                if not (wait and run in mine and run.is_open()):
+                    run.pause("shutdown", {})
+            is_worker = workers_of_this_thread() is not None
+            everything_over = self.loop.live_count() == 0
+            self.workers.close(wait=wait and not is_worker and everything_over)
+        finally:
+            with self._lock:
+                self._is_closing = False
+                self._is_closed = True
+
+    def _wait_for_live_runs(self, until: float | None, mine: "set[Run]") -> None:
+        def all_over() -> bool:
+            return self.loop.live_count() <= len(mine)
+
+        if not self.threaded:
+            self.executor.run_until(all_over)
+            return
+        left = None if until is None else max(0.0, until - time.monotonic())
+        workers = workers_of_this_thread()
+        if workers is None:
+            self.loop.wait_until(all_over, left)
+            return
+        with workers.place_given_away():
+            self.loop.wait_until(all_over, left)
+
+    def _runs_of_this_thread(self) -> "set[Run]":
+        """The runs that cannot end before the calling handler does."""
+        activation = current_activation.get()
+        run = activation.run if activation is not None else None
+        if run is None:
+            return set()
+        return {each for each in self.loop.live_runs() if each is run or each.key in run.ancestors}
+
+    def forget_threads(self) -> None:
+        """In a forked child: it owns no live run and makes a pool of its own."""
+        self._lock = threading.Lock()
+        self._arrived = threading.Condition(self._lock)
+        runs = list(self.loop._live.values())  # noqa: SLF001 - its lock may be held by a thread that is not here
+        self.loop.forget_threads()
+        self.workers.forget_threads()
+        self._adopted.clear()
+        self._is_closing = False
+        for run in runs:
+            run.abandon()
+
+
+class _NoSlot:
+    """Where an emission comes from that no slot's handler makes."""
+
+    name = ""
+    routine = None
+
+    def place(self) -> str:
+        """For messages."""
+        return "outside"
+
+
+_NO_SLOT: Any = _NoSlot()
+
+
+def _ancestors() -> frozenset[int]:
+    activation = current_activation.get()
+    run = activation.run if activation is not None else None
+    return frozenset() if run is None else run.ancestors | {run.key}
+
+
+def _block(run: Run, until: float | None, progress: Progress | None) -> bool:
+    """Wait for a run, and call its progress callback now and then."""
+    while True:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        next_report = progress.seconds_left() if progress is not None else None
+        if progress is not None and next_report is not None and next_report <= 0:
+            if run.block(0.0):
+                return True
+            progress.report(run.queue_size(), run.active_count(), run.ledger.status)
+            next_report = progress.seconds_left()
+        limits = [limit for limit in (left, next_report) if limit is not None]
+        if run.block(min(limits) if limits else None):
+            return True
+        if left is not None and left <= 0:
+            return False
+
+
+def _call(method: "weakref.WeakMethod[Any]", *args: Any) -> Any:
+    function = method()
+    return function(*args) if function is not None else None
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine.forget_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

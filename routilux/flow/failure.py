@@ -1,0 +1,89 @@
+"""What a failed attempt leaves behind: records, the routine's state, a retry on a timer, or a run that fails."""
+
+from typing import TYPE_CHECKING, Any
+
+from routilux.flow.error_policy import Decision
+from routilux.flow.timers import nanoseconds
+from routilux.status import FAILED_ROUTINE, JobStatus, RoutineStatus
+
+if TYPE_CHECKING:  # settled into, with its lock held
+    from routilux.flow.run import Run
+    from routilux.flow.task import SlotActivationTask
+
+__all__ = ["TRACEBACKS_MAX", "settle_failed_attempt"]
+
+# Tracebacks kept per run. The first ones tell most; a run may fail a million times.
+TRACEBACKS_MAX = 100
+
+
+def settle_failed_attempt(
+    run: "Run", task: "SlotActivationTask", error: BaseException, decision: Decision, delay: float, now: int
+) -> None:
+    """With the run's lock held: settle an attempt whose handler raised."""
+    assert task.port is not None
+    node = task.port.node
+    if task.effects is not None:
+        task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
+    _record(run, task, error, decision, now)
+    if decision is Decision.RETRY and not run.is_refusing():
+        _retry_later(run, task, delay, now)
+        return
+    run.count(node, now - task.started_ns or 1, False)
+    if decision in (Decision.RETRY, Decision.FAIL):
+        at = run.ledger.instant(now).isoformat()
+        changes = {"status": RoutineStatus.FAILED.value, "error": str(error), "error_time": at}
+        run.ledger.merge_routine_state(node.id, changes)
+        run.leave(task, "failed")
+        run.park(task, "failed")
+        run.fail()
+        return
+    state = run.ledger.routine_states.get(node.id) or {}
+    if state.get("status") not in FAILED_ROUTINE:  # an earlier failure of this run is not hidden by a tolerated error
+        status = RoutineStatus.SKIPPED if decision is Decision.SKIP else RoutineStatus.ERROR_CONTINUED
+        run.ledger.merge_routine_state(node.id, {"status": status.value, "error": str(error)})
+    run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
+
+
+def _record(run: "Run", task: "SlotActivationTask", error: BaseException, decision: Decision, now: int) -> None:
+    assert task.port is not None
+    ledger, routine_id = run.ledger, task.port.node.id
+    description = {"error": str(error), "error_type": type(error).__name__}
+    is_tolerated = decision in (Decision.CONTINUE, Decision.SKIP)
+    if not (is_tolerated and task.is_entry):
+        data: dict[str, Any] = dict(description) if task.is_entry else {"slot": task.port.slot.name, **description}
+        if ledger.traceback_count < TRACEBACKS_MAX:
+            ledger.traceback_count += 1
+            data["traceback"] = run.engine.traceback_text(error)
+        ledger.write((routine_id, "error", None), now, data)
+    if is_tolerated:
+        ledger.write((routine_id, decision.value, None), now, description)
+
+
+def _retry_later(run: "Run", task: "SlotActivationTask", delay: float, now: int) -> None:
+    """Give up the thread and come back later: the task stays counted, and waits for a timer instead of being active."""
+    run.active.discard(task)
+    task.retry_count += 1
+    due_ns = now + nanoseconds(delay)
+    if not run.is_open():
+        run.outstanding -= 1
+        run.park(task, "retry", due_ns)
+    elif delay > 0 or task.is_entry:
+        run.timers.add(task, due_ns)
+    else:
+        run.push(task)
+
+
+def fail_from_outside(run: "Run", error: BaseException) -> None:
+    """With the run's lock held: the engine itself cannot go on with it."""
+    data = {"error": str(error), "error_type": type(error).__name__}
+    run.ledger.write(("", "error", None), run.now(), data)
+    run.fail()
+
+
+def expire(run: "Run") -> None:
+    """With the run's lock held: its time is over."""
+    assert run.timeout is not None
+    text = f"The run took longer than {run.timeout:g} s"
+    data = {"timeout": run.timeout, "error": text, "error_type": "TimeoutError"}
+    run.ledger.write(("", "timeout", None), run.now(), data)
+    run.refuse_from_now_on(JobStatus.FAILED.value)

@@ -1,0 +1,493 @@
+"""Flow: the drawing of a workflow, and the door to running it."""
+
+import contextlib
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from serilux import Serializable
+
+from routilux.clock import SYSTEM_CLOCK
+from routilux.connection import Connection
+from routilux.error_handler import ErrorHandler
+from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.execution_tracker import ExecutionTracker
+from routilux.executors.threads import ThreadPools
+from routilux.flow.engine import Engine
+from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.stream import Item, stream
+from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
+from routilux.job_state import JobState
+from routilux.output_handler import OutputHandler
+from routilux.priority import TaskPriority
+from routilux.registration import OwnFields, registered
+from routilux.routine import Routine
+from routilux.status import JobStatus
+
+if TYPE_CHECKING:  # named in a signature
+    from routilux.flow.task import SlotActivationTask
+
+__all__ = ["Flow"]
+
+R = TypeVar("R", bound=Routine)
+
+STRATEGIES = ("sequential", "concurrent")
+
+# Workers of a concurrent run on a flow that was drawn sequential.
+CONCURRENT_WORKERS = 5
+
+
+@registered
+class Flow(OwnFields, Serializable):
+    """Routines and the connections between them. Each `execute` is a run of its own, with a JobState of its own.
+
+    A flow may be used from any thread, and from inside its own handlers.
+
+    Args:
+        flow_id: Names the drawing; a uuid4 by default.
+        execution_strategy: "sequential" (one activation of a run at a time, in order) or "concurrent".
+        max_workers: Threads of a concurrent flow; a sequential one has 1.
+        execution_timeout: Seconds that a run may take from start to end; None: no limit.
+        history_limit: Records that a run keeps; None: all. The number of dropped ones stands in its metadata.
+        clock: Where time comes from; for tests.
+        executor: Where handlers run; threads by default.
+        journal: What must be durable; nothing by default.
+        hooks: Who looks on; nobody by default.
+
+    Raises:
+        ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive.
+
+    Attributes:
+        routines: The routines by their ids.
+        connections: The connections, in the order in which they were drawn.
+        error_handler: The policy for routines that have none of their own, or None.
+        execution_tracker: Adds up the runs; None before the first.
+    """
+
+    fields_to_serialize = (
+        "flow_id",
+        "execution_strategy",
+        "max_workers",
+        "execution_timeout",
+        "error_handler",
+        "routines",
+        "connections",
+    )
+
+    def __init__(
+        self,
+        flow_id: str | None = None,
+        execution_strategy: str = "sequential",
+        max_workers: int = 5,
+        execution_timeout: float | None = 300.0,
+        *,
+        history_limit: int | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        executor: PoolFactory | None = None,
+        journal: Journal | None = None,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self.flow_id = flow_id if flow_id else str(uuid.uuid4())
+        self.routines: dict[str, Routine] = {}
+        self.connections: list[Connection] = []
+        self.error_handler: ErrorHandler | None = None
+        self.execution_tracker: ExecutionTracker | None = None
+        self.execution_strategy = _strategy(execution_strategy)
+        self.concurrent_workers = CONCURRENT_WORKERS
+        self.max_workers = _workers(max_workers) if execution_strategy == "concurrent" else 1
+        _workers(max_workers)
+        self.execution_timeout = _timeout("execution_timeout", execution_timeout)
+        self.history_limit = _history_limit(history_limit)
+        # Makes changes of the drawing atomic. Taken alone.
+        self._drawing_lock = RLock()
+        # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
+        self._owner = object()
+        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks)
+        self._show_inside()
+
+    def __repr__(self) -> str:
+        live = self._engine.loop.live_count()
+        return (
+            f"Flow[{self.flow_id}] ({len(self.routines)} routines, {len(self.connections)} connections, "
+            f"{self.execution_strategy}, {live} live runs)"
+        )
+
+    # -- drawing
+
+    def add_routine(self, routine: Routine, routine_id: str | None = None) -> str:
+        """Put a routine into the flow; returns its id, by default the routine's own `_id`.
+
+        Raises:
+            ValueError: The id is taken.
+        """
+        if not isinstance(routine, Routine):
+            raise InvalidTypeError(
+                f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
+            )
+        key = routine._id if routine_id is None else routine_id  # noqa: SLF001 - a specified name
+        if not isinstance(key, str) or not key:
+            raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
+        with self._drawing_lock:
+            if key in self.routines:
+                raise DuplicateNameError(
+                    f"Routine id {key!r} is taken by {self.routines[key]!r}. Choose another: "
+                    "add_routine(routine, routine_id='...')."
+                )
+            self.routines[key] = routine
+        routine._current_flow = self  # noqa: SLF001 - a specified name
+        return key
+
+    def connect(
+        self,
+        source_routine_id: str,
+        source_event: str,
+        target_routine_id: str,
+        target_slot: str,
+        param_mapping: dict[str, str] | None = None,
+    ) -> Connection:
+        """Let a slot hear an event. Doing it again replaces the mapping and still delivers once.
+
+        Args:
+            source_routine_id: Who emits.
+            source_event: What is emitted.
+            target_routine_id: Who receives.
+            target_slot: Where.
+            param_mapping: `{source name: target name}` for names that differ.
+
+        Raises:
+            ValueError: Something of it does not exist; the message lists what does.
+        """
+        with self._drawing_lock:
+            source = self._known_routine(source_routine_id)
+            event = source.get_event(source_event)
+            if event is None:
+                known = list(source._events)  # noqa: SLF001 - a specified name
+                raise UnknownNameError("event", source_event, known, f"routine {source_routine_id!r}")
+            target = self._known_routine(target_routine_id)
+            slot = target.get_slot(target_slot)
+            if slot is None:
+                known = list(target._slots)  # noqa: SLF001 - a specified name
+                raise UnknownNameError("slot", target_slot, known, f"routine {target_routine_id!r}")
+            for present in self.connections:
+                same = (present.source_id, present.source_event, present.target_id, present.target_slot)
+                if same == (source_routine_id, event, target_routine_id, slot) and present.is_connected:
+                    present.param_mapping = param_mapping or {}
+                    return present
+            connection = Connection.drawn_by(
+                self._owner, (source_routine_id, event), (target_routine_id, slot), param_mapping
+            )
+            self.connections.append(connection)
+            return connection
+
+    def _known_routine(self, routine_id: str) -> Routine:
+        routine = self.routines.get(routine_id)
+        if routine is None:
+            raise UnknownNameError("routine", routine_id, self.routines, f"flow {self.flow_id!r}")
+        return routine
+
+    def find_routines_by_type(self, cls: type[R]) -> list[tuple[str, R]]:
+        """The routines of a class, as (id, routine)."""
+        return [(key, routine) for key, routine in list(self.routines.items()) if isinstance(routine, cls)]
+
+    def id_of(self, routine: Routine) -> str | None:
+        """Under which id a routine stands in this flow; None where it does not."""
+        return self._engine.wiring.id_of(routine)
+
+    def set_execution_strategy(self, strategy: str, max_workers: int | None = None) -> None:
+        """How later runs are executed. Runs that are alive go on as they began.
+
+        Raises:
+            ValueError: Unknown strategy, fewer than 1 worker.
+        """
+        _strategy(strategy)
+        wanted = CONCURRENT_WORKERS if max_workers is None else _workers(max_workers)
+        if strategy == "concurrent" and max_workers is None and self.execution_strategy == "concurrent":
+            wanted = self.max_workers
+        self.execution_strategy = strategy
+        self.max_workers = wanted if strategy == "concurrent" else 1
+        self._engine.workers.set_places(self.max_workers)
+
+    def set_error_handler(self, error_handler: ErrorHandler | None) -> None:
+        """Use a policy for the errors of routines that have none of their own.
+
+        Raises:
+            TypeError: Not an ErrorHandler.
+        """
+        if error_handler is not None and not isinstance(error_handler, ErrorHandler):
+            raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
+        self.error_handler = error_handler
+
+    def get_routine_retry_count(self, routine_id: str) -> int | None:
+        """Retries granted to a routine's latest activation; None without an error handler."""
+        routine = self.routines.get(routine_id)
+        handler = None if routine is None else routine.get_error_handler() or self.error_handler
+        return None if handler is None else handler.retry_count
+
+    # -- running
+
+    def execute(
+        self,
+        entry_routine_id: str,
+        entry_params: dict[str, Any] | None = None,
+        execution_strategy: str | None = None,
+        timeout: float | None = None,
+        *,
+        job_state: JobState | None = None,
+        output_handler: OutputHandler | None = None,
+        job_id: str | None = None,
+        history_limit: int | None = None,
+    ) -> JobState:
+        """Start a run, and return its JobState when the entry handler is over.
+
+        The entry's "trigger" slot is called on this thread, with its retries. What it emits runs on the flow's pool,
+        and this call does not wait for that: use `run`, or `JobState.wait_for_completion`.
+
+        Args:
+            entry_routine_id: A routine with a slot called "trigger".
+            entry_params: What the trigger gets.
+            execution_strategy: For this run only; else the flow's.
+            timeout: Seconds from start to end, for this run only; else the flow's `execution_timeout`.
+            job_state: A pending JobState that the caller has prepared.
+            output_handler: Receives this run's outputs from the first on.
+            job_id: Names the run; a uuid4 by default.
+            history_limit: Records that this run keeps; else the flow's.
+
+        Raises:
+            ValueError: Unknown entry, one without a trigger, an unknown strategy, a timeout that is not positive.
+            RuntimeError: The flow is shutting down, or no thread can be started.
+        """
+        return self._start(
+            entry_routine_id,
+            entry_params,
+            execution_strategy,
+            timeout,
+            job_state=job_state,
+            output_handler=output_handler,
+            job_id=job_id,
+            history_limit=history_limit,
+        )
+
+    def _start(
+        self,
+        entry_routine_id: str,
+        entry_params: dict[str, Any] | None,
+        execution_strategy: str | None = None,
+        timeout: float | None = None,
+        *,
+        inline: bool = True,
+        job_state: JobState | None = None,
+        output_handler: OutputHandler | None = None,
+        job_id: str | None = None,
+        history_limit: int | None = None,
+    ) -> JobState:
+        if execution_strategy is not None:
+            _strategy(execution_strategy)
+        limit = _timeout("timeout", timeout) if timeout is not None else self.execution_timeout
+        return self._engine.execute(
+            entry_routine_id,
+            entry_params,
+            execution_strategy,
+            limit,
+            job_state,
+            output_handler,
+            job_id,
+            _history_limit(history_limit),
+            inline=inline,
+        )
+
+    def run(
+        self,
+        entry_routine_id: str,
+        entry_params: dict[str, Any] | None = None,
+        timeout: float | None = None,
+        progress_callback: Callable[[int, int, str], None] | None = None,
+    ) -> JobState:
+        """Execute, wait, and return the JobState of a run that is over.
+
+        It is not raised when the run failed: look at `status` and `errors`.
+
+        Args:
+            entry_routine_id: A routine with a slot called "trigger".
+            entry_params: What the trigger gets.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            progress_callback: Called with (queue size, active count, status) at once and then every 5 seconds.
+        """
+        job_state = self.execute(entry_routine_id, entry_params, timeout=timeout)
+        JobState.wait_for_completion(self, job_state, progress_callback=progress_callback)
+        return job_state
+
+    def stream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> Iterator[Item]:
+        """Start a run, and yield what happens in it, as it happens.
+
+        Items are `ExecutionRecord`s, and outputs as dicts (routine_id, output_type, data, timestamp), in the order in
+        which they came about. The run starts with this call, and its entry handler runs on the pool. Leaving the
+        loop detaches; the run goes on.
+
+        Raises:
+            ValueError: Unknown entry, or one without a trigger.
+        """
+        job_state = self._start(entry_routine_id, entry_params, inline=False)
+        return stream(job_state)
+
+    def on_run_end(self, callback: Callable[[JobState], Any]) -> Callable[[JobState], Any]:
+        """Call `callback(job_state)` whenever a run of this flow becomes completed, failed or cancelled.
+
+        It is called on the thread that ended the run, before the run's waiters return. What it raises is logged.
+        Returns the callback, so that this can decorate a function.
+        """
+        self._engine.on_run_end(callback)
+        return callback
+
+    def wait_for_completion(self, timeout: float | None = None, job_state: JobState | None = None) -> bool:
+        """Deprecated: `JobState.wait_for_completion(flow, job_state)`, or `flow.run(...)`.
+
+        Without a job it waits for all live runs.
+        """
+        warnings.warn(
+            "Flow.wait_for_completion is deprecated. Use JobState.wait_for_completion(flow, job_state), or flow.run().",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        if job_state is not None:
+            return JobState.wait_for_completion(self, job_state, timeout)
+        return self._engine.wait_for_all(timeout)
+
+    def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
+        """Let go of the flow's threads, without losing anything.
+
+        Args:
+            wait: Let live runs finish first, their retries and delays included.
+            timeout: Seconds for that; None: as long as it takes. What is not done then, or without `wait`, is parked:
+                its run becomes "paused" with the reason "shutdown", and can be resumed.
+
+        It may be called twice, and from inside a handler: it does not wait for that handler's own run. A later
+        `execute` starts fresh threads.
+        """
+        self._engine.shutdown(wait, timeout)
+
+    def __enter__(self) -> "Flow":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # An exception in the block: the caller wants out, and what is left is parked, not awaited.
+        self.shutdown(wait=error is None)
+
+    # -- for the rooms below and for those who look inside
+
+    def emit_from_outside(
+        self,
+        routine: Routine,
+        event_name: str,
+        data: dict[str, Any],
+        job_state: JobState | None,
+        delay: float = 0.0,
+        priority: TaskPriority = TaskPriority.NORMAL,
+    ) -> None:
+        """An emission that no handler of a run makes; `Routine.emit` comes here."""
+        self._engine.emit_from_outside(routine, event_name, data, job_state, delay, priority)
+
+    def start_event_loop(self) -> bool:
+        """Start the event loop unless it runs, and take up what waits in `_task_queue`; True."""
+        self._engine.loop.start()
+        return True
+
+    def is_loop_running(self) -> bool:
+        """Whether the event loop runs."""
+        return self._engine.loop.is_running()
+
+    def has_arrivals(self) -> bool:
+        """Whether somebody put tasks into `_task_queue` that no loop has taken up."""
+        if self._task_queue is self._observed_queue:
+            return bool(self._engine.arrivals)
+        return not self._task_queue.empty()
+
+    def next_arrival(self) -> "SlotActivationTask | None":
+        """The oldest task that waits in `_task_queue`."""
+        if self._task_queue is self._observed_queue:
+            return self._engine.take_arrival()
+        with contextlib.suppress(Exception):  # a queue of the caller's making: whatever it raises when it is empty
+            return self._task_queue.get_nowait()  # type: ignore[no-any-return]
+        return None
+
+    # ---- names of the specification that look into the engine; nothing in it reads them ------------------------
+
+    def _show_inside(self) -> None:
+        self._observed_queue = ObservedQueue(self._engine)
+        self._task_queue: Any = self._observed_queue
+        self._execution_lock: Any = RLock()
+        self._assigned: dict[str, Any] = {}
+
+    def _observed(self, name: str, value: Any) -> Any:
+        return self._assigned.get(name, value)
+
+    @property
+    def _active_tasks(self) -> Any:
+        found = [ActiveTask(task, run.active) for run in self._engine.loop.live_runs() for task in run.active_tasks()]
+        return self._observed("_active_tasks", set(found))
+
+    @_active_tasks.setter
+    def _active_tasks(self, value: Any) -> None:
+        self._assigned["_active_tasks"] = value
+
+    @property
+    def _running(self) -> bool:
+        return bool(self._observed("_running", self._engine.has_executed and self._engine.loop.live_count() > 0))
+
+    @_running.setter
+    def _running(self, value: bool) -> None:
+        self._assigned["_running"] = value
+
+    @property
+    def _paused(self) -> bool:
+        return bool(self._observed("_paused", any(True for _ in self._engine.paused_runs())))
+
+    @_paused.setter
+    def _paused(self, value: bool) -> None:
+        self._assigned["_paused"] = value
+
+    @property
+    def _pending_tasks(self) -> list[dict[str, Any]]:
+        parked = [entry for run in self._engine.paused_runs() for entry in list(run.job_state.pending_tasks)]
+        found: list[dict[str, Any]] = self._observed("_pending_tasks", parked)
+        return found
+
+    @_pending_tasks.setter
+    def _pending_tasks(self, value: list[dict[str, Any]]) -> None:
+        self._assigned["_pending_tasks"] = value
+
+
+def _strategy(strategy: str) -> str:
+    if strategy not in STRATEGIES:
+        raise InvalidValueError(
+            f"Invalid execution strategy: {strategy!r}. Known: {', '.join(map(repr, STRATEGIES))}."
+        )
+    return strategy
+
+
+def _workers(count: Any) -> int:
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InvalidTypeError(f"max_workers must be a whole number, not {count!r}.")
+    if count < 1:
+        raise InvalidValueError(f"max_workers must be at least 1, and {count} is not. One worker runs one handler.")
+    return count
+
+
+def _timeout(name: str, seconds: Any) -> float | None:
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"{name} must be seconds, not {seconds!r}.")
+    if not seconds > 0:
+        raise InvalidValueError(f"{name} must be more than 0 seconds, and {seconds!r} is not. Use None for no limit.")
+    return None if seconds == float("inf") else seconds
+
+
+def _history_limit(limit: Any) -> int | None:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidValueError(f"history_limit must be a whole number from 1, or None for no limit, not {limit!r}.")
+    return limit

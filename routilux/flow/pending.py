@@ -1,0 +1,45 @@
+"""Activations as data: the entries of `JobState.pending_tasks`."""
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # read by shape
+    from routilux.flow.task import SlotActivationTask
+    from routilux.interfaces import Clock
+
+__all__ = ["describe"]
+
+
+def describe(task: "SlotActivationTask", was: str, due_ns: int | None, clock: "Clock") -> dict[str, Any]:
+    """One activation that waits to be resumed.
+
+    Args:
+        task: The activation.
+        was: "queued", "active", "retry" or "failed".
+        due_ns: When its timer would have fired, by the monotonic clock; None where it has none.
+        clock: For the wall-clock time of that.
+    """
+    port, connection = task.port, task.connection
+    assert port is not None
+    source = None
+    if connection is not None and connection.source_event is not None:
+        event = connection.source_event
+        source = {"routine_id": connection.source_id or getattr(event.routine, "_id", ""), "event": event.name}
+    return {
+        "id": task.activation_id.rpartition(":")[2],
+        "routine_id": port.node.id,
+        "slot": port.slot.name,
+        "data": task.data,
+        "connection": source,
+        "priority": int(task.priority),
+        "attempt": task.retry_count + 1,
+        "due_at": None if due_ns is None else _wall_clock(due_ns, clock),
+        "merged": task.merged,
+        "released": dict(task.released or {}),
+        "was": was,
+    }
+
+
+def _wall_clock(at_ns: int, clock: "Clock") -> str:
+    epoch_ns = clock.time_ns() + (at_ns - clock.monotonic_ns())
+    return datetime.fromtimestamp(epoch_ns / 1e9, timezone.utc).isoformat()

@@ -1,0 +1,166 @@
+"""SlotActivationTask: one unit of work, from the emission that made it to its settlement."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from routilux.priority import TaskPriority
+from routilux.synchronous import routine_id_in
+
+if TYPE_CHECKING:  # a task is what these hand to each other
+    from routilux.connection import Connection
+    from routilux.flow.flow import Flow
+    from routilux.flow.run import Run
+    from routilux.flow.wiring import Port, Wired
+    from routilux.job_state import JobState
+    from routilux.slot import Slot
+
+__all__ = ["HeldEmission", "HeldOutput", "SlotActivationTask", "TaskPriority"]
+
+_IDENTITY_MASK = (1 << 64) - 1
+
+
+class SlotActivationTask:
+    """Data on their way to a slot, and everything about the activation of it.
+
+    Tasks compare by priority: the smaller comes first.
+
+    Args:
+        slot: Where the data go.
+        data: This delivery's own dict, mapped already.
+        connection: By which line they came; None for the entry and for bare `event.connect(slot)`.
+        priority: HIGH, NORMAL or LOW.
+        retry_count: Retries so far; 0 at the first attempt.
+        max_retries: Informs readers; the error policy decides.
+        created_at: A datetime or seconds; now by default.
+        job_state: The run that it counts for.
+
+    Attributes:
+        run: The live side of that run, once the task is in its queue.
+        port: Routine id and slot as the flow has them.
+        identity: 64 bits from (parent's identity, event and connection, n-th emission of that event): the same when
+            the parent runs again, whatever the order of its emissions.
+        merged: True once `data` are the merged arguments; every later attempt uses them.
+        released: How often this activation has emitted each event.
+        effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
+        deferred: Deferred events, which enter the state when it ends.
+        started_ns: When its present attempt started.
+    """
+
+    __slots__ = (
+        "_created_at",
+        "connection",
+        "data",
+        "deferred",
+        "effects",
+        "identity",
+        "is_entry",
+        "job_state",
+        "max_retries",
+        "merged",
+        "port",
+        "priority",
+        "released",
+        "retry_count",
+        "run",
+        "slot",
+        "started_ns",
+    )
+
+    def __init__(
+        self,
+        slot: "Slot",
+        data: dict[str, Any],
+        connection: "Connection | None" = None,
+        priority: TaskPriority = TaskPriority.NORMAL,
+        retry_count: int = 0,
+        max_retries: int = 0,
+        created_at: datetime | float | None = None,
+        job_state: "JobState | None" = None,
+        run: "Run | None" = None,
+        port: "Port | None" = None,
+        identity: int = 0,
+    ) -> None:
+        self.slot = slot
+        self.data = data
+        self.connection = connection
+        self.priority = priority
+        self.retry_count = retry_count
+        self.max_retries = max_retries
+        self._created_at = created_at
+        self.job_state = job_state
+        self.run = run
+        self.port = port
+        self.identity = identity
+        self.merged = False
+        self.is_entry = False
+        self.released: dict[str, int] | None = None
+        self.effects: list[HeldEmission | HeldOutput] | None = None
+        self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
+        self.started_ns = created_at if type(created_at) is int else 0
+
+    def __lt__(self, other: "SlotActivationTask") -> bool:
+        return self.priority < other.priority
+
+    def __repr__(self) -> str:
+        place = f"{self.port.node.id}.{self.slot.name}" if self.port is not None else self.slot.place()
+        attempt = f", attempt {self.retry_count + 1}" if self.retry_count else ""
+        return f"SlotActivationTask[{place}] ({TaskPriority(self.priority).name}{attempt}, keys {sorted(map(str, self.data))})"
+
+    @property
+    def created_at(self) -> datetime | float:
+        """When it was made."""
+        # Made by the engine, it holds the run's nanoseconds: an integer costs less than a datetime nobody reads.
+        if type(self._created_at) is int and self.run is not None:
+            return self.run.ledger.instant(self._created_at)
+        if self._created_at is None:
+            self._created_at = datetime.now()
+        return self._created_at
+
+    @property
+    def activation_id(self) -> str:
+        """Names this activation in the world outside."""
+        return f"{self.run.job_id if self.run is not None else ''}:{self.identity & _IDENTITY_MASK:016x}"
+
+    @property
+    def flow(self) -> "Flow | None":
+        """The flow that it runs in."""
+        return self.run.flow if self.run is not None else None
+
+    def routine_id_of(self, routine: Any) -> str:
+        """The id of a routine in this task's flow."""
+        if self.port is not None and self.port.node.routine is routine:
+            return self.port.node.id
+        return routine_id_in(self.flow, routine)
+
+    def hold_output(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:
+        """Keep an output until the attempt has succeeded."""
+        assert self.run is not None
+        self.run.hold_output(self, HeldOutput(routine_id, output_type, data))
+
+    def defer(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
+        """Keep a deferred event until the activation ends."""
+        assert self.run is not None
+        self.run.defer(self, (routine_id, event_name, data))
+
+
+class HeldEmission:
+    """An emission of an attempt that has not succeeded yet."""
+
+    __slots__ = ("data", "delay", "priority", "wired")
+
+    def __init__(self, wired: "Wired", data: dict[str, Any], delay: float, priority: TaskPriority) -> None:
+        self.wired = wired
+        self.data = data
+        self.delay = delay
+        self.priority = priority
+
+
+class HeldOutput:
+    """An output of an attempt that has not succeeded yet."""
+
+    __slots__ = ("data", "output_type", "routine_id")
+
+    def __init__(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:
+        self.routine_id = routine_id
+        self.output_type = output_type
+        self.data = data

@@ -1,0 +1,161 @@
+"""The drawing, prepared for the engine: what an emission does is worked out when it happens first, not each time."""
+
+from hashlib import blake2b
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from routilux.errors import UnknownNameError
+from routilux.event import Link
+from routilux.ledger import RecordKey
+
+if TYPE_CHECKING:  # the drawing's vocabulary, named only
+    from routilux.connection import Connection
+    from routilux.event import Event
+    from routilux.routine import Routine
+    from routilux.slot import Slot
+
+__all__ = ["Delivery", "Node", "Port", "Wired", "Wiring", "seconds_of"]
+
+
+class Node:
+    """A routine as one flow has it: the object, its id there, and what its emissions do."""
+
+    __slots__ = ("completed_key", "id", "ports", "routine", "wired")
+
+    def __init__(self, routine_id: str, routine: "Routine | None") -> None:
+        self.id = routine_id
+        self.routine = routine
+        self.ports: dict[Slot, Port] = {}
+        self.wired: dict[str, Wired] = {}
+        self.completed_key: RecordKey = (routine_id, "completed", seconds_of)
+
+    def port(self, slot: "Slot") -> "Port":
+        """A slot of this node, prepared."""
+        port = self.ports.get(slot)
+        if port is None:
+            port = self.ports[slot] = Port(self, slot)
+        return port
+
+
+class Port:
+    """A slot of a node, and the constants that each of its activations needs."""
+
+    __slots__ = ("key", "node", "slot", "start_key")
+
+    def __init__(self, node: Node, slot: "Slot") -> None:
+        self.node = node
+        self.slot = slot
+        self.key = (node.id, slot.name)
+        self.start_key: RecordKey = (node.id, "start", lambda data: {"slot": slot.name} if data is None else data)
+
+
+class Delivery:
+    """One line of an event, prepared: where it ends, how names change, and its part of an activation's identity."""
+
+    __slots__ = ("connection", "mapping", "port", "salt")
+
+    def __init__(
+        self, port: Port, connection: "Connection | None", mapping: dict[str, str] | None, salt: int
+    ) -> None:
+        self.port = port
+        self.connection = connection
+        self.mapping = mapping
+        self.salt = salt
+
+
+class Wired:
+    """Everything that an emission of one event by one node does; right while `version` is the event's."""
+
+    __slots__ = ("deliveries", "event", "record_key", "version")
+
+    def __init__(self, event: "Event", version: int, record_key: RecordKey, deliveries: tuple[Delivery, ...]) -> None:
+        self.event = event
+        self.version = version
+        self.record_key = record_key
+        self.deliveries = deliveries
+
+
+class Wiring:
+    """The prepared drawing of one flow.
+
+    Workers look prepared things up without a lock: what they find is never changed afterwards, only replaced as a
+    whole, and an out-of-date `Wired` is recognised by its version. `_lock` makes preparing happen once; it is taken
+    last, and nothing is called while it is held.
+    """
+
+    def __init__(self, routines: "dict[str, Routine]", owner: object) -> None:
+        self._routines = routines
+        self._owner = owner
+        self._nodes: dict[str, Node] = {}
+        self._lock = Lock()
+
+    def node(self, routine_id: str) -> Node:
+        """The node of an id.
+
+        Raises:
+            UnknownNameError: The flow has no such routine.
+        """
+        routine = self._routines.get(routine_id)
+        if routine is None:
+            raise UnknownNameError("routine", routine_id, self._routines)
+        with self._lock:
+            node = self._nodes.get(routine_id)
+            if node is None or node.routine is not routine:
+                node = self._nodes[routine_id] = Node(routine_id, routine)
+        return node
+
+    def id_of(self, routine: Any) -> str | None:
+        """Under which id a routine object stands in the flow; the first, where there are several."""
+        own_id = getattr(routine, "_id", None)
+        if own_id is not None and self._routines.get(own_id) is routine:
+            return str(own_id)
+        return next((key for key, value in list(self._routines.items()) if value is routine), None)
+
+    def node_of(self, routine: Any) -> Node:
+        """The node of a routine object; one of its own when the flow does not have it."""
+        routine_id = self.id_of(routine)
+        if routine_id is None:
+            return Node(str(getattr(routine, "_id", "")), routine)
+        return self.node(routine_id)
+
+    def wire(self, node: Node, event_name: str) -> Wired:
+        """Prepare what an emission does.
+
+        Raises:
+            UnknownNameError: The routine has no such event.
+        """
+        event = node.routine.get_event(event_name) if node.routine is not None else None
+        if event is None:
+            known = [] if node.routine is None else list(node.routine._events)  # noqa: SLF001 - a specified name
+            raise UnknownNameError("event", event_name, known, f"routine {node.id!r}")
+        version = event.version  # read before the links: a change in between makes this one stale, not wrong
+        deliveries = tuple(
+            self._delivery(node, event_name, link, number)
+            for number, link in enumerate(list(event.links))
+            if self._is_ours(link, node)
+        )
+        wired = Wired(event, version, (node.id, event_name, None), deliveries)
+        node.wired[event_name] = wired
+        return wired
+
+    def _is_ours(self, link: Link, node: Node) -> bool:
+        connection = link.connection
+        if connection is None or connection.owner is None:
+            return True
+        return connection.owner is self._owner and connection.source_id == node.id
+
+    def _delivery(self, node: Node, event_name: str, link: Link, number: int) -> Delivery:
+        connection = link.connection
+        target_id = connection.target_id if connection is not None else None
+        target = self.node(target_id) if target_id is not None else self.node_of(link.slot.routine)
+        text = "\0".join((node.id, event_name, target.id, link.slot.name, "" if target_id is not None else str(number)))
+        salt = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        mapping = link.mapping if connection is None else connection.param_mapping
+        return Delivery(target.port(link.slot), connection, mapping or None, salt)
+
+
+def seconds_of(duration_ns: Any) -> dict[str, Any]:
+    """The data of a `completed` record, from its column."""
+    if isinstance(duration_ns, dict):
+        return duration_ns
+    return {"execution_time": duration_ns / 1e9}

@@ -1,0 +1,308 @@
+"""The workers of a flow: pool threads that take runs from a line, and empty each run's queue in turns.
+
+A run with queued work has *tokens* in the line or in workers' hands, as many as activations of it may run at once.
+Submitting every activation to an executor costs 15 to 57 us a hop; here an executor is used once per burst of work,
+to start a worker, and the worker then empties queues at 2 to 4 us a hop until the line is empty.
+"""
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Protocol
+
+from routilux.errors import WorkerStartError
+from routilux.interfaces import PoolFactory, WorkerPool
+
+__all__ = ["TURN_LENGTH", "TURN_NS", "InLine", "Turn", "Workers", "workers_of_this_thread"]
+
+logger = logging.getLogger(__name__)
+
+# While another run waits, a worker moves on after this many activations or nanoseconds.
+TURN_LENGTH = 64
+TURN_NS = 1_000_000
+
+# So many places are given away by waiting workers before they rather go on helping the run that they wait for: a
+# thousand handlers that wait for runs of their own must not become a thousand threads.
+PLACES_GIVEN_AWAY_MAX = 16
+
+_here = threading.local()
+
+
+class InLine(Protocol):
+    """What may stand in the line: a run, or an errand for it."""
+
+    def drain(self, workers: "Workers") -> bool:
+        """Work for one turn; True when there is more, and it wants to stand in line again."""
+
+    def abort(self, error: BaseException) -> None:
+        """The worker could not go on with it."""
+
+
+class Turn:
+    """How long a worker stays with one run."""
+
+    __slots__ = ("_ends_ns", "_left", "_length", "_line", "again")
+
+    def __init__(self, workers: "Workers", now_ns: int) -> None:
+        self._line = workers.line
+        self._length = self._left = workers.turn_length
+        self._ends_ns = now_ns + TURN_NS
+        #: Set by the run when the turn ended with work left.
+        self.again = False
+
+    def is_over(self, now_ns: int) -> bool:
+        """Called after each activation: whether the worker should move on."""
+        self._left -= 1
+        if self._left > 0 and now_ns < self._ends_ns:
+            return False
+        # Looked at without the line's lock: whoever joins the line a moment later is seen one activation later.
+        if self._line or self._length == 1:
+            return True
+        self._left = self._length
+        self._ends_ns = now_ns + TURN_NS
+        return False
+
+
+class _Start:
+    """One worker that was asked for. A pool that raised may still run it later: it is then abandoned."""
+
+    __slots__ = ("abandoned", "is_extra")
+
+    def __init__(self, is_extra: bool) -> None:
+        self.is_extra = is_extra
+        self.abandoned = False
+
+
+class Workers:
+    """The line of runs that have work, and the pool threads that take from it.
+
+    `_lock` protects everything here. It is taken after a run's lock or alone, and nothing is called while it is held.
+
+    Why no wake-up is lost: a run is put into the line, and the number of workers is looked at, in one critical
+    section; a worker sees the empty line and takes itself off that number in one critical section. So either the
+    worker sees the run, or whoever put it there sees that a worker is missing and starts one.
+    """
+
+    def __init__(self, factory: PoolFactory, places: int) -> None:
+        self._factory = factory
+        self._lock = Lock()
+        self.line: deque[InLine] = deque()
+        self.turn_length = TURN_LENGTH if factory.threaded else 1
+        self._places = places
+        self._reserved: Counter[int] = Counter()
+        self._given_away = 0
+        self._working = 0
+        self._extra_working = 0
+        self._pool: WorkerPool | None = None
+        self._pool_size = 0
+        self._extra_pool: WorkerPool | None = None
+        self._retired: list[WorkerPool] = []
+
+    def __repr__(self) -> str:
+        return f"Workers({self._working} of {self._allowed()} working, {len(self.line)} runs in line)"
+
+    # -- how many
+
+    def _allowed(self) -> int:
+        most = max(self._reserved, default=0)
+        return max(self._places, most) + self._given_away
+
+    def set_places(self, places: int) -> None:
+        """How many workers there may be from now on."""
+        with self._lock:
+            self._places = places
+
+    def reserve(self, places: int) -> None:
+        """Let there be at least so many workers until `release` is called with the same number."""
+        with self._lock:
+            self._reserved[places] += 1
+
+    def release(self, places: int) -> None:
+        """Take one reservation back."""
+        with self._lock:
+            self._reserved[places] -= 1
+            if self._reserved[places] <= 0:
+                del self._reserved[places]
+
+    # -- handing out
+
+    def hand_out(self, run: InLine, tokens: int = 1) -> None:
+        """Put tokens of a run into the line and see that workers come for them.
+
+        Raises:
+            WorkerStartError: No thread could be started and none is working; the tokens are out of the line again.
+        """
+        with self._lock:
+            for _ in range(tokens):
+                self.line.append(run)
+            starts = self._starts_needed(tokens)
+        for start in starts:
+            self._start(start, run)
+
+    def _starts_needed(self, tokens: int) -> list[_Start]:
+        starts = []
+        for _ in range(min(tokens, self._allowed() - self._working)):
+            is_extra = self._working - self._extra_working >= max(self._places, max(self._reserved, default=0))
+            self._working += 1
+            self._extra_working += is_extra
+            starts.append(_Start(is_extra))
+        return starts
+
+    def _start(self, start: _Start, run: InLine | None) -> None:
+        try:
+            self._pool_for(start).submit(lambda: self._work(start))
+        except RuntimeError as error:
+            # Out of threads, or the interpreter is going down. Whoever works already empties the line.
+            start.abandoned = True
+            with self._lock:
+                self._leave(start)
+                stranded = self._working - self._given_away <= 0
+                if stranded and run is not None:
+                    while run in self.line:
+                        self.line.remove(run)
+            if stranded and run is not None:
+                raise WorkerStartError(
+                    f"No worker thread could be started ({error}). Nothing is lost: what was queued is kept in the "
+                    "run's pending_tasks. Free threads or lower max_workers, then resume the run."
+                ) from error
+            logger.warning("A worker thread could not be started (%s); %d are working", error, self._working)
+
+    def _pool_for(self, start: _Start) -> WorkerPool:
+        with self._lock:
+            if start.is_extra:
+                if self._extra_pool is None:
+                    # Takes the place of workers that wait; it starts threads only as they are needed.
+                    self._extra_pool = self._factory.open_pool(1024)
+                return self._extra_pool
+            needed = max(self._places, max(self._reserved, default=0))
+            if self._pool is None or self._pool_size < needed:
+                if self._pool is not None:
+                    self._retired.append(self._pool)
+                self._pool, self._pool_size = self._factory.open_pool(needed), needed
+            retired, self._retired = self._retired, []
+            pool = self._pool
+        for old in retired:
+            old.shutdown(wait=False)  # its workers finish what they are at
+        return pool
+
+    def _leave(self, start: _Start) -> None:
+        self._working -= 1
+        self._extra_working -= start.is_extra
+
+    # -- working
+
+    def _work(self, start: _Start) -> None:
+        """What a pool thread runs: one turn after the other until the line is empty."""
+        if start.abandoned:
+            return
+        run: InLine | None = None
+        again = False
+        _here.workers = self
+        try:
+            while True:
+                with self._lock:
+                    if again and run is not None:
+                        self.line.append(run)
+                    if not self.line or self._working > self._allowed():
+                        self._leave(start)
+                        return
+                    run = self.line.popleft()
+                again = self._drain(run)
+                if not self._factory.threaded:
+                    self._step_again(start, run if again else None)
+                    return
+        finally:
+            _here.workers = None
+
+    def _step_again(self, start: _Start, run: InLine | None) -> None:
+        # A pool that is stepped by hand gets the worker back after each activation.
+        with self._lock:
+            if run is not None:
+                self.line.append(run)
+            if not self.line:
+                self._leave(start)
+                return
+        self._start(start, None)
+
+    def _drain(self, run: InLine) -> bool:
+        try:
+            return run.drain(self)
+        except BaseException as error:  # noqa: BLE001 - a thread's outermost frame: an error of the engine itself
+            logger.critical("The engine failed while it drove %r", run, exc_info=True)
+            run.abort(error)
+            return False
+
+    # -- waiting inside a handler
+
+    def help(self, run: InLine) -> None:
+        """Work for a run that this worker waits for, while there is something and it is fair to the others."""
+        while True:
+            with self._lock:
+                if run not in self.line:
+                    return
+                self.line.remove(run)
+                crowded = self._given_away >= PLACES_GIVEN_AWAY_MAX
+            if self._drain(run):
+                self.hand_out(run)
+                if not crowded:
+                    return
+
+    @contextmanager
+    def place_given_away(self) -> Iterator[None]:
+        """While the calling worker waits, another one may work in its place."""
+        with self._lock:
+            self._given_away += 1
+            starts = self._starts_needed(1) if self.line else []
+        for start in starts:
+            self._start(start, None)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._given_away -= 1
+
+    # -- the end
+
+    def close(self, wait: bool) -> None:
+        """Let the pools go. With `wait`, return when their threads have ended. Work that comes later opens new ones."""
+        with self._lock:
+            pools = [pool for pool in (self._pool, self._extra_pool, *self._retired) if pool is not None]
+            self._pool = self._extra_pool = None
+            self._pool_size = 0
+            self._retired = []
+        for pool in pools:
+            pool.shutdown(wait=wait)
+
+    def forget_threads(self) -> None:
+        """In a forked child: the threads are the parent's, and so is what they were at."""
+        self._lock = Lock()
+        self.line.clear()
+        self._working = self._extra_working = self._given_away = 0
+        self._reserved.clear()
+        self._pool = self._extra_pool = None
+        self._pool_size = 0
+        self._retired = []
+
+
+class Errand:
+    """A call that a worker makes, so that application code does not run on the event loop's thread."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def drain(self, workers: Workers) -> bool:
+        """Make the call."""
+        self._call()
+        return False
+
+    def abort(self, error: BaseException) -> None:
+        """Nothing to take back."""
+
+
+def workers_of_this_thread() -> Workers | None:
+    """Whose worker the calling thread is; None for a thread of the application."""
+    found: Workers | None = getattr(_here, "workers", None)
+    return found

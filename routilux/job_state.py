@@ -1,0 +1,480 @@
+"""ExecutionRecord and JobState: the complete record of one run."""
+
+import logging
+import uuid
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from serilux import Serializable, register_serializable
+
+from routilux.errors import InvalidTypeError, InvalidValueError
+from routilux.guarded import GuardedDict
+from routilux.ledger import Ledger
+from routilux.output_handler import OutputHandler
+from routilux.registration import OwnFields, registered
+from routilux.waiting import wait_for_completion, wait_until_condition
+
+if TYPE_CHECKING:  # the flow stands two rooms above; the record only names it in signatures
+    from routilux.flow.flow import Flow
+
+__all__ = ["ExecutionRecord", "JobState", "ledger_of", "register_serializable"]
+
+LOGGER = logging.getLogger(__name__)
+
+ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
+
+
+@registered
+class ExecutionRecord(OwnFields, Serializable):
+    """One thing that happened in a run.
+
+    `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
+    error_continued, skipped, timeout, refused.
+    """
+
+    fields_to_serialize = ("routine_id", "event_name", "data", "timestamp")
+
+    def __init__(
+        self,
+        routine_id: str = "",
+        event_name: str = "",
+        data: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+    ) -> None:
+        # serilux's own constructor would give every record a list of field names of its own.
+        self.routine_id = routine_id
+        self.event_name = event_name
+        self.data: dict[str, Any] = {} if data is None else data
+        self.timestamp = datetime.now() if timestamp is None else timestamp
+
+    def __repr__(self) -> str:
+        return f"ExecutionRecord[{self.routine_id}.{self.event_name}@{self.timestamp}]"
+
+
+@registered
+class JobState(OwnFields, Serializable):
+    """The complete record of one run: what happened, what is left to do, what the routines shared.
+
+    Every attribute and method may be read and called from any thread while workers write. Iterating
+    `routine_states` or `shared_data` sees a copy of the moment.
+
+    Attributes:
+        flow_id: The flow that this run belongs to.
+        job_id: Names the run; unique.
+        current_routine_id: The routine that was activated last, or None.
+        pause_points: One entry per pause: timestamp, reason, current_routine_id, checkpoint, counts.
+        pending_tasks: What waits to be resumed, one dict per activation.
+        deferred_events: What is emitted when the run is resumed.
+        shared_log: Append-only entries of the routines.
+        output_handler: Receives outputs as they are sent; not saved.
+        output_log: Every output that was sent, as dicts routine_id, output_type, data, timestamp.
+        metadata: For the application; saved.
+    """
+
+    fields_to_serialize = (
+        "flow_id",
+        "job_id",
+        "status",
+        "current_routine_id",
+        "routine_states",
+        "execution_history",
+        "created_at",
+        "updated_at",
+        "pause_points",
+        "pending_tasks",
+        "deferred_events",
+        "shared_data",
+        "shared_log",
+        "output_log",
+        "metadata",
+    )
+
+    def __init__(self, flow_id: str = "") -> None:
+        self._ledger = Ledger()
+        # Protects shared_data, shared_log and nothing else. Re-entrant: the function given to modify_shared_data
+        # may use the other methods. Taken before every other lock of a run.
+        self._shared_lock = RLock()
+        self._shared_data: GuardedDict[str, Any] = GuardedDict(lock=self._shared_lock)
+        self._history: list[ExecutionRecord] = []
+        self._created_at: datetime | None = None
+        self._updated_at: datetime | None = None
+        self.flow_id = flow_id
+        self.job_id = str(uuid.uuid4())
+        self.current_routine_id: str | None = None
+        self.pause_points: list[dict[str, Any]] = []
+        self.pending_tasks: list[dict[str, Any]] = []
+        self.deferred_events: list[dict[str, Any]] = []
+        self.shared_log: list[dict[str, Any]] = []
+        self.output_handler: OutputHandler | None = None
+        self.output_log: list[dict[str, Any]] = []
+        self.metadata: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        ledger = self._ledger
+        with ledger.lock:
+            records = len(self._history) + len(ledger.keys)
+            failed = [name for name, state in dict.items(ledger.routine_states) if state.get("status") == "failed"]
+        parts = [f"flow {self.flow_id!r}", f"{records} records"]
+        live = ledger.live
+        if live is not None:
+            parts.append(f"{live.queue_size()} queued, {live.active_count()} active")
+        if self.pending_tasks:
+            parts.append(f"{len(self.pending_tasks)} pending")
+        if failed:
+            parts.append(f"failed in {', '.join(failed)}")
+        return f"JobState[{self.job_id}:{self.status}] ({'; '.join(parts)})"
+
+    # -- status and times
+
+    @property
+    def status(self) -> str:
+        """pending, running, paused, completed, failed or cancelled; may be assigned any string."""
+        return self._ledger.status
+
+    @status.setter
+    def status(self, value: str) -> None:
+        with self._ledger.lock:
+            self._ledger.status = str(value)
+            self._touch()
+
+    @property
+    def created_at(self) -> datetime:
+        """When this record was made (local time)."""
+        return self._created_at or self._ledger.origin
+
+    @created_at.setter
+    def created_at(self, value: datetime) -> None:
+        self._created_at = value
+
+    @property
+    def updated_at(self) -> datetime:
+        """When anything was last written here (local time)."""
+        ledger = self._ledger
+        with ledger.lock:
+            if self._updated_at is not None and ledger.last_ns() <= ledger.origin_ns:
+                return self._updated_at
+            return ledger.instant(ledger.last_ns())
+
+    @updated_at.setter
+    def updated_at(self, value: datetime) -> None:
+        self._updated_at = value
+        self._ledger.origin_ns = self._ledger.last_ns()
+        self._ledger.origin = max(value, datetime.now())
+
+    def _touch(self) -> None:
+        self._ledger.touched_ns = self._ledger.now()
+
+    @property
+    def checkpoint(self) -> dict[str, Any]:
+        """The checkpoint of the last pause point; empty when the run was never paused."""
+        return self.pause_points[-1].get("checkpoint", {}) if self.pause_points else {}
+
+    # -- routine states
+
+    @property
+    def routine_states(self) -> dict[str, dict[str, Any]]:
+        """The state of each routine by its id; a dict that may be walked while workers write it."""
+        return self._ledger.routine_states
+
+    @routine_states.setter
+    def routine_states(self, value: dict[str, dict[str, Any]]) -> None:
+        with self._ledger.lock:
+            self._ledger.routine_states = GuardedDict(dict(value), lock=self._ledger.lock)
+
+    def update_routine_state(self, routine_id: str, state: dict[str, Any]) -> None:
+        """Replace a routine's state with a copy of `state`."""
+        with self._ledger.lock:
+            dict.__setitem__(self._ledger.routine_states, routine_id, dict(state))
+            self._touch()
+
+    def get_routine_state(self, routine_id: str) -> dict[str, Any] | None:
+        """A routine's state, or None when it has not run."""
+        return self._ledger.routine_states.get(routine_id)
+
+    # -- history
+
+    @property
+    def execution_history(self) -> list[ExecutionRecord]:
+        """Everything that happened, oldest first. Always the same list; callers may append to it."""
+        ledger = self._ledger
+        with ledger.lock:
+            if ledger.keys:
+                self._history.extend(ExecutionRecord(*record) for record in ledger.take_records())
+            if ledger.limit is not None and len(self._history) > ledger.limit:
+                surplus = len(self._history) - ledger.limit
+                del self._history[:surplus]
+                ledger.dropped += surplus
+            if ledger.dropped:
+                self.metadata["history_dropped"] = ledger.dropped
+        return self._history
+
+    @execution_history.setter
+    def execution_history(self, value: list[ExecutionRecord]) -> None:
+        with self._ledger.lock:
+            self._ledger.take_records()
+            self._history = list(value)
+
+    def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
+        """Append a record with the present time."""
+        ledger = self._ledger
+        with ledger.lock:
+            ledger.write((routine_id, event_name, None), ledger.now(), data)
+            if ledger.live is not None:
+                ledger.live.poke()
+
+    def get_execution_history(self, routine_id: str | None = None) -> list[ExecutionRecord]:
+        """A new list of the records, of one routine or of all, sorted by time."""
+        records = list(self.execution_history)
+        if routine_id is not None:
+            records = [record for record in records if record.routine_id == routine_id]
+        return sorted(records, key=lambda record: record.timestamp)
+
+    @property
+    def errors(self) -> list[ExecutionRecord]:
+        """The records of everything that went wrong, oldest first, each error once.
+
+        A tolerated error of a task stands in the history twice (as `error`, and as `error_continued` or
+        `skipped`); here only its `error` record, which has the traceback.
+        """
+        found: list[ExecutionRecord] = []
+        for record in list(self.execution_history):
+            if record.event_name not in ERROR_EVENTS or "error" not in record.data:
+                continue
+            last = found[-1] if found else None
+            tolerated = record.event_name in ("error_continued", "skipped")
+            if (
+                tolerated
+                and last is not None
+                and last.event_name == "error"
+                and last.routine_id == record.routine_id
+                and last.timestamp == record.timestamp
+            ):
+                continue
+            found.append(record)
+        return found
+
+    def record_total(self) -> int:
+        """With the engine's lock held: how many records there have been. For the stream, not for applications."""
+        return self._ledger.record_count() + len(self._history)
+
+    def records_after(self, count: int, most: int) -> tuple[int, Callable[[], list[ExecutionRecord]]]:
+        """With the engine's lock held: the newest records after the first `count`, `most` at most, to be read later.
+
+        For the tracker of the flow, not for applications.
+        """
+        ledger = self._ledger
+        folded = self._history[max(0, count - ledger.dropped) :][-most:]
+        skipped = max(0, count - ledger.dropped - len(self._history))
+        lean_count, unfold = ledger.peek(max(skipped, len(ledger.keys) - most))
+        return (
+            len(folded) + lean_count,
+            lambda: [*folded, *(ExecutionRecord(*record) for record in unfold())],
+        )
+
+    # -- shared data
+
+    @property
+    def shared_data(self) -> dict[str, Any]:
+        """What the routines of this run share; a dict that may be walked while workers write it."""
+        return self._shared_data
+
+    @shared_data.setter
+    def shared_data(self, value: dict[str, Any]) -> None:
+        with self._shared_lock:
+            self._shared_data = GuardedDict(dict(value), lock=self._shared_lock)
+
+    def update_shared_data(self, key: str, value: Any) -> None:
+        """Set one shared value, at once; an activation that runs again sets it again."""
+        with self._shared_lock:
+            self._shared_data[key] = value
+            self._touch()
+
+    def get_shared_data(self, key: str, default: Any = None) -> Any:
+        """One shared value, or the default."""
+        return self._shared_data.get(key, default)
+
+    def modify_shared_data(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
+        """Replace a shared value by `fn(value)`, with no other write in between, and return the new one.
+
+        `fn` runs under the lock of the shared data: keep it short. What it raises leaves the value as it was.
+        """
+        with self._shared_lock:
+            value = fn(self._shared_data.get(key, default))
+            self._shared_data[key] = value
+            self._touch()
+            return value
+
+    def append_to_shared_log(self, entry: dict[str, Any]) -> None:
+        """Append an entry; it gets a `timestamp` (ISO text) unless it has one.
+
+        Raises:
+            ValueError: When the entry is not a dict.
+        """
+        if not isinstance(entry, dict):
+            raise InvalidValueError(f"Entry must be a dictionary, not {type(entry).__name__}: {entry!r}")
+        if "timestamp" not in entry:
+            entry = {**entry, "timestamp": datetime.now().isoformat()}
+        with self._shared_lock:
+            self.shared_log.append(entry)
+            self._touch()
+
+    def get_shared_log(self, filter_func: Callable[[dict[str, Any]], bool] | None = None) -> list[dict[str, Any]]:
+        """A new list of the entries, of those for which `filter_func` is true or of all."""
+        with self._shared_lock:
+            entries = list(self.shared_log)
+        return entries if filter_func is None else [entry for entry in entries if filter_func(entry)]
+
+    # -- deferred events and outputs
+
+    def add_deferred_event(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
+        """Have a routine emit an event when the run is resumed."""
+        entry = {
+            "routine_id": routine_id,
+            "event_name": event_name,
+            "data": data,
+            "timestamp": datetime.now().isoformat(),
+        }
+        with self._ledger.lock:
+            self.deferred_events.append(entry)
+            self._touch()
+
+    def set_output_handler(self, handler: OutputHandler | None) -> None:
+        """Send the outputs of this run to `handler`; None: only to the output log.
+
+        Raises:
+            TypeError: When it has no `handle` method.
+        """
+        if handler is not None and not callable(getattr(handler, "handle", None)):
+            raise InvalidTypeError(
+                f"An output handler needs a method handle(job_id, routine_id, output_type, data, timestamp); "
+                f"{handler!r} has none. Subclass OutputHandler, or wrap a function in CallbackOutputHandler."
+            )
+        self.output_handler = handler
+
+    def send_output(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:
+        """Put an output into the output log, then hand it to the output handler on this thread."""
+        ledger = self._ledger
+        with ledger.lock:
+            # The time is taken under the lock: the log's times never run backwards.
+            at_ns = ledger.touched_ns = ledger.now()
+            timestamp = ledger.instant(at_ns)
+            self.output_log.append(
+                {
+                    "routine_id": routine_id,
+                    "output_type": output_type,
+                    "data": data,
+                    "timestamp": timestamp.isoformat(),
+                }
+            )
+            ledger.output_marks.append(len(self._history) + len(ledger.keys) + ledger.dropped)
+            if ledger.live is not None:
+                ledger.live.poke()
+        if self.output_handler is None:
+            return
+        try:
+            self.output_handler.handle(
+                job_id=self.job_id, routine_id=routine_id, output_type=output_type, data=data, timestamp=timestamp
+            )
+        except Exception as error:  # noqa: BLE001 - application code: it must not stop the run that reports to it
+            _warn(f"Output handler failed: {type(error).__name__}: {error} ({self.output_handler!r})")
+
+    def outputs(self, output_type: str | None = None) -> list[dict[str, Any]]:
+        """A new list of the entries of the output log, of one type or of all."""
+        with self._ledger.lock:
+            entries = list(self.output_log)
+        return entries if output_type is None else [e for e in entries if e["output_type"] == output_type]
+
+    # -- copies
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copy and pickle take: the record without its live side (locks, run, output handler)."""
+        history = self.execution_history
+        with self._shared_lock, self._ledger.lock:
+            state = {
+                name: value
+                for name, value in self.__dict__.items()
+                if name not in ("_ledger", "_shared_lock", "_shared_data", "_history", "output_handler")
+            }
+            state.update(
+                status=self._ledger.status,
+                execution_history=list(history),
+                routine_states={name: dict(state) for name, state in dict.items(self._ledger.routine_states)},
+                shared_data=dict.copy(self._shared_data),
+                shared_log=list(self.shared_log),
+                _created_at=self._created_at or self._ledger.origin,
+                _updated_at=self._ledger.instant(self._ledger.last_ns()),
+            )
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # an unpickled object has not been through its constructor
+        updated_at = state.pop("_updated_at")
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.updated_at = updated_at
+
+    # -- waiting
+
+    @staticmethod
+    def wait_for_completion(
+        flow: "Flow",
+        job_state: "JobState",
+        timeout: float | None = None,
+        stability_checks: int = 5,
+        check_interval: float = 0.1,
+        stability_delay: float = 0.05,
+        progress_callback: Callable[[int, int, str], None] | None = None,
+    ) -> bool:
+        """Wait until a run is over; True when it is, False at the timeout.
+
+        A run that is live in this process wakes its waiters at once. For a state without one (made by hand,
+        restored), `flow`'s queue and active tasks are polled, and `stability_checks` looks in a row decide.
+
+        Args:
+            flow: The flow that runs it.
+            job_state: The run.
+            timeout: Seconds; None waits without end.
+            stability_checks: Polling only: how many looks in a row must find nothing to do.
+            check_interval: Polling only: seconds between rounds.
+            stability_delay: Polling only: seconds between the looks of a round.
+            progress_callback: Called with (queue size, active count, status) at the first look that finds the run
+                unfinished, then every 5 seconds, on this thread.
+
+        Raises:
+            SelfWaitError: When a handler waits for its own run, or for one that is waiting for it.
+        """
+        return wait_for_completion(
+            flow, job_state, timeout, stability_checks, check_interval, stability_delay, progress_callback
+        )
+
+    @staticmethod
+    def wait_until_condition(
+        flow: "Flow",
+        job_state: "JobState",
+        condition: Callable[["Flow", "JobState"], bool],
+        timeout: float | None = None,
+        check_interval: float = 0.1,
+        progress_callback: Callable[[int, int, str], None] | None = None,
+    ) -> bool:
+        """Wait until `condition(flow, job_state)` is true; False at the timeout or when the run ends before.
+
+        The condition is asked after each change of a live run and at least every `check_interval` seconds. What it
+        raises is logged and counts as "not yet".
+        """
+        return wait_until_condition(flow, job_state, condition, timeout, check_interval, progress_callback)
+
+
+def ledger_of(job_state: JobState) -> Ledger:
+    """The engine's side of a record. For the rooms of this package, not for applications."""
+    return job_state._ledger
+
+
+def _warn(message: str) -> None:
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning:
+        # The application turned warnings into errors; an output handler still stops nothing.
+        LOGGER.warning("%s", message)

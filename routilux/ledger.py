@@ -1,0 +1,172 @@
+"""What one run has written down, behind one lock: the engine's side of a JobState.
+
+Three records a hop as objects cost 900 bytes and let the garbage collector stop everything for a quarter of a
+second per million; as three columns (a shared key, an integer time, the data) they cost 24 bytes and nothing. So a
+run writes columns, and they become ExecutionRecords when somebody reads the history.
+"""
+
+from array import array
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Any, Protocol
+
+from routilux.clock import SYSTEM_CLOCK
+from routilux.guarded import GuardedDict
+from routilux.interfaces import Clock
+from routilux.status import FAILED_ROUTINE, JobStatus
+
+__all__ = ["Ledger", "LiveRun", "RecordKey"]
+
+# (routine id, event name, what turns the data column into the record's dict; None: it is that dict already).
+# One tuple per place in the drawing, shared by all its records.
+RecordKey = tuple[str, str, Callable[[Any], dict[str, Any]] | None]
+
+
+class LiveRun(Protocol):
+    """What a JobState knows of the run that is driving it (see `routilux.flow.run.Run`)."""
+
+    def wait(self, timeout: float | None, progress: Any = None) -> bool:
+        """Until the run is over; False at the timeout."""
+
+    def wait_for_change(self, timeout: float | None) -> None:
+        """Until something was recorded or the run is over, at most `timeout` seconds."""
+
+    def wait_for_news(self, record_count: int, output_count: int) -> None:
+        """Until there are more records or outputs than these, or the run is over."""
+
+    def poke(self) -> None:
+        """With the ledger's lock held: something was written that a watcher may wait for."""
+
+    def queue_size(self) -> int:
+        """Activations that wait to be started."""
+
+    def active_count(self) -> int:
+        """Handlers that are running."""
+
+
+class Ledger:
+    """The record of one run.
+
+    `lock` protects everything in here and everything in the `Run` that writes it: one critical section per hop
+    instead of two. It is a plain lock: no user code runs while it is held. Lock order: a JobState's shared-data lock,
+    a run's merge lock, this lock, then the locks of the flow's workers and timers.
+    """
+
+    __slots__ = (
+        "clock",
+        "data",
+        "dropped",
+        "keys",
+        "limit",
+        "live",
+        "lock",
+        "now",
+        "origin",
+        "origin_ns",
+        "output_marks",
+        "refuses",
+        "routine_states",
+        "status",
+        "times",
+        "touched_ns",
+        "traceback_count",
+    )
+
+    def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.lock = Lock()
+        self.status: str = JobStatus.PENDING.value
+        self.routine_states: GuardedDict[str, dict[str, Any]] = GuardedDict(lock=self.lock)
+        self.keys: list[RecordKey] = []
+        self.times = array("q")
+        self.data: list[Any] = []
+        self.limit: int | None = None
+        self.dropped = 0
+        # For each output: how many records had been written before it, so that a stream can merge the two.
+        self.output_marks: list[int] = []
+        self.live: LiveRun | None = None
+        # True once the run was cancelled or timed out: what is emitted into it is refused, not an error.
+        self.refuses = False
+        self.traceback_count = 0
+        self.use_clock(clock)
+
+    def use_clock(self, clock: Clock) -> None:
+        """Take the time from `clock` from now on.
+
+        A record's time is this origin plus a monotonic distance, so a wall clock that is set back, or daylight saving
+        time that ends, does not make records run backwards.
+        """
+        self.clock = clock
+        self.now: Callable[[], int] = clock.monotonic_ns
+        self.origin_ns = self.touched_ns = self.now()
+        self.origin = datetime.fromtimestamp(clock.time_ns() / 1e9)
+
+    def use_new_lock(self) -> None:
+        """In a forked child, where the thread that held the lock does not exist."""
+        self.lock = Lock()
+        self.routine_states = GuardedDict(dict.copy(self.routine_states), lock=self.lock)
+
+    def instant(self, at_ns: int) -> datetime:
+        """The local wall-clock time of a monotonic instant."""
+        return self.origin + timedelta(microseconds=(at_ns - self.origin_ns) / 1000)
+
+    # Everything below is called with `lock` held.
+
+    def write(self, key: RecordKey, at_ns: int, data: Any) -> None:
+        """Append one record."""
+        self.keys.append(key)
+        self.times.append(at_ns)
+        self.data.append(data)
+        if self.limit is not None and len(self.keys) >= 2 * self.limit:
+            self._drop(len(self.keys) - self.limit)
+
+    def _drop(self, count: int) -> None:
+        # Half of the columns at a time: dropping one at a time would move the whole list for each record.
+        del self.keys[:count], self.times[:count], self.data[:count]
+        self.dropped += count
+
+    def record_count(self) -> int:
+        """Records written so far and not yet folded, the dropped ones included."""
+        return self.dropped + len(self.keys)
+
+    def last_ns(self) -> int:
+        """When something was last written."""
+        return max(self.touched_ns, self.times[-1]) if self.times else self.touched_ns
+
+    def peek(self, start: int) -> "tuple[int, Callable[[], list[tuple[str, str, dict[str, Any], datetime]]]]":
+        """The unfolded records from position `start` on: how many, and a function that unfolds a copy of them."""
+        keys, times, data = self.keys[start:], self.times[start:], self.data[start:]
+        return len(keys), lambda: list(self._unfold(keys, times, data))
+
+    def _unfold(
+        self, keys: list[RecordKey], times: Any, data: list[Any]
+    ) -> "Iterator[tuple[str, str, dict[str, Any], datetime]]":
+        for key, at_ns, value in zip(keys, times, data, strict=True):
+            yield key[0], key[1], value if key[2] is None else key[2](value), self.instant(at_ns)
+
+    def take_records(self) -> list[tuple[str, str, dict[str, Any], datetime]]:
+        """The records written since the last call, as (routine id, event name, data, timestamp)."""
+        taken = list(self._unfold(self.keys, self.times, self.data))
+        if self.times:
+            self.touched_ns = self.last_ns()
+        self.keys.clear()
+        del self.times[:]
+        self.data.clear()
+        return taken
+
+    def merge_routine_state(self, routine_id: str, changes: dict[str, Any], remove: tuple[str, ...] = ()) -> None:
+        """Put keys into a routine's state and take some out.
+
+        The state is replaced, not changed in place: a reader who holds the earlier one may be walking it.
+        """
+        state = {**self.routine_states.get(routine_id, {}), **changes}
+        for key in remove:
+            state.pop(key, None)
+        dict.__setitem__(self.routine_states, routine_id, state)
+
+    def final_status(self) -> str:
+        """What a run that has nothing left to do becomes."""
+        states = dict.values(self.routine_states)
+        if any(isinstance(state, dict) and state.get("status") in FAILED_ROUTINE for state in states):
+            return JobStatus.FAILED.value
+        return JobStatus.COMPLETED.value

@@ -1,0 +1,105 @@
+"""Where the outputs of a run go while it runs: a queue, a callback, nowhere."""
+
+import queue as queues
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from routilux.errors import HandlerTypeError
+
+__all__ = ["CallbackOutputHandler", "NullOutputHandler", "OutputHandler", "QueueOutputHandler"]
+
+
+class OutputHandler(ABC):
+    """Receives what routines send with `send_output`, on the thread of the handler that sends it.
+
+    Calls for one run may come from several threads at once. What `handle` raises becomes a `RuntimeWarning`
+    and stops nothing; the output is in the run's `output_log` all the same.
+    """
+
+    @abstractmethod
+    def handle(
+        self,
+        job_id: str,
+        routine_id: str,
+        output_type: str,
+        data: dict[str, Any],
+        timestamp: datetime | None = None,
+    ) -> None:
+        """Take one output."""
+
+
+class QueueOutputHandler(OutputHandler):
+    """Puts each output into a queue, as a dict.
+
+    The dict has the keys job_id, routine_id, output_type, data and timestamp (a datetime).
+    """
+
+    def __init__(self, queue: "queues.Queue[dict[str, Any]] | None" = None) -> None:
+        self.queue: queues.Queue[dict[str, Any]] = queues.Queue() if queue is None else queue
+
+    def handle(
+        self,
+        job_id: str,
+        routine_id: str,
+        output_type: str,
+        data: dict[str, Any],
+        timestamp: datetime | None = None,
+    ) -> None:
+        """Put one output into the queue; a bounded queue that is full blocks the sending handler."""
+        self.queue.put(
+            {
+                "job_id": job_id,
+                "routine_id": routine_id,
+                "output_type": output_type,
+                "data": data,
+                "timestamp": timestamp or datetime.now(),
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"QueueOutputHandler({self.queue.qsize()} waiting)"
+
+
+class CallbackOutputHandler(OutputHandler):
+    """Calls `callback(job_id, routine_id, output_type, data, timestamp)` for each output."""
+
+    def __init__(self, callback: Callable[[str, str, str, dict[str, Any], datetime], Any]) -> None:
+        if not callable(callback):
+            raise HandlerTypeError(
+                f"CallbackOutputHandler needs a callable, not {callback!r}. "
+                "Give a function of (job_id, routine_id, output_type, data, timestamp)."
+            )
+        self.callback = callback
+
+    def handle(
+        self,
+        job_id: str,
+        routine_id: str,
+        output_type: str,
+        data: dict[str, Any],
+        timestamp: datetime | None = None,
+    ) -> None:
+        """Call the callback."""
+        self.callback(job_id, routine_id, output_type, data, timestamp or datetime.now())
+
+    def __repr__(self) -> str:
+        return f"CallbackOutputHandler({getattr(self.callback, '__qualname__', self.callback)!s})"
+
+
+class NullOutputHandler(OutputHandler):
+    """Discards every output; the run's `output_log` keeps them still."""
+
+    def handle(
+        self,
+        job_id: str,
+        routine_id: str,
+        output_type: str,
+        data: dict[str, Any],
+        timestamp: datetime | None = None,
+    ) -> None:
+        """Do nothing."""
+
+    def __repr__(self) -> str:
+        return "NullOutputHandler()"

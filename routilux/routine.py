@@ -1,0 +1,286 @@
+"""Routine: a node of a flow, with slots that receive and events that it emits."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from serilux import Serializable
+
+from routilux.context import ExecutionContext, current_activation
+from routilux.context import current_job_state as _current_job_state
+from routilux.error_handler import ErrorHandler, ErrorStrategy
+from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, NoRunError, UnknownNameError
+from routilux.event import Event
+from routilux.priority import TaskPriority
+from routilux.registration import OwnFields, registered
+from routilux.slot import MergeStrategy, Slot
+from routilux.synchronous import routine_id_in
+
+if TYPE_CHECKING:  # a routine runs in a flow that stands above it
+    from routilux.flow.flow import Flow
+
+__all__ = ["ExecutionContext", "Routine", "_current_job_state"]
+
+
+@registered
+class Routine(OwnFields, Serializable):
+    """A node of a flow. Subclass it, define slots and events in `__init__`, and emit from the slots' handlers.
+
+    One object may serve many runs, of several flows, at once. So keep what changes during a run in the run
+    (`get_execution_context().job_state`), and what does not in the config.
+    """
+
+    fields_to_serialize = ("_id", "_config", "_slots", "_events", "_error_handler")
+
+    def __init__(self) -> None:
+        self._id = hex(id(self))
+        self._config: dict[str, Any] = {}
+        self._slots: dict[str, Slot] = {}
+        self._events: dict[str, Event] = {}
+        self._error_handler: ErrorHandler | None = None
+        self._last_flow: Flow | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}[{self._id}]"
+
+    def __call__(self, **kwargs: Any) -> None:
+        """Do nothing. Deprecated: routines are activated through their slots."""
+
+    # -- drawing
+
+    def define_slot(
+        self, name: str, handler: Callable[..., Any] | None = None, merge_strategy: MergeStrategy = "override"
+    ) -> Slot:
+        """Add a slot.
+
+        Args:
+            name: Unique among the slots. A slot called "trigger" makes the routine an entry for `Flow.execute`.
+            handler: Called with the data of each delivery; see `routilux.handlers.bind` for how.
+            merge_strategy: "override", "append" or `(old, new) -> merged`; see `Slot`.
+
+        Raises:
+            ValueError: The name is taken, or the merge strategy unknown.
+            TypeError: The handler cannot be called, or is `async def`.
+        """
+        _check_name("slot", name)
+        if name in self._slots:
+            raise DuplicateNameError(f"{self!r} has a slot {name!r} already. Choose another name.")
+        slot = self._slots[name] = Slot(name, self, handler, merge_strategy)
+        return slot
+
+    def define_event(self, name: str, output_params: list[str] | None = None) -> Event:
+        """Add an event.
+
+        Args:
+            name: Unique among the events.
+            output_params: The names that it carries, for readers; any keyword may be emitted.
+
+        Raises:
+            ValueError: The name is taken.
+        """
+        _check_name("event", name)
+        if name in self._events:
+            raise DuplicateNameError(f"{self!r} has an event {name!r} already. Choose another name.")
+        event = self._events[name] = Event(name, self, output_params)
+        return event
+
+    def get_slot(self, name: str) -> Slot | None:
+        """The slot of this name, or None."""
+        return self._slots.get(name)
+
+    def get_event(self, name: str) -> Event | None:
+        """The event of this name, or None."""
+        return self._events.get(name)
+
+    # -- emitting
+
+    def emit(self, event_name: str, /, flow: "Flow | None" = None, **data: Any) -> None:
+        """Send data to every slot that is connected to an event, and return at once.
+
+        In a run, one activation per connected slot is queued, and the emission is recorded; the handlers run on the
+        flow's pool. Each delivery gets its own shallow copy of the data: nested values are shared, do not change
+        them. Without a flow, each connected slot receives now, on this thread.
+
+        Args:
+            event_name: One of this routine's events.
+            flow: For calls from outside a run. Inside one, the run's own flow is meant.
+            **data: What to send. `job_state=` names a run explicitly; every other keyword is sent.
+
+        Raises:
+            ValueError: Unknown event.
+            RuntimeError: The run has ended, or the flow was shut down.
+        """
+        job_state = data.pop("job_state", None)
+        activation = current_activation.get()
+        if activation is not None and activation.run is not None and (job_state is None or job_state is activation.job_state):
+            activation.run.emit(activation, self, event_name, data)
+            return
+        self._emit_from_outside(event_name, flow, job_state, data, 0.0, TaskPriority.NORMAL)
+
+    def emit_later(
+        self,
+        event_name: str,
+        /,
+        delay: float = 0.0,
+        priority: TaskPriority = TaskPriority.NORMAL,
+        data: dict[str, Any] | None = None,
+    ) -> None:
+        """Emit after a delay, or with a priority.
+
+        The emission is recorded now and delivered when the delay is over. While a run has nothing else to do, its
+        timeout stands still.
+
+        Args:
+            event_name: One of this routine's events.
+            delay: Seconds from now.
+            priority: Within a run HIGH is delivered before NORMAL before LOW.
+            data: What to send.
+
+        Raises:
+            ValueError: Unknown event or priority, negative delay.
+        """
+        if not delay >= 0:
+            raise InvalidValueError(f"delay must not be negative, and {delay!r} is. It is seconds from now.")
+        priority = TaskPriority.of(priority)
+        payload = dict(data or {})
+        activation = current_activation.get()
+        if activation is not None and activation.run is not None:
+            activation.run.emit(activation, self, event_name, payload, delay, priority)
+        else:
+            self._emit_from_outside(event_name, None, None, payload, delay, priority)
+
+    def _emit_from_outside(
+        self, event_name: str, flow: "Flow | None", job_state: Any, data: dict[str, Any], delay: float, priority: TaskPriority
+    ) -> None:
+        event = self._events.get(event_name)
+        if event is None:
+            raise UnknownNameError("event", event_name, self._events, repr(self))
+        activation = current_activation.get()
+        if job_state is None:
+            job_state = activation.job_state if activation is not None else _current_job_state.get()
+        flow = flow or self._current_flow
+        if flow is None:
+            event.deliver(data)
+        else:
+            flow.emit_from_outside(self, event_name, data, job_state, delay, priority)
+
+    @property
+    def _current_flow(self) -> "Flow | None":
+        activation = current_activation.get()
+        if activation is not None and activation.flow is not None:
+            return activation.flow
+        return self._last_flow
+
+    @_current_flow.setter
+    def _current_flow(self, flow: "Flow | None") -> None:
+        self._last_flow = flow
+
+    # -- inside a handler
+
+    def get_execution_context(self) -> ExecutionContext | None:
+        """The flow, the run and this routine's id in it; None outside an execution."""
+        activation = current_activation.get()
+        if activation is not None:
+            if activation.flow is None or activation.job_state is None:
+                return None
+            return ExecutionContext.of(activation, activation.routine_id_of(self))
+        job_state, flow = _current_job_state.get(), self._last_flow
+        if job_state is None or flow is None:
+            return None
+        return ExecutionContext(flow, job_state, routine_id_in(flow, self))
+
+    def send_output(self, output_type: str, **data: Any) -> None:
+        """Send something to the caller of this run: into its output log and to its output handler.
+
+        Raises:
+            RuntimeError: Outside an execution.
+        """
+        context = self._require_context("send_output")
+        activation = current_activation.get()
+        if activation is not None and activation.effects is not None:
+            activation.hold_output(context.routine_id, output_type, data)
+        else:
+            context.job_state.send_output(context.routine_id, output_type, data)
+
+    def emit_deferred_event(self, event_name: str, **data: Any) -> None:
+        """Emit an event when the run is resumed. It enters the run's state when this activation ends.
+
+        Raises:
+            RuntimeError: Outside an execution.
+            ValueError: Unknown event.
+        """
+        context = self._require_context("emit_deferred_event")
+        if event_name not in self._events:
+            raise UnknownNameError("event", event_name, self._events, repr(self))
+        activation = current_activation.get()
+        if activation is not None and activation.run is not None:
+            activation.defer(context.routine_id, event_name, data)
+        else:
+            context.job_state.add_deferred_event(context.routine_id, event_name, data)
+
+    def _require_context(self, method: str) -> ExecutionContext:
+        context = self.get_execution_context()
+        if context is None:
+            raise NoRunError(
+                f"{self!r}.{method}() works inside an execution only: call it from a slot's handler, and carry the "
+                "context into own threads with contextvars.copy_context().run(...)."
+            )
+        return context
+
+    def _extract_input_data(self, data: Any = None, **kwargs: Any) -> Any:
+        """What a handler that takes anything was given: data, else kwargs["data"], the only value, kwargs, {}."""
+        if data is not None:
+            return data
+        if "data" in kwargs:
+            return kwargs["data"]
+        if len(kwargs) == 1:
+            return next(iter(kwargs.values()))
+        return kwargs
+
+    # -- config and errors
+
+    def set_config(self, **kwargs: Any) -> None:
+        """Set configuration values; they are saved with the flow."""
+        self._config.update(kwargs)
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """One configuration value, or the default."""
+        return self._config.get(key, default)
+
+    def config(self) -> dict[str, Any]:
+        """A copy of the configuration."""
+        return dict(self._config)
+
+    def set_error_handler(self, error_handler: ErrorHandler | None) -> None:
+        """Use a policy for this routine's errors; None leaves them to the flow's.
+
+        Raises:
+            TypeError: Not an ErrorHandler.
+        """
+        if error_handler is not None and not isinstance(error_handler, ErrorHandler):
+            raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
+        self._error_handler = error_handler
+
+    def get_error_handler(self) -> ErrorHandler | None:
+        """This routine's own policy, or None."""
+        return self._error_handler
+
+    def set_as_optional(self, strategy: ErrorStrategy = ErrorStrategy.CONTINUE) -> None:
+        """Tolerate errors of this routine."""
+        self.set_error_handler(ErrorHandler(strategy=strategy))
+
+    def set_as_critical(self, max_retries: int = 3, retry_delay: float = 1.0, retry_backoff: float = 2.0) -> None:
+        """Retry errors of this routine, and fail the run when they stay."""
+        self.set_error_handler(
+            ErrorHandler(
+                ErrorStrategy.RETRY,
+                max_retries=max_retries,
+                retry_delay=retry_delay,
+                retry_backoff=retry_backoff,
+                is_critical=True,
+            )
+        )
+
+
+def _check_name(kind: str, name: Any) -> None:
+    if not isinstance(name, str) or not name:
+        raise InvalidValueError(f"The name of a {kind} must be a text that is not empty, not {name!r}.")

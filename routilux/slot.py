@@ -1,0 +1,225 @@
+"""Slot: where a routine receives data, and how deliveries are merged."""
+
+import logging
+from collections.abc import Callable
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Union
+
+from serilux import Serializable
+
+from routilux.context import current_activation
+from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
+from routilux.handlers import Caller, bind
+from routilux.registration import OwnFields, registered
+from routilux.synchronous import record_slot_error, working_for
+
+if TYPE_CHECKING:  # a slot is drawn between these; it calls none of them while it is defined
+    from routilux.event import Event
+    from routilux.flow.flow import Flow
+    from routilux.job_state import JobState
+    from routilux.routine import Routine
+
+__all__ = ["MergeFunction", "Slot"]
+
+logger = logging.getLogger(__name__)
+
+MergeFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
+MergeStrategy = Union[str, MergeFunction]
+
+MERGE_STRATEGIES = ("override", "append")
+
+
+class _Collected(list[Any]):
+    """A list that "append" made, and may therefore grow in place: copying it for each delivery would be quadratic."""
+
+
+def _collect(held: dict[str, Any], key: str, value: Any) -> _Collected:
+    if key not in held:
+        return _Collected([value])
+    before = held[key]
+    if isinstance(before, _Collected):
+        before.append(value)
+        return before
+    return _Collected([*before, value] if isinstance(before, list) else [before, value])
+
+
+@registered
+class Slot(OwnFields, Serializable):
+    """Receives data for a routine and calls its handler.
+
+    Args:
+        name: Unique within the routine.
+        routine: The routine that it belongs to.
+        handler: Called with the merged data; see `routilux.handlers.bind` for how.
+        merge_strategy: "override" (new data replace the old), "append" (each key collects a list of its values) or a
+            function `(old, new) -> merged`. Deliveries to one slot of one run are merged one at a time.
+
+    Raises:
+        TypeError: A handler that cannot be called, or `async def`.
+        ValueError: An unknown merge strategy.
+    """
+
+    fields_to_serialize = ("name", "_data", "handler", "merge_strategy")
+
+    def __init__(
+        self,
+        name: str = "",
+        routine: "Routine | None" = None,
+        handler: Callable[..., Any] | None = None,
+        merge_strategy: MergeStrategy = "override",
+    ) -> None:
+        self.name = name
+        self.routine = routine
+        self.connected_events: list[Event] = []
+        self._own_data: dict[str, Any] = {}
+        # Makes merges by `receive` atomic. Re-entrant: a merge function may call `receive` itself.
+        self._receive_lock = RLock()
+        self.handler = handler
+        self.merge_strategy = merge_strategy
+
+    def __repr__(self) -> str:
+        handler = getattr(self.handler, "__name__", self.handler)
+        sources = len(self.connected_events)
+        return f"Slot[{self.place()}] (handler {handler}, {self._merge_name()}, {sources} connected events)"
+
+    def place(self) -> str:
+        """ "routine.slot", for messages."""
+        return f"{getattr(self.routine, '_id', '')}.{self.name}" if self.routine is not None else self.name
+
+    # -- handler and merge strategy: read once when they are set, not when they are used
+
+    @property
+    def handler(self) -> Callable[..., Any] | None:
+        """What is called; None merges and calls nothing."""
+        return self._handler
+
+    @handler.setter
+    def handler(self, value: Callable[..., Any] | None) -> None:
+        self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
+        self._handler = value
+
+    @property
+    def merge_strategy(self) -> MergeStrategy:
+        """ "override", "append" or a function."""
+        return self._merge_strategy
+
+    @merge_strategy.setter
+    def merge_strategy(self, value: MergeStrategy) -> None:
+        if not callable(value) and value not in MERGE_STRATEGIES:
+            raise UnknownNameError("merge strategy", value, MERGE_STRATEGIES, f"slot {self.name!r}")
+        self._merge_strategy = value
+        #: True when a delivery replaces what was there, so that nothing has to be computed.
+        self.replaces = value == "override"
+
+    def _merge_name(self) -> str:
+        return self._merge_strategy if isinstance(self._merge_strategy, str) else repr(self._merge_strategy)
+
+    def merge(self, old: dict[str, Any], new: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the slot holds after a delivery, and what the handler gets of it.
+
+        Neither `old` nor `new` is changed, but for the lists that "append" itself made: those grow in place, and the
+        handler gets a copy, so that its list does not grow under its hands.
+
+        Raises:
+            MergeResultError: When a merge function did not return a dict.
+        """
+        strategy = self._merge_strategy
+        if strategy == "override":
+            return new, new
+        if strategy == "append":
+            held = dict(old)
+            for key, value in new.items():
+                held[key] = _collect(held, key, value)
+            return held, {key: list(held[key]) for key in new}
+        assert callable(strategy)
+        try:
+            merged = strategy(old, new)
+        except Exception as error:
+            error.add_note(f"raised by the merge strategy {self._merge_name()} of slot {self.place()!r}")
+            raise
+        if not isinstance(merged, dict):
+            raise MergeResultError(
+                f"The merge strategy {self._merge_name()} of slot {self.place()!r} returned {merged!r}. "
+                "It must return the merged dict."
+            )
+        return merged, merged
+
+    # -- the slot's data: during a run they belong to the run
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        activation = current_activation.get()
+        if activation is not None and activation.run is not None:
+            return activation.run.slot_data_of(self, activation)
+        return self._own_data
+
+    @_data.setter
+    def _data(self, value: dict[str, Any]) -> None:
+        if not isinstance(value, dict):
+            raise InvalidValueError(f"The data of slot {self.place()!r} must be a dict, not {value!r}.")
+        activation = current_activation.get()
+        if activation is not None and activation.run is not None:
+            activation.run.set_slot_data(self, activation, value)
+        else:
+            self._own_data = value
+
+    # -- connections
+
+    def connect(self, event: "Event", param_mapping: dict[str, str] | None = None) -> None:
+        """Receive what an event emits. Doing it twice changes nothing."""
+        event.connect(self, param_mapping)
+
+    def disconnect(self, event: "Event") -> None:
+        """Receive nothing more from an event."""
+        event.disconnect(self)
+
+    # -- receiving without an engine
+
+    def receive(
+        self, data: dict[str, Any], job_state: "JobState | None" = None, flow: "Flow | None" = None
+    ) -> None:
+        """Merge data and call the handler, now and on this thread.
+
+        An error of the handler is logged and, with a job, recorded under the routine's id in `flow`. It is never
+        raised. Flows do not come this way: they run activations (see `routilux.flow.activation`).
+        """
+        try:
+            with self._receive_lock:
+                self._data, merged = self.merge(self._data, dict(data))
+            with working_for(self, job_state, flow):
+                self.call_handler(merged, propagate_exceptions=True)
+        except Exception as error:
+            logger.exception("The handler of slot %s raised", self.place())
+            record_slot_error(self, error, job_state, flow)
+
+    def call_handler(self, data: dict[str, Any], propagate_exceptions: bool = False) -> None:
+        """Call the handler with `data` as its signature asks, without merging.
+
+        Args:
+            data: What the handler gets.
+            propagate_exceptions: Raise what the handler raises instead of logging it.
+        """
+        if self.caller is None:
+            return
+        try:
+            refuse_awaitable(self.caller(data), self)
+        except Exception:
+            if propagate_exceptions:
+                raise
+            logger.exception("The handler of slot %s raised", self.place())
+
+
+def refuse_awaitable(result: Any, slot: Slot) -> None:
+    """A handler that returned a coroutine has not run; say so instead of dropping it.
+
+    Raises:
+        HandlerTypeError: When `result` would have to be awaited.
+    """
+    if result is not None and hasattr(type(result), "__await__"):
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
+        raise HandlerTypeError(
+            f"The handler of slot {slot.place()!r} returned {result!r}, which nobody awaits. "
+            "Handlers are plain functions; asyncio.run(...) inside one can await what it needs."
+        )

@@ -1,0 +1,64 @@
+"""Calls of a handler without an engine: the context that it sees, and the record of its error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from routilux.context import current_activation, current_job_state
+
+if TYPE_CHECKING:  # the vocabulary stands above this room
+    from routilux.flow.flow import Flow
+    from routilux.job_state import JobState
+    from routilux.slot import Slot
+
+__all__ = ["DirectCall", "record_slot_error", "routine_id_in", "working_for"]
+
+
+class DirectCall:
+    """What stands in the context while a slot's handler is called directly: no run, but a flow and a job."""
+
+    __slots__ = ("flow", "job_state", "routine")
+
+    run = None
+    retry_count = 0
+    activation_id = ""
+
+    def __init__(self, routine: Any, job_state: "JobState | None", flow: "Flow | None") -> None:
+        self.routine = routine
+        self.job_state = job_state
+        self.flow = flow
+
+
+@contextmanager
+def working_for(slot: "Slot", job_state: "JobState | None", flow: "Flow | None") -> Iterator[None]:
+    """Let the handler of `slot` see a job and a flow; without a job it sees what its caller sees."""
+    if job_state is None:
+        yield
+        return
+    job_token = current_job_state.set(job_state)
+    call: Any = DirectCall(slot.routine, job_state, flow or getattr(slot.routine, "_current_flow", None))
+    activation_token = current_activation.set(call)
+    try:
+        yield
+    finally:
+        current_activation.reset(activation_token)
+        current_job_state.reset(job_token)
+
+
+def record_slot_error(
+    slot: "Slot", error: BaseException, job_state: "JobState | None", flow: "Flow | None"
+) -> None:
+    """Put one `error` record into the job, the given one or the one that is current."""
+    job = job_state if job_state is not None else current_job_state.get()
+    if job is None:
+        return
+    routine_id = routine_id_in(flow or getattr(slot.routine, "_current_flow", None), slot.routine)
+    job.record_execution(
+        routine_id, "error", {"slot": slot.name, "error": str(error), "error_type": type(error).__name__}
+    )
+
+
+def routine_id_in(flow: "Flow | None", routine: Any) -> str:
+    """The id of a routine in a flow, or its own `_id` where the flow does not have it."""
+    found = flow.id_of(routine) if flow is not None and routine is not None else None
+    return found if found is not None else str(getattr(routine, "_id", ""))

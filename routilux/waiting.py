@@ -1,0 +1,169 @@
+"""The two waits. A live run is asked and wakes its waiters; any other state is polled."""
+
+import logging
+import time
+from collections.abc import Callable
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from routilux.status import FINAL, JobStatus
+
+if TYPE_CHECKING:  # the record stands above this room
+    from routilux.job_state import JobState
+
+__all__ = ["PROGRESS_INTERVAL", "Progress", "wait_for_completion", "wait_until_condition"]
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL = 5.0
+
+ProgressCallback = Callable[[int, int, str], None]
+
+
+class Progress:
+    """Calls a progress callback at the first unfinished look and then every five seconds."""
+
+    def __init__(self, callback: ProgressCallback | None) -> None:
+        self._callback = callback
+        self._due_at = 0.0
+
+    def seconds_left(self) -> float | None:
+        """Until the next call; None when there is nobody to call."""
+        return None if self._callback is None else max(0.0, self._due_at - time.monotonic())
+
+    def report(self, queue_size: int, active_count: int, status: str) -> None:
+        """Call it if it is due."""
+        if self._callback is None or time.monotonic() < self._due_at:
+            return
+        self._due_at = time.monotonic() + PROGRESS_INTERVAL
+        try:
+            self._callback(queue_size, active_count, status)
+        except Exception:  # application code: a progress display must not end the wait it illustrates
+            logger.exception("The progress callback raised; the wait goes on")
+
+
+def wait_for_completion(
+    flow: Any,
+    job_state: "JobState",
+    timeout: float | None,
+    stability_checks: int,
+    check_interval: float,
+    stability_delay: float,
+    callback: ProgressCallback | None,
+) -> bool:
+    """See `JobState.wait_for_completion`."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    progress = Progress(callback)
+    while True:
+        live = _ledger(job_state).live
+        is_timed_out = False
+        if live is not None:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if live.wait(left, progress):
+                return True
+            is_timed_out = True
+        elif _is_still(flow, job_state, max(1, stability_checks), stability_delay, deadline):
+            _settle_status(job_state)
+            return True
+        if is_timed_out or (deadline is not None and time.monotonic() >= deadline):
+            logger.warning(
+                "Waiting for run %s ended after %s seconds: status %r, %d queued, %d active",
+                job_state.job_id,
+                timeout,
+                job_state.status,
+                _queue_size(flow),
+                _active_count(flow),
+            )
+            return False
+        progress.report(_queue_size(flow), _active_count(flow), job_state.status)
+        _pause(check_interval, deadline)
+
+
+def wait_until_condition(
+    flow: Any,
+    job_state: "JobState",
+    condition: Callable[[Any, "JobState"], bool],
+    timeout: float | None,
+    check_interval: float,
+    callback: ProgressCallback | None,
+) -> bool:
+    """See `JobState.wait_until_condition`."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    progress = Progress(callback)
+    while True:
+        # The status is read before the condition: a run that ends in between gets its last look below.
+        over = job_state.status in FINAL
+        if _holds(condition, flow, job_state):
+            return True
+        if over:
+            return False
+        if deadline is not None and time.monotonic() >= deadline:
+            logger.warning("The condition did not hold within %s seconds (status %r)", timeout, job_state.status)
+            return False
+        progress.report(_queue_size(flow), _active_count(flow), job_state.status)
+        live = _ledger(job_state).live
+        if live is None:
+            _pause(check_interval, deadline)
+        else:
+            live.wait_for_change(_bounded(check_interval, deadline))
+
+
+def _holds(condition: Callable[[Any, "JobState"], bool], flow: Any, job_state: "JobState") -> bool:
+    try:
+        return bool(condition(flow, job_state))
+    except Exception:  # application code: a condition that cannot be asked yet is not an end of the wait
+        logger.warning("The condition raised; waiting goes on", exc_info=True)
+        return False
+
+
+def _ledger(job_state: "JobState") -> Any:
+    return job_state._ledger  # noqa: SLF001 - the one reader below the record's own room
+
+
+def _is_still(flow: Any, job_state: "JobState", checks: int, delay: float, deadline: float | None) -> bool:
+    """Several looks in a row: a task may be on its way from the queue to a worker during one of them."""
+    for look in range(checks):
+        if not _is_complete(flow, job_state):
+            return False
+        if look + 1 < checks:
+            _pause(delay, deadline)
+    return True
+
+
+def _is_complete(flow: Any, job_state: "JobState") -> bool:
+    status = job_state.status
+    if status in (JobStatus.PAUSED, JobStatus.CANCELLED, JobStatus.FAILED):
+        return True
+    if status not in (JobStatus.RUNNING, JobStatus.COMPLETED):
+        return False
+    return bool(flow._task_queue.empty()) and _active_count(flow) == 0  # noqa: SLF001 - names that the specification uses
+
+
+def _settle_status(job_state: "JobState") -> None:
+    ledger = _ledger(job_state)
+    with ledger.lock:
+        if ledger.status == JobStatus.RUNNING:
+            ledger.status = ledger.final_status()
+
+
+def _queue_size(flow: Any) -> int:
+    queue = getattr(flow, "_task_queue", None)
+    return 0 if queue is None else int(queue.qsize())
+
+
+def _active_count(flow: Any) -> int:
+    lock = getattr(flow, "_execution_lock", None)
+    if lock is None:
+        return 0
+    with lock:
+        return sum(1 for task in list(flow._active_tasks) if not task.done())  # noqa: SLF001 - as above
+
+
+def _bounded(seconds: float, deadline: float | None) -> float:
+    return seconds if deadline is None else max(0.0, min(seconds, deadline - time.monotonic()))
+
+
+def _pause(seconds: float, deadline: float | None) -> None:
+    # Nobody can wake this wait: the states that are polled have no run that could. It is the polling that the
+    # specification asks for, not a substitute for a condition.
+    Event().wait(_bounded(max(0.001, seconds), deadline))

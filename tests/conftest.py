@@ -1,0 +1,39 @@
+"""What every test may use."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import serilux
+from hypothesis import settings
+
+# No deadline: a busy machine is slow, not wrong. New examples on every run, also where CI is set.
+settings.register_profile("routilux", deadline=None, derandomize=False, print_blob=True)
+settings.load_profile("routilux")
+
+
+@pytest.fixture
+def forgotten_registrations() -> Iterator[None]:
+    """Takes the classes that a test registers out of serilux's registry again.
+
+    The registry is the process's own, and refuses a second class of the same name. The library's
+    classes stay: they are registered once, when their module is first imported.
+    """
+    registry = serilux.SerializableRegistry.registry
+    before = set(registry)
+    yield
+    for name in set(registry) - before:
+        if not registry[name].__module__.startswith("routilux."):
+            del registry[name]
+
+
+@pytest.fixture
+def no_leaked_threads() -> Iterator[None]:
+    """Fails a test whose threads are still alive five seconds after its end."""
+    before = set(threading.enumerate())
+    yield
+    started = set(threading.enumerate()) - before
+    for thread in started:
+        thread.join(timeout=5.0)
+    leaked = [thread.name for thread in started if thread.is_alive()]
+    assert not leaked, f"still alive: {leaked}"
