@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable
-
 from routilux.errors import InvalidTypeError
 from routilux.event import Event, Link, mapped
 from routilux.registration import OwnFields, registered
@@ -15,7 +13,7 @@ __all__ = ["Connection"]
 
 
 @registered
-class Connection(OwnFields, Serializable):
+class Connection(OwnFields):
     """Connects an event and a slot, and renames parameters on the way.
 
     Args:
@@ -29,7 +27,7 @@ class Connection(OwnFields, Serializable):
         target_id: The id of the target routine in that flow.
     """
 
-    fields_to_serialize = ("param_mapping",)
+    fields_to_serialize = ["param_mapping"]
 
     def __init__(
         self,

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # named in annotations only: the context knows of the rooms above it, it does not need them
     from routilux.flow.flow import Flow
-    from routilux.flow.task import SlotActivationTask
+    from routilux.flow.task import Activation
     from routilux.job_state import JobState
+    from routilux.synchronous import DirectCall
 
 __all__ = ["ExecutionContext", "current_activation", "current_job_state"]
 
 current_job_state: "ContextVar[JobState | None]" = ContextVar("routilux_job_state", default=None)
-current_activation: "ContextVar[SlotActivationTask | None]" = ContextVar("routilux_activation", default=None)
+# A DirectCall while a slot is called without an engine: it has no run, but the same attributes otherwise.
+current_activation: "ContextVar[Activation | DirectCall | None]" = ContextVar("routilux_activation", default=None)
 
 
 class _Parts(NamedTuple):
@@ -36,13 +38,12 @@ class ExecutionContext(_Parts):
     flow: "Flow"
     job_state: "JobState"
     routine_id: str
-    _activation: "SlotActivationTask | None" = None
+    _activation: "Activation | DirectCall | None" = None
 
     @classmethod
-    def of(cls, activation: "SlotActivationTask", routine_id: str) -> "ExecutionContext":
+    def of(cls, activation: "Activation | DirectCall", routine_id: str) -> "ExecutionContext":
         """The context of an activation."""
-        run = activation.run
-        context = cls(run.flow if run else None, activation.job_state, routine_id)
+        context = cls(activation.flow, activation.job_state, routine_id)
         context._activation = activation
         return context
 

@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable
-
 from routilux.errors import InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.registration import OwnFields, registered
 
@@ -30,7 +28,7 @@ class ErrorStrategy(Enum):
 
 
 @registered
-class ErrorHandler(OwnFields, Serializable):
+class ErrorHandler(OwnFields):
     """A policy for errors, of one routine or of a whole flow.
 
     Attempts are counted with each activation, so one ErrorHandler may serve many runs at once. A subclass that
@@ -48,7 +46,7 @@ class ErrorHandler(OwnFields, Serializable):
         ValueError: Unknown strategy, a negative number.
     """
 
-    fields_to_serialize = (
+    fields_to_serialize = [
         "strategy",
         "max_retries",
         "retry_delay",
@@ -56,7 +54,7 @@ class ErrorHandler(OwnFields, Serializable):
         "retry_count",
         "is_critical",
         "retryable_exceptions",
-    )
+    ]
 
     def __init__(
         self,
@@ -108,9 +106,9 @@ class ErrorHandler(OwnFields, Serializable):
     def handle_error(
         self,
         error: BaseException,
-        routine: "Routine",
+        routine: "Routine",  # noqa: ARG002 - the signature that subclasses override
         routine_id: str,
-        flow: "Flow | None",
+        flow: "Flow | None",  # noqa: ARG002 - as above
         job_state: "JobState | None" = None,
     ) -> bool:
         """Apply the policy to one error; True when it is tolerated or worth another attempt.
@@ -121,7 +119,9 @@ class ErrorHandler(OwnFields, Serializable):
         where = {"routine_id": routine_id, "job_id": job_state.job_id if job_state is not None else None}
         if self.strategy is ErrorStrategy.RETRY:
             if self.retry_count >= self.max_retries or not self.is_retryable(error):
-                logger.error("%s failed for good after %d retries: %s", routine_id, self.retry_count, error, extra=where)
+                logger.error(
+                    "%s failed for good after %d retries: %s", routine_id, self.retry_count, error, extra=where
+                )
                 return False
             self.retry_count += 1
             return True
@@ -149,7 +149,7 @@ def _not_negative(name: str, value: Any) -> Any:
     return value
 
 
-def _exception_classes(classes: Iterable[type[BaseException]] | None) -> tuple[type[BaseException], ...]:
+def _exception_classes(classes: Any) -> tuple[type[BaseException], ...]:
     if classes is None:
         return (Exception,)
     found = (classes,) if isinstance(classes, type) else tuple(classes)

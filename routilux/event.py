@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable
-
 from routilux.registration import OwnFields, registered
 
 if TYPE_CHECKING:  # an event is drawn between these
@@ -30,7 +28,7 @@ class Link:
 
 
 @registered
-class Event(OwnFields, Serializable):
+class Event(OwnFields):
     """Something that a routine emits.
 
     Args:
@@ -44,7 +42,7 @@ class Event(OwnFields, Serializable):
             is still right.
     """
 
-    fields_to_serialize = ("name", "output_params")
+    fields_to_serialize = ["name", "output_params"]
 
     def __init__(
         self, name: str = "", routine: "Routine | None" = None, output_params: list[str] | None = None

@@ -2,22 +2,24 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
-from threading import RLock
+from threading import Lock, RLock
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
-
-from serilux import Serializable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from routilux.registration import OwnFields, registered
 
 if TYPE_CHECKING:  # the record's rows are read by shape
     from routilux.job_state import ExecutionRecord
 
-__all__ = ["KEPT_COUNT", "ExecutionTracker", "Sums"]
+__all__ = ["KEPT_COUNT", "ExecutionTracker", "RunFigures", "Sums", "TrackedRun"]
 
 # So many executions, and so many events, are kept in detail; the sums count all of them.
 KEPT_COUNT = 1000
+
+# So many runs may hand in their figures before somebody reads; then they are added up unasked.
+INBOX_MAX = 256
 
 _ENDED = {"completed": "completed", "error_continued": "error_continued", "skipped": "skipped", "error": "failed"}
 _NOT_EVENTS = frozenset({"start", "timeout", "refused", *_ENDED})
@@ -41,8 +43,7 @@ class Sums:
         if succeeded:
             self.completed += 1
         self.total_ns += duration_ns
-        if duration_ns > self.max_ns:
-            self.max_ns = duration_ns
+        self.max_ns = max(self.max_ns, duration_ns)
         if duration_ns < self.min_ns or not self.min_ns:
             self.min_ns = duration_ns
 
@@ -56,9 +57,34 @@ class Sums:
         self.completed += other.completed
         self.total_ns += other.total_ns
 
+    def copy(self) -> "Sums":
+        """The same figures, which stay as they are."""
+        other = Sums()
+        other.merge(self)
+        return other
+
+
+@dataclass(slots=True)
+class RunFigures:
+    """What a run that is over hands to the tracker: sums now, records to be read later."""
+
+    sums: dict[str, Sums]
+    event_count: int
+    record_count: int
+    read: "Callable[[], Iterable[ExecutionRecord]]"
+
+
+class TrackedRun(Protocol):
+    """A live run, as the tracker sees it."""
+
+    key: int
+
+    def live_figures(self) -> "tuple[dict[str, Sums], int, list[ExecutionRecord]] | None":
+        """Sums, number of events, and the records since the last call; None when the run is over."""
+
 
 @registered
-class ExecutionTracker(OwnFields, Serializable):
+class ExecutionTracker(OwnFields):
     """Adds up the executions and events of a flow.
 
     The runs of a flow keep their own sums while they run; they are folded in here when something is read. The lists
@@ -68,23 +94,28 @@ class ExecutionTracker(OwnFields, Serializable):
         flow_id: The flow's.
     """
 
-    fields_to_serialize = ("flow_id", "routine_executions", "event_flow", "performance_metrics")
+    fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
 
     def __init__(self, flow_id: str = "") -> None:
         self.flow_id = flow_id
-        # Protects everything below. Taken alone; `_fold_live` is called with it and takes the locks of runs.
+        # Protects everything below but the inbox. Reading takes the locks of live runs while it is held.
         self._lock = RLock()
+        # Figures of runs that are over, by the key of the run. A run hands them in while its own lock is held, so they
+        # have a lock apart, which is taken last: with `_lock`, a run that ends and a reader would wait for each other.
+        self._inbox_lock = Lock()
+        self._inbox: dict[int, RunFigures] = {}
+        self._live_runs: Callable[[], Iterable[TrackedRun]] = list
         self._routine_executions: dict[str, list[dict[str, Any]]] = {}
         self._event_flow: list[dict[str, Any]] = []
         self._performance_metrics: dict[str, Any] = {}
         self._sums: dict[str, Sums] = {}
         self._started: dict[str, int] = {}
         self._open_since: dict[int, int] = {}
+        self._running: dict[str, deque[dict[str, Any]]] = {}
         self._kept: deque[dict[str, Any]] = deque()
         self._event_count = 0
-        self._unread: deque[tuple[int, Callable[[], Iterable[ExecutionRecord]]]] = deque()
+        self._unread: deque[RunFigures] = deque()
         self._unread_count = 0
-        self._fold_live: Callable[[ExecutionTracker], tuple[dict[str, Sums], int]] | None = None
 
     def __repr__(self) -> str:
         performance = self.get_flow_performance()
@@ -108,10 +139,12 @@ class ExecutionTracker(OwnFields, Serializable):
             self._routine_executions = value
             self._started = {}
             self._sums = {}
+            self._running = {}
             self._kept = deque(entry for entries in value.values() for entry in entries)
             for routine_id, entries in value.items():
                 self._started[routine_id] = len(entries)
                 sums = self._sums[routine_id] = Sums()
+                self._running[routine_id] = deque(e for e in entries if e.get("status") == "running")
                 for entry in entries:
                     if "execution_time" in entry:
                         sums.add(max(1, round(entry["execution_time"] * 1e9)), entry.get("status") == "completed")
@@ -154,10 +187,10 @@ class ExecutionTracker(OwnFields, Serializable):
     ) -> None:
         """The newest execution of a routine that is not over is over. Without one nothing happens."""
         with self._lock:
-            running = [e for e in self._routine_executions.get(routine_id, ()) if e["status"] == "running"]
+            running = self._running.get(routine_id)
             if not running:
                 return
-            entry = running[-1]
+            entry = running.pop()
             duration_ns = max(1, perf_counter_ns() - self._open_since.pop(id(entry), perf_counter_ns()))
             entry.update(status=status, end_time=datetime.now().isoformat(), execution_time=duration_ns / 1e9)
             if result is not None:
@@ -218,55 +251,85 @@ class ExecutionTracker(OwnFields, Serializable):
 
     # -- from the runs
 
-    def follow(self, fold_live: "Callable[[ExecutionTracker], tuple[dict[str, Sums], int]]") -> None:
-        """Have live runs brought in whenever something is read.
+    def follow(self, live_runs: "Callable[[], Iterable[TrackedRun]]") -> None:
+        """Ask live runs for their figures whenever something is read."""
+        self._live_runs = live_runs
 
-        Args:
-            fold_live: Adds the records of live runs with `add_records`; returns their sums by routine id, and how many
-                events they have emitted.
+    def hand_in(self, run_key: int, figures: RunFigures) -> None:
+        """Take the figures of a run that is over. Called with the run's lock held; read later."""
+        with self._inbox_lock:
+            self._inbox[run_key] = figures
+            if len(self._inbox) < INBOX_MAX:
+                return
+            handed_in, self._inbox = self._inbox, {}
+        # Nobody reads: keep it bounded. Another thread may be reading just now; then these are its next ones.
+        if self._lock.acquire(blocking=False):
+            try:
+                for each in handed_in.values():
+                    self._absorb(each)
+            finally:
+                self._lock.release()
+        else:
+            with self._inbox_lock:
+                self._inbox.update(handed_in)
+
+    def _absorb(self, figures: RunFigures) -> None:
+        for routine_id, part in figures.sums.items():
+            self._sums.setdefault(routine_id, Sums()).merge(part)
+        self._event_count += figures.event_count
+        self._unread.append(figures)
+        self._unread_count += figures.record_count
+        while len(self._unread) > 1 and self._unread_count - self._unread[0].record_count >= 3 * KEPT_COUNT:
+            # What would be dropped right after it was read need not be read: it is counted already.
+            self._unread_count -= self._unread.popleft().record_count
+
+    def _fold(self) -> tuple[dict[str, Sums], int]:
+        """Bring everything up to date; returns the sums and the number of events of live runs.
+
+        First the list of live runs, then the inbox: a run that ends before is in the inbox, one that ends after is
+        in the list, and says so when it is asked.
         """
-        self._fold_live = fold_live
+        live_runs = list(self._live_runs())
+        with self._inbox_lock:
+            handed_in, self._inbox = self._inbox, {}
+        for figures in handed_in.values():
+            self._absorb(figures)
+        live: dict[str, Sums] = {}
+        event_count = 0
+        for run in live_runs:
+            found = run.live_figures()
+            if found is None:
+                with self._inbox_lock:
+                    late = self._inbox.pop(run.key, None)
+                if late is not None:
+                    self._absorb(late)
+                continue
+            for routine_id, part in found[0].items():
+                live.setdefault(routine_id, Sums()).merge(part)
+            event_count += found[1]
+            self._read_all()  # the older records first
+            self._read(found[2])
+        self._read_all()
+        return live, event_count
 
-    def absorb(
-        self,
-        sums: dict[str, Sums],
-        event_count: int,
-        record_count: int,
-        read: "Callable[[], Iterable[ExecutionRecord]]",
-    ) -> None:
-        """Take over a run that is over: its sums now, its records when somebody reads them."""
-        with self._lock:
-            for routine_id, part in sums.items():
-                self._sums.setdefault(routine_id, Sums()).merge(part)
-            self._event_count += event_count
-            self._unread.append((record_count, read))
-            self._unread_count += record_count
-            while len(self._unread) > 1 and self._unread_count - self._unread[0][0] >= 3 * KEPT_COUNT:
-                # What would be dropped right after it was read need not be read: it is counted already.
-                self._unread_count -= self._unread.popleft()[0]
+    def _read_all(self) -> None:
+        while self._unread:
+            self._read(self._unread.popleft().read())
+        self._unread_count = 0
 
-    def add_records(self, records: "Iterable[ExecutionRecord]") -> None:
-        """Read records of a run, in their order. Called with the lock held, from `fold_live`."""
+    def _read(self, records: "Iterable[ExecutionRecord]") -> None:
         for record in records:
             if record.event_name == "start":
                 self._open(record.routine_id, record.timestamp.isoformat(), dict(record.data))
             elif record.event_name in _ENDED:
                 self._close(record)
             elif record.event_name not in _NOT_EVENTS:
-                self._add_event(
-                    record.timestamp.isoformat(), record.routine_id, record.event_name, None, record.data
-                )
-
-    def _fold(self) -> tuple[dict[str, Sums], int]:
-        while self._unread:
-            _, read = self._unread.popleft()
-            self.add_records(read())
-        self._unread_count = 0
-        return self._fold_live(self) if self._fold_live is not None else ({}, 0)
+                self._add_event(record.timestamp.isoformat(), record.routine_id, record.event_name, None, record.data)
 
     def _open(self, routine_id: str, start_time: str, params: dict[str, Any]) -> dict[str, Any]:
         entry = {"routine_id": routine_id, "start_time": start_time, "params": params, "status": "running"}
         self._routine_executions.setdefault(routine_id, []).append(entry)
+        self._running.setdefault(routine_id, deque()).append(entry)
         self._started[routine_id] = self._started.get(routine_id, 0) + 1
         self._kept.append(entry)
         while len(self._kept) > KEPT_COUNT:
@@ -274,21 +337,22 @@ class ExecutionTracker(OwnFields, Serializable):
             entries = self._routine_executions.get(oldest["routine_id"], [])
             if entries and entries[0] is oldest:
                 del entries[0]
+            running = self._running.get(oldest["routine_id"])
+            if running and running[0] is oldest:
+                running.popleft()
             self._open_since.pop(id(oldest), None)
         return entry
 
     def _close(self, record: "ExecutionRecord") -> None:
-        running = [e for e in self._routine_executions.get(record.routine_id, ()) if e["status"] == "running"]
+        running = self._running.get(record.routine_id)
         if not running:
             return
         seconds = record.data.get("execution_time")
-        entry = running[0]
+        entry = running.popleft()
         if seconds is None:
             started_at = datetime.fromisoformat(entry["start_time"])
             seconds = max(1e-9, (record.timestamp - started_at).total_seconds())
-        entry.update(
-            status=_ENDED[record.event_name], end_time=record.timestamp.isoformat(), execution_time=seconds
-        )
+        entry.update(status=_ENDED[record.event_name], end_time=record.timestamp.isoformat(), execution_time=seconds)
         if "error" in record.data:
             entry["error"] = record.data["error"]
 

@@ -36,7 +36,7 @@ def bind(handler: Callable[..., Any], where: str) -> Caller:
         return lambda data: handler(**data)
     named = [parameter for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_POSITIONAL]
     if not parameters:
-        return lambda data: handler()
+        return lambda _data: handler()
     if not named:
         return lambda data: handler(dict(data))
     if len(named) == 1:
@@ -79,11 +79,13 @@ def _bind_several(handler: Callable[..., Any], named: list[inspect.Parameter]) -
 
 def _refuse_unusable(handler: Any, where: str) -> None:
     if not callable(handler):
-        raise HandlerTypeError(f"The handler of {where} is {handler!r}, which cannot be called. Give a function or None.")
+        raise HandlerTypeError(
+            f"The handler of {where} is {handler!r}, which cannot be called. Give a function or None."
+        )
     inner = inspect.unwrap(handler)
     while hasattr(inner, "func") and callable(inner.func):  # functools.partial, partialmethod
         inner = inner.func
-    called = [inner, getattr(type(inner), "__call__", None)]
+    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
     name = getattr(inner, "__qualname__", repr(inner))
     if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called):
         raise HandlerTypeError(

@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable, register_serializable
+from serilux import register_serializable
 
 from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.guarded import GuardedDict
@@ -28,14 +28,14 @@ ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
-class ExecutionRecord(OwnFields, Serializable):
+class ExecutionRecord(OwnFields):
     """One thing that happened in a run.
 
     `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
     error_continued, skipped, timeout, refused.
     """
 
-    fields_to_serialize = ("routine_id", "event_name", "data", "timestamp")
+    fields_to_serialize = ["routine_id", "event_name", "data", "timestamp"]
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class ExecutionRecord(OwnFields, Serializable):
 
 
 @registered
-class JobState(OwnFields, Serializable):
+class JobState(OwnFields):
     """The complete record of one run: what happened, what is left to do, what the routines shared.
 
     Every attribute and method may be read and called from any thread while workers write. Iterating
@@ -74,7 +74,7 @@ class JobState(OwnFields, Serializable):
         metadata: For the application; saved.
     """
 
-    fields_to_serialize = (
+    fields_to_serialize = [
         "flow_id",
         "job_id",
         "status",
@@ -90,7 +90,7 @@ class JobState(OwnFields, Serializable):
         "shared_log",
         "output_log",
         "metadata",
-    )
+    ]
 
     def __init__(self, flow_id: str = "") -> None:
         self._ledger = Ledger()
@@ -199,23 +199,27 @@ class JobState(OwnFields, Serializable):
     @property
     def execution_history(self) -> list[ExecutionRecord]:
         """Everything that happened, oldest first. Always the same list; callers may append to it."""
-        ledger = self._ledger
-        with ledger.lock:
-            if ledger.keys:
-                self._history.extend(ExecutionRecord(*record) for record in ledger.take_records())
-            if ledger.limit is not None and len(self._history) > ledger.limit:
-                surplus = len(self._history) - ledger.limit
-                del self._history[:surplus]
-                ledger.dropped += surplus
-            if ledger.dropped:
-                self.metadata["history_dropped"] = ledger.dropped
-        return self._history
+        with self._ledger.lock:
+            return self.folded_history()
 
     @execution_history.setter
     def execution_history(self, value: list[ExecutionRecord]) -> None:
         with self._ledger.lock:
             self._ledger.take_records()
             self._history = list(value)
+
+    def folded_history(self) -> list[ExecutionRecord]:
+        """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
+        ledger = self._ledger
+        if ledger.keys:
+            self._history.extend(ExecutionRecord(*record) for record in ledger.take_records())
+        if ledger.limit is not None and len(self._history) > ledger.limit:
+            surplus = len(self._history) - ledger.limit
+            del self._history[:surplus]
+            ledger.dropped += surplus
+        if ledger.dropped:
+            self.metadata["history_dropped"] = ledger.dropped
+        return self._history
 
     def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
         """Append a record with the present time."""
@@ -255,6 +259,12 @@ class JobState(OwnFields, Serializable):
                 continue
             found.append(record)
         return found
+
+    def use_new_locks(self) -> None:
+        """In a forked child, where the threads that held the locks do not exist. Not for applications."""
+        self._ledger.use_new_lock()
+        self._shared_lock = RLock()
+        self._shared_data = GuardedDict(dict.copy(self._shared_data), lock=self._shared_lock)
 
     def record_total(self) -> int:
         """With the engine's lock held: how many records there have been. For the stream, not for applications."""
@@ -469,7 +479,7 @@ class JobState(OwnFields, Serializable):
 
 def ledger_of(job_state: JobState) -> Ledger:
     """The engine's side of a record. For the rooms of this package, not for applications."""
-    return job_state._ledger
+    return job_state._ledger  # noqa: SLF001 - its own room
 
 
 def _warn(message: str) -> None:

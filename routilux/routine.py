@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable
-
 from routilux.context import ExecutionContext, current_activation
 from routilux.context import current_job_state as _current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy
@@ -22,14 +20,14 @@ __all__ = ["ExecutionContext", "Routine", "_current_job_state"]
 
 
 @registered
-class Routine(OwnFields, Serializable):
+class Routine(OwnFields):
     """A node of a flow. Subclass it, define slots and events in `__init__`, and emit from the slots' handlers.
 
     One object may serve many runs, of several flows, at once. So keep what changes during a run in the run
     (`get_execution_context().job_state`), and what does not in the config.
     """
 
-    fields_to_serialize = ("_id", "_config", "_slots", "_events", "_error_handler")
+    fields_to_serialize = ["_id", "_config", "_slots", "_events", "_error_handler"]
 
     def __init__(self) -> None:
         self._id = hex(id(self))
@@ -111,7 +109,11 @@ class Routine(OwnFields, Serializable):
         """
         job_state = data.pop("job_state", None)
         activation = current_activation.get()
-        if activation is not None and activation.run is not None and (job_state is None or job_state is activation.job_state):
+        if (
+            activation is not None
+            and activation.run is not None
+            and (job_state is None or job_state is activation.job_state)
+        ):
             activation.run.emit(activation, self, event_name, data)
             return
         self._emit_from_outside(event_name, flow, job_state, data, 0.0, TaskPriority.NORMAL)
@@ -149,7 +151,13 @@ class Routine(OwnFields, Serializable):
             self._emit_from_outside(event_name, None, None, payload, delay, priority)
 
     def _emit_from_outside(
-        self, event_name: str, flow: "Flow | None", job_state: Any, data: dict[str, Any], delay: float, priority: TaskPriority
+        self,
+        event_name: str,
+        flow: "Flow | None",
+        job_state: Any,
+        data: dict[str, Any],
+        delay: float,
+        priority: TaskPriority,
     ) -> None:
         event = self._events.get(event_name)
         if event is None:

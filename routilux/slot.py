@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Callable
 from threading import RLock
-from typing import TYPE_CHECKING, Any, Union
-
-from serilux import Serializable
+from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
@@ -24,7 +22,7 @@ __all__ = ["MergeFunction", "Slot"]
 logger = logging.getLogger(__name__)
 
 MergeFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
-MergeStrategy = Union[str, MergeFunction]
+MergeStrategy = str | MergeFunction
 
 MERGE_STRATEGIES = ("override", "append")
 
@@ -44,7 +42,7 @@ def _collect(held: dict[str, Any], key: str, value: Any) -> _Collected:
 
 
 @registered
-class Slot(OwnFields, Serializable):
+class Slot(OwnFields):
     """Receives data for a routine and calls its handler.
 
     Args:
@@ -59,7 +57,7 @@ class Slot(OwnFields, Serializable):
         ValueError: An unknown merge strategy.
     """
 
-    fields_to_serialize = ("name", "_data", "handler", "merge_strategy")
+    fields_to_serialize = ["name", "_data", "handler", "merge_strategy"]
 
     def __init__(
         self,
@@ -83,7 +81,7 @@ class Slot(OwnFields, Serializable):
         return f"Slot[{self.place()}] (handler {handler}, {self._merge_name()}, {sources} connected events)"
 
     def place(self) -> str:
-        """ "routine.slot", for messages."""
+        """Where it is, as routine and slot, for messages."""
         return f"{getattr(self.routine, '_id', '')}.{self.name}" if self.routine is not None else self.name
 
     # -- handler and merge strategy: read once when they are set, not when they are used
@@ -100,7 +98,7 @@ class Slot(OwnFields, Serializable):
 
     @property
     def merge_strategy(self) -> MergeStrategy:
-        """ "override", "append" or a function."""
+        """The name "override" or "append", or a function."""
         return self._merge_strategy
 
     @merge_strategy.setter
@@ -124,16 +122,20 @@ class Slot(OwnFields, Serializable):
             MergeResultError: When a merge function did not return a dict.
         """
         strategy = self._merge_strategy
+        if callable(strategy):
+            return self._merge_by(strategy, old, new)
         if strategy == "override":
             return new, new
-        if strategy == "append":
-            held = dict(old)
-            for key, value in new.items():
-                held[key] = _collect(held, key, value)
-            return held, {key: list(held[key]) for key in new}
-        assert callable(strategy)
+        held = dict(old)
+        for key, value in new.items():
+            held[key] = _collect(held, key, value)
+        return held, {key: list(held[key]) for key in new}
+
+    def _merge_by(
+        self, function: MergeFunction, old: dict[str, Any], new: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            merged = strategy(old, new)
+            merged = function(old, new)
         except Exception as error:
             error.add_note(f"raised by the merge strategy {self._merge_name()} of slot {self.place()!r}")
             raise
@@ -175,9 +177,7 @@ class Slot(OwnFields, Serializable):
 
     # -- receiving without an engine
 
-    def receive(
-        self, data: dict[str, Any], job_state: "JobState | None" = None, flow: "Flow | None" = None
-    ) -> None:
+    def receive(self, data: dict[str, Any], job_state: "JobState | None" = None, flow: "Flow | None" = None) -> None:
         """Merge data and call the handler, now and on this thread.
 
         An error of the handler is logged and, with a job, recorded under the routine's id in `flow`. It is never

@@ -20,6 +20,7 @@ class DirectCall:
     __slots__ = ("flow", "job_state", "routine")
 
     run = None
+    effects = None
     retry_count = 0
     activation_id = ""
 
@@ -27,6 +28,10 @@ class DirectCall:
         self.routine = routine
         self.job_state = job_state
         self.flow = flow
+
+    def routine_id_of(self, routine: Any) -> str:
+        """The id of a routine in the flow."""
+        return routine_id_in(self.flow, routine)
 
 
 @contextmanager
@@ -45,9 +50,7 @@ def working_for(slot: "Slot", job_state: "JobState | None", flow: "Flow | None")
         current_job_state.reset(job_token)
 
 
-def record_slot_error(
-    slot: "Slot", error: BaseException, job_state: "JobState | None", flow: "Flow | None"
-) -> None:
+def record_slot_error(slot: "Slot", error: BaseException, job_state: "JobState | None", flow: "Flow | None") -> None:
     """Put one `error` record into the job, the given one or the one that is current."""
     job = job_state if job_state is not None else current_job_state.get()
     if job is None:

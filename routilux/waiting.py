@@ -136,7 +136,7 @@ def _is_complete(flow: Any, job_state: "JobState") -> bool:
         return True
     if status not in (JobStatus.RUNNING, JobStatus.COMPLETED):
         return False
-    return bool(flow._task_queue.empty()) and _active_count(flow) == 0  # noqa: SLF001 - names that the specification uses
+    return bool(flow._task_queue.empty()) and _active_count(flow) == 0
 
 
 def _settle_status(job_state: "JobState") -> None:
@@ -156,7 +156,7 @@ def _active_count(flow: Any) -> int:
     if lock is None:
         return 0
     with lock:
-        return sum(1 for task in list(flow._active_tasks) if not task.done())  # noqa: SLF001 - as above
+        return sum(1 for task in list(flow._active_tasks) if not task.done())
 
 
 def _bounded(seconds: float, deadline: float | None) -> float:

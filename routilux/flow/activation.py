@@ -14,7 +14,7 @@ from routilux.slot import refuse_awaitable
 
 if TYPE_CHECKING:  # runs call this room through their engine
     from routilux.flow.run import Run
-    from routilux.flow.task import SlotActivationTask
+    from routilux.flow.task import Activation
 
 __all__ = ["drain", "perform", "policy_of", "settle"]
 
@@ -39,10 +39,9 @@ def drain(run: "Run", workers: Workers) -> bool:
     return turn.again
 
 
-def perform(task: "SlotActivationTask") -> BaseException | None:
+def perform(task: "Activation") -> BaseException | None:
     """Call the handler of an activation; returns what it raised."""
     run = task.run
-    assert run is not None
     if run.is_anonymous:
         current_job_state.set(None)
         current_activation.set(None)
@@ -72,10 +71,9 @@ def perform(task: "SlotActivationTask") -> BaseException | None:
     return error
 
 
-def settle(task: "SlotActivationTask", error: BaseException | None, turn: Turn | None) -> "SlotActivationTask | None":
+def settle(task: "Activation", error: BaseException | None, turn: Turn | None) -> "Activation | None":
     """Settle what `perform` did; returns the worker's next task."""
     run = task.run
-    assert run is not None
     if error is None:
         if task.retry_count or task.effects is not None:
             _report_retries(policy_of(task), task.retry_count)
@@ -83,8 +81,7 @@ def settle(task: "SlotActivationTask", error: BaseException | None, turn: Turn |
     policy = policy_of(task)
     decision = _decide(task, policy, error)
     delay = 0.0
-    if decision is Decision.RETRY:
-        assert policy is not None
+    if decision is Decision.RETRY and policy is not None:
         task.max_retries = policy.max_retries
         delay = policy.delay_before(task.retry_count + 1)
         _report_retries(policy, task.retry_count + 1)
@@ -92,16 +89,14 @@ def settle(task: "SlotActivationTask", error: BaseException | None, turn: Turn |
     return run.settle_failure(task, error, decision, delay, turn)
 
 
-def policy_of(task: "SlotActivationTask") -> ErrorHandler | None:
+def policy_of(task: "Activation") -> ErrorHandler | None:
     """The policy for an activation's errors: its routine's, else its flow's."""
-    assert task.run is not None
-    assert task.port is not None
     routine = task.port.node.routine
     own = None if routine is None else routine.get_error_handler()
     return own if own is not None else task.run.flow.error_handler
 
 
-def _decide(task: "SlotActivationTask", policy: ErrorHandler | None, error: BaseException) -> Decision:
+def _decide(task: "Activation", policy: ErrorHandler | None, error: BaseException) -> Decision:
     verdict: bool | None = None
     if policy is not None and isinstance(error, Exception) and asks_application(policy):
         # A subclass may count on `retry_count`, as the base class does.
@@ -121,9 +116,7 @@ def _report_retries(policy: ErrorHandler | None, count: int) -> None:
         policy.retry_count = count
 
 
-def _log(task: "SlotActivationTask", error: BaseException, decision: Decision, delay: float) -> None:
-    assert task.port is not None
-    assert task.run is not None
+def _log(task: "Activation", error: BaseException, decision: Decision, delay: float) -> None:
     routine_id = task.port.node.id
     what_next = {
         Decision.RETRY: f"retry {task.retry_count + 1} of {task.max_retries} in {delay:g} s",

@@ -1,4 +1,4 @@
-"""Engine: the live side of one Flow. It makes runs, and holds what they share: workers, timers, the prepared drawing."""
+"""Engine: the live side of one Flow. It makes runs, and holds what they share: workers, timers, the wiring."""
 
 import logging
 import os
@@ -19,16 +19,19 @@ from routilux.errors import (
     RunEndedError,
     RunError,
     UnknownNameError,
+    WorkerStartError,
 )
-from routilux.execution_tracker import ExecutionTracker, Sums
+from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import drain, perform, settle
 from routilux.flow.event_loop import EventLoop
+from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.run import Run
-from routilux.flow.task import SlotActivationTask
-from routilux.flow.wiring import Wiring
+from routilux.flow.task import Activation, SlotActivationTask
+from routilux.flow.wiring import Node, Port, Wiring
 from routilux.flow.workers import Errand, Workers, workers_of_this_thread
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState, ledger_of
+from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
 from routilux.waiting import Progress
 
@@ -77,7 +80,7 @@ class Engine:
         self._adopted: dict[int, Run] = {}
         self._listeners: list[Callable[[JobState], Any]] = []
         self._announcing = threading.local()
-        self.paused: weakref.WeakSet[Run] = weakref.WeakSet()
+        self.paused: weakref.WeakSet[RunLifecycle] = weakref.WeakSet()
         self._arrived = threading.Condition(self._lock)
         self._is_closing = False
         self._is_closed = False
@@ -102,7 +105,7 @@ class Engine:
         inline: bool = True,
     ) -> JobState:
         """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
-        entry = self._entry_task(entry_id, params)
+        port = self._entry_port(entry_id, params)
         strategy = strategy or self.flow.execution_strategy
         self._refuse_when_closed(is_execute=True)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
@@ -111,21 +114,25 @@ class Engine:
         if token_limit > self.flow.max_workers:
             run.reserved = token_limit
             self.workers.reserve(token_limit)
-        entry.run, entry.job_state = run, job_state
+        entry = Activation(run, port, dict(params or {}))
+        entry.is_entry = True
         self._attach_tracker()
         try:
             self.loop.ensure_thread()
             run.start(entry, inline)
-        except RuntimeError:
+        except RuntimeError as error:
             self._withdraw(run)
-            raise
+            raise WorkerStartError(
+                f"The thread of the event loop could not be started ({error}), and nothing has run. Free threads, "
+                "then execute again."
+            ) from error
         if self.flow.has_arrivals():
             self.loop.wake()
         if inline:
             self._run_entry(run, entry, token_limit)
         return job_state
 
-    def _entry_task(self, entry_id: str, params: dict[str, Any] | None) -> SlotActivationTask:
+    def _entry_port(self, entry_id: str, params: dict[str, Any] | None) -> Port:
         node = self.wiring.node(entry_id)
         if params is not None and not isinstance(params, dict):
             raise InvalidTypeError(f"entry_params must be a dict of what the trigger gets, not {params!r}.")
@@ -140,10 +147,7 @@ class Engine:
                 f"routine {entry_id!r}, which therefore cannot be an entry. Define it with "
                 f"define_slot('trigger', handler=...), or start at one of {sorted(entries)}",
             )
-        task = SlotActivationTask(trigger, dict(params or {}))
-        task.port = node.port(trigger)
-        task.is_entry = True
-        return task
+        return node.port(trigger)
 
     def _prepared(
         self,
@@ -184,13 +188,13 @@ class Engine:
             return 1
         return self.flow.max_workers if self.flow.execution_strategy == "concurrent" else self.flow.concurrent_workers
 
-    def _withdraw(self, run: Run) -> None:
+    def _withdraw(self, run: RunLifecycle) -> None:
         """The run could not even start: leave nothing of it."""
         self.loop.retire(run.key, 0)
         if run.reserved:
             self.workers.release(run.reserved)
 
-    def _run_entry(self, run: Run, entry: SlotActivationTask, token_limit: int) -> None:
+    def _run_entry(self, run: Run, entry: Activation, token_limit: int) -> None:
         job_token = current_job_state.set(run.job_state)
         activation_token = current_activation.set(entry)
         try:
@@ -208,7 +212,7 @@ class Engine:
         if error is not None and not isinstance(error, Exception):
             raise error
 
-    def _wait_for_retry(self, run: Run, entry: SlotActivationTask) -> bool:
+    def _wait_for_retry(self, run: Run, entry: Activation) -> bool:
         workers = workers_of_this_thread()
         if workers is None:
             return run.wait_for_entry_retry(entry)
@@ -253,10 +257,9 @@ class Engine:
         finally:
             run.let_close()
 
-    def _outsider(self, run: Run) -> SlotActivationTask:
-        task = SlotActivationTask(_NO_SLOT, {}, job_state=run.job_state, run=run)
-        task.identity = hash((id(task), time.monotonic_ns()))
-        return task
+    def _outsider(self, run: Run) -> Activation:
+        """What stands for an activation where something is emitted from outside."""
+        return Activation(run, _OUTSIDE, {}, identity=_unique())
 
     def _refuse_ended(self, job_state: JobState, routine: Any, event_name: str, data: dict[str, Any]) -> bool:
         """Whether a run that is over has refused an emission.
@@ -319,14 +322,14 @@ class Engine:
                 run = live
             else:
                 run = self._adopt(job_state) if job_state is not None else self._anonymous()
-            node = self.wiring.node_of(task.slot.routine)
-            task.run, task.job_state, task.port = run, run.job_state, node.port(task.slot)
-            task.identity = hash((id(task), time.monotonic_ns()))
-            run.enqueue(task)
+            port = self.wiring.node_of(task.slot.routine).port(task.slot)
+            activation = Activation(run, port, task.data, task.connection, task.priority, _unique(), run.now())
+            activation.retry_count, activation.max_retries = task.retry_count, task.max_retries
+            run.enqueue(activation)
 
     # -- waiting
 
-    def wait_for(self, run: Run, timeout: float | None, progress: Progress | None) -> bool:
+    def wait_for(self, run: RunLifecycle, timeout: float | None, progress: Progress | None) -> bool:
         """Wait for a run on the calling thread, whichever it is."""
         until = None if timeout is None else time.monotonic() + timeout
         if not self.threaded:
@@ -356,7 +359,7 @@ class Engine:
                 return False
         return True
 
-    def paused_runs(self) -> list[Run]:
+    def paused_runs(self) -> list[RunLifecycle]:
         """The runs that are paused and still known to somebody."""
         return [run for run in list(self.paused) if run.ledger.status == JobStatus.PAUSED]
 
@@ -371,7 +374,7 @@ class Engine:
         """Whether anybody wants to know of ends."""
         return bool(self._listeners) or self.hooks is not None
 
-    def tell_listeners(self, run: Run) -> None:
+    def tell_listeners(self, run: RunLifecycle) -> None:
         """Call those who want to know that a run is final; on the thread that ended it."""
         with self._lock:
             listeners = list(self._listeners)
@@ -384,25 +387,25 @@ class Engine:
         finally:
             self._announcing.run = None
 
-    def is_announcing(self, run: Run) -> bool:
+    def is_announcing(self, run: RunLifecycle) -> bool:
         """Whether the calling thread is inside a callback about this run: a wait there must not wait for itself."""
         return getattr(self._announcing, "run", None) is run
 
-    def announce_elsewhere(self, run: Run) -> None:
+    def announce_elsewhere(self, run: RunLifecycle) -> None:
         """Have a worker call the listeners: their code does not run on the loop's thread."""
         self.workers.hand_out(Errand(run.announce))
 
     def tell(self, listener: Callable[..., Any], *args: Any) -> None:
         """Call application code that only looks on."""
-        if args and isinstance(args[0], SlotActivationTask):
+        if args and isinstance(args[0], Activation):
             task = args[0]
-            args = (task.job_state, task.port.node.id if task.port else "", task.slot.name, *args[1:])
+            args = (task.job_state, task.port.node.id, task.slot.name, *args[1:])
         try:
             listener(*args)
         except Exception:  # an onlooker must not change what it looks at
             logger.exception("%r raised; the run goes on", listener)
 
-    def absorb(self, run: Run) -> None:
+    def absorb(self, run: RunLifecycle) -> None:
         """A run is over, and its lock is held: hand its figures to the tracker, and its places back."""
         if run.reserved:
             self.workers.release(run.reserved)
@@ -410,7 +413,9 @@ class Engine:
             self._adopted.pop(id(run.ledger), None)
         tracker = self.flow.execution_tracker
         if tracker is not None and not run.is_anonymous:
-            tracker.absorb(run.tracked, run.event_count, *run.unread_records())
+            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records()))
+        if self._is_closed and not self.loop.live_count():
+            self.workers.close(wait=False)  # a handler's own run outlived the shutdown that the handler called
 
     # -- the tracker
 
@@ -420,20 +425,11 @@ class Engine:
         self.has_executed = True
         if self.flow.execution_tracker is None:
             self.flow.execution_tracker = ExecutionTracker(self.flow.flow_id)
-        reader = weakref.WeakMethod(self._fold_live)
-        self.flow.execution_tracker.follow(lambda tracker: _call(reader, tracker) or ({}, 0))
+        live_runs = weakref.WeakMethod(self._tracked_runs)
+        self.flow.execution_tracker.follow(lambda: _call(live_runs) or [])
 
-    def _fold_live(self, tracker: ExecutionTracker) -> tuple[dict[str, Sums], int]:
-        sums: dict[str, Sums] = {}
-        event_count = 0
-        for run in self.loop.live_runs():
-            if run.is_anonymous:
-                continue
-            tracker.add_records(run.new_records())
-            event_count += run.event_count
-            for routine_id, part in list(run.tracked.items()):
-                sums.setdefault(routine_id, Sums()).merge(part)
-        return sums, event_count
+    def _tracked_runs(self) -> list[RunLifecycle]:
+        return [run for run in self.loop.live_runs() if not run.is_anonymous]
 
     # -- shutting down
 
@@ -472,7 +468,7 @@ class Engine:
                 self._is_closing = False
                 self._is_closed = True
 
-    def _wait_for_live_runs(self, until: float | None, mine: "set[Run]") -> None:
+    def _wait_for_live_runs(self, until: float | None, mine: "set[RunLifecycle]") -> None:
         def all_over() -> bool:
             return self.loop.live_count() <= len(mine)
 
@@ -487,7 +483,7 @@ class Engine:
         with workers.place_given_away():
             self.loop.wait_until(all_over, left)
 
-    def _runs_of_this_thread(self) -> "set[Run]":
+    def _runs_of_this_thread(self) -> "set[RunLifecycle]":
         """The runs that cannot end before the calling handler does."""
         activation = current_activation.get()
         run = activation.run if activation is not None else None
@@ -502,24 +498,19 @@ class Engine:
         runs = list(self.loop._live.values())  # noqa: SLF001 - its lock may be held by a thread that is not here
         self.loop.forget_threads()
         self.workers.forget_threads()
+        self.wiring.forget_threads()
         self._adopted.clear()
         self._is_closing = False
         for run in runs:
             run.abandon()
 
 
-class _NoSlot:
-    """Where an emission comes from that no slot's handler makes."""
-
-    name = ""
-    routine = None
-
-    def place(self) -> str:
-        """For messages."""
-        return "outside"
+# Where an emission comes from that no slot's handler makes.
+_OUTSIDE = Port(Node("", None), Slot())
 
 
-_NO_SLOT: Any = _NoSlot()
+def _unique() -> int:
+    return int.from_bytes(os.urandom(8), "big")
 
 
 def _ancestors() -> frozenset[int]:
@@ -528,7 +519,7 @@ def _ancestors() -> frozenset[int]:
     return frozenset() if run is None else run.ancestors | {run.key}
 
 
-def _block(run: Run, until: float | None, progress: Progress | None) -> bool:
+def _block(run: RunLifecycle, until: float | None, progress: Progress | None) -> bool:
     """Wait for a run, and call its progress callback now and then."""
     while True:
         left = None if until is None else max(0.0, until - time.monotonic())

@@ -16,7 +16,7 @@ from routilux.interfaces import Clock
 
 if TYPE_CHECKING:  # the loop fires into runs; it does not make them
     from routilux.flow.flow import Flow
-    from routilux.flow.run import Run
+    from routilux.flow.lifecycle import RunLifecycle
 
 __all__ = ["IDLE_SECONDS", "EventLoop", "start_event_loop"]
 
@@ -49,7 +49,7 @@ class EventLoop:
         self._heap: list[tuple[int, int, int]] = []
         self._dead_count = 0
         self._numbers = itertools.count(1)
-        self._live: dict[int, Run] = {}
+        self._live: dict[int, RunLifecycle] = {}
         self._thread: threading.Thread | None = None
         self._arrived = False
         # Whether a run was adopted since the thread looked last.
@@ -67,7 +67,7 @@ class EventLoop:
 
     # -- live runs
 
-    def adopt(self, run: "Run") -> None:
+    def adopt(self, run: "RunLifecycle") -> None:
         """Hold a run until `retire`."""
         with self._changed:
             self._live[run.key] = run
@@ -84,7 +84,7 @@ class EventLoop:
                 self._dead_count = 0
             self._ended.notify_all()
 
-    def live_runs(self) -> "list[Run]":
+    def live_runs(self) -> "list[RunLifecycle]":
         """The runs that are live now."""
         with self._changed:
             return list(self._live.values())

@@ -7,8 +7,9 @@ from routilux.flow.timers import nanoseconds
 from routilux.status import FAILED_ROUTINE, JobStatus, RoutineStatus
 
 if TYPE_CHECKING:  # settled into, with its lock held
+    from routilux.flow.lifecycle import RunLifecycle
     from routilux.flow.run import Run
-    from routilux.flow.task import SlotActivationTask
+    from routilux.flow.task import Activation
 
 __all__ = ["TRACEBACKS_MAX", "settle_failed_attempt"]
 
@@ -17,10 +18,9 @@ TRACEBACKS_MAX = 100
 
 
 def settle_failed_attempt(
-    run: "Run", task: "SlotActivationTask", error: BaseException, decision: Decision, delay: float, now: int
+    run: "Run", task: "Activation", error: BaseException, decision: Decision, delay: float, now: int
 ) -> None:
     """With the run's lock held: settle an attempt whose handler raised."""
-    assert task.port is not None
     node = task.port.node
     if task.effects is not None:
         task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
@@ -44,8 +44,7 @@ def settle_failed_attempt(
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
 
 
-def _record(run: "Run", task: "SlotActivationTask", error: BaseException, decision: Decision, now: int) -> None:
-    assert task.port is not None
+def _record(run: "Run", task: "Activation", error: BaseException, decision: Decision, now: int) -> None:
     ledger, routine_id = run.ledger, task.port.node.id
     description = {"error": str(error), "error_type": type(error).__name__}
     is_tolerated = decision in (Decision.CONTINUE, Decision.SKIP)
@@ -59,7 +58,7 @@ def _record(run: "Run", task: "SlotActivationTask", error: BaseException, decisi
         ledger.write((routine_id, decision.value, None), now, description)
 
 
-def _retry_later(run: "Run", task: "SlotActivationTask", delay: float, now: int) -> None:
+def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None:
     """Give up the thread and come back later: the task stays counted, and waits for a timer instead of being active."""
     run.active.discard(task)
     task.retry_count += 1
@@ -73,17 +72,16 @@ def _retry_later(run: "Run", task: "SlotActivationTask", delay: float, now: int)
         run.push(task)
 
 
-def fail_from_outside(run: "Run", error: BaseException) -> None:
+def fail_from_outside(run: "RunLifecycle", error: BaseException) -> None:
     """With the run's lock held: the engine itself cannot go on with it."""
     data = {"error": str(error), "error_type": type(error).__name__}
     run.ledger.write(("", "error", None), run.now(), data)
     run.fail()
 
 
-def expire(run: "Run") -> None:
+def expire(run: "RunLifecycle") -> None:
     """With the run's lock held: its time is over."""
-    assert run.timeout is not None
-    text = f"The run took longer than {run.timeout:g} s"
+    text = f"The run took longer than {run.timeout} s"
     data = {"timeout": run.timeout, "error": text, "error_type": "TimeoutError"}
     run.ledger.write(("", "timeout", None), run.now(), data)
     run.refuse_from_now_on(JobStatus.FAILED.value)

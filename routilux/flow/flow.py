@@ -6,9 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from serilux import Serializable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from routilux.clock import SYSTEM_CLOCK
 from routilux.connection import Connection
@@ -25,7 +23,6 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import OwnFields, registered
 from routilux.routine import Routine
-from routilux.status import JobStatus
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
@@ -41,7 +38,7 @@ CONCURRENT_WORKERS = 5
 
 
 @registered
-class Flow(OwnFields, Serializable):
+class Flow(OwnFields):
     """Routines and the connections between them. Each `execute` is a run of its own, with a JobState of its own.
 
     A flow may be used from any thread, and from inside its own handlers.
@@ -67,7 +64,7 @@ class Flow(OwnFields, Serializable):
         execution_tracker: Adds up the runs; None before the first.
     """
 
-    fields_to_serialize = (
+    fields_to_serialize = [
         "flow_id",
         "execution_strategy",
         "max_workers",
@@ -75,7 +72,7 @@ class Flow(OwnFields, Serializable):
         "error_handler",
         "routines",
         "connections",
-    )
+    ]
 
     def __init__(
         self,
@@ -127,7 +124,7 @@ class Flow(OwnFields, Serializable):
             raise InvalidTypeError(
                 f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
             )
-        key = routine._id if routine_id is None else routine_id  # noqa: SLF001 - a specified name
+        key = routine._id if routine_id is None else routine_id
         if not isinstance(key, str) or not key:
             raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
         with self._drawing_lock:
@@ -137,7 +134,7 @@ class Flow(OwnFields, Serializable):
                     "add_routine(routine, routine_id='...')."
                 )
             self.routines[key] = routine
-        routine._current_flow = self  # noqa: SLF001 - a specified name
+        routine._current_flow = self
         return key
 
     def connect(
@@ -368,7 +365,7 @@ class Flow(OwnFields, Serializable):
         """
         self._engine.shutdown(wait, timeout)
 
-    def __enter__(self) -> "Flow":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -463,9 +460,7 @@ class Flow(OwnFields, Serializable):
 
 def _strategy(strategy: str) -> str:
     if strategy not in STRATEGIES:
-        raise InvalidValueError(
-            f"Invalid execution strategy: {strategy!r}. Known: {', '.join(map(repr, STRATEGIES))}."
-        )
+        raise InvalidValueError(f"Invalid execution strategy: {strategy!r}. Known: {', '.join(map(repr, STRATEGIES))}.")
     return strategy
 
 

@@ -29,8 +29,8 @@ class ObservedQueue:
         """Whether nothing waits."""
         return self.qsize() == 0
 
-    def put(self, item: "SlotActivationTask", block: bool = True, timeout: float | None = None) -> None:
-        """Have a task run as soon as a loop runs. Never blocks."""
+    def put(self, item: "SlotActivationTask", *_how_to_wait: object, **_more: object) -> None:
+        """Have a task run as soon as a loop runs. It never blocks, whatever `block` and `timeout` say."""
         self._engine.arrive(item)
 
     put_nowait = put

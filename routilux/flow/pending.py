@@ -1,16 +1,16 @@
 """Activations as data: the entries of `JobState.pending_tasks`."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # read by shape
-    from routilux.flow.task import SlotActivationTask
+    from routilux.flow.task import Activation
     from routilux.interfaces import Clock
 
 __all__ = ["describe"]
 
 
-def describe(task: "SlotActivationTask", was: str, due_ns: int | None, clock: "Clock") -> dict[str, Any]:
+def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -> dict[str, Any]:
     """One activation that waits to be resumed.
 
     Args:
@@ -20,7 +20,6 @@ def describe(task: "SlotActivationTask", was: str, due_ns: int | None, clock: "C
         clock: For the wall-clock time of that.
     """
     port, connection = task.port, task.connection
-    assert port is not None
     source = None
     if connection is not None and connection.source_event is not None:
         event = connection.source_event
@@ -42,4 +41,4 @@ def describe(task: "SlotActivationTask", was: str, due_ns: int | None, clock: "C
 
 def _wall_clock(at_ns: int, clock: "Clock") -> str:
     epoch_ns = clock.time_ns() + (at_ns - clock.monotonic_ns())
-    return datetime.fromtimestamp(epoch_ns / 1e9, timezone.utc).isoformat()
+    return datetime.fromtimestamp(epoch_ns / 1e9, UTC).isoformat()

@@ -14,15 +14,13 @@ if TYPE_CHECKING:  # a task is what these hand to each other
     from routilux.job_state import JobState
     from routilux.slot import Slot
 
-__all__ = ["HeldEmission", "HeldOutput", "SlotActivationTask", "TaskPriority"]
+__all__ = ["Activation", "HeldEmission", "HeldOutput", "SlotActivationTask", "TaskPriority"]
 
 _IDENTITY_MASK = (1 << 64) - 1
 
 
 class SlotActivationTask:
-    """Data on their way to a slot, and everything about the activation of it.
-
-    Tasks compare by priority: the smaller comes first.
+    """Data on their way to a slot. Tasks compare by priority: the smaller comes first.
 
     Args:
         slot: Where the data go.
@@ -33,38 +31,20 @@ class SlotActivationTask:
         max_retries: Informs readers; the error policy decides.
         created_at: A datetime or seconds; now by default.
         job_state: The run that it counts for.
-
-    Attributes:
-        run: The live side of that run, once the task is in its queue.
-        port: Routine id and slot as the flow has them.
-        identity: 64 bits from (parent's identity, event and connection, n-th emission of that event): the same when
-            the parent runs again, whatever the order of its emissions.
-        merged: True once `data` are the merged arguments; every later attempt uses them.
-        released: How often this activation has emitted each event.
-        effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
-        deferred: Deferred events, which enter the state when it ends.
-        started_ns: When its present attempt started.
     """
 
     __slots__ = (
         "_created_at",
         "connection",
         "data",
-        "deferred",
-        "effects",
-        "identity",
-        "is_entry",
         "job_state",
         "max_retries",
-        "merged",
-        "port",
         "priority",
-        "released",
         "retry_count",
-        "run",
         "slot",
-        "started_ns",
     )
+
+    job_state: "JobState | None"
 
     def __init__(
         self,
@@ -76,70 +56,118 @@ class SlotActivationTask:
         max_retries: int = 0,
         created_at: datetime | float | None = None,
         job_state: "JobState | None" = None,
-        run: "Run | None" = None,
-        port: "Port | None" = None,
-        identity: int = 0,
     ) -> None:
         self.slot = slot
         self.data = data
         self.connection = connection
-        self.priority = priority
+        self.priority = TaskPriority.of(priority)
         self.retry_count = retry_count
         self.max_retries = max_retries
-        self._created_at = created_at
+        self._created_at: datetime | float = datetime.now() if created_at is None else created_at
         self.job_state = job_state
-        self.run = run
-        self.port = port
-        self.identity = identity
-        self.merged = False
-        self.is_entry = False
-        self.released: dict[str, int] | None = None
-        self.effects: list[HeldEmission | HeldOutput] | None = None
-        self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
-        self.started_ns = created_at if type(created_at) is int else 0
 
     def __lt__(self, other: "SlotActivationTask") -> bool:
         return self.priority < other.priority
 
     def __repr__(self) -> str:
-        place = f"{self.port.node.id}.{self.slot.name}" if self.port is not None else self.slot.place()
         attempt = f", attempt {self.retry_count + 1}" if self.retry_count else ""
-        return f"SlotActivationTask[{place}] ({TaskPriority(self.priority).name}{attempt}, keys {sorted(map(str, self.data))})"
+        keys = sorted(map(str, self.data))
+        return f"{type(self).__name__}[{self._place()}] ({TaskPriority(self.priority).name}{attempt}, keys {keys})"
+
+    def _place(self) -> str:
+        return self.slot.place()
 
     @property
     def created_at(self) -> datetime | float:
         """When it was made."""
-        # Made by the engine, it holds the run's nanoseconds: an integer costs less than a datetime nobody reads.
-        if type(self._created_at) is int and self.run is not None:
-            return self.run.ledger.instant(self._created_at)
-        if self._created_at is None:
-            self._created_at = datetime.now()
         return self._created_at
+
+
+class Activation(SlotActivationTask):
+    """A task that counts for a run: from the emission that made it to its settlement.
+
+    Attributes:
+        run: The live side of its run.
+        port: Routine id and slot as the flow has them.
+        identity: 64 bits from (parent's identity, event and connection, n-th emission of that event): the same when
+            the parent runs again, whatever the order of its emissions.
+        is_entry: Whether it is the one that `execute` began with.
+        merged: True once `data` are the merged arguments; every later attempt uses them.
+        released: How often this activation has emitted each event.
+        effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
+        deferred: Deferred events, which enter the state when it ends.
+        started_ns: When its present attempt started.
+    """
+
+    __slots__ = (
+        "_created_ns",
+        "deferred",
+        "effects",
+        "identity",
+        "is_entry",
+        "merged",
+        "port",
+        "released",
+        "run",
+        "started_ns",
+    )
+
+    def __init__(
+        self,
+        run: "Run",
+        port: "Port",
+        data: dict[str, Any],
+        connection: "Connection | None" = None,
+        priority: TaskPriority = TaskPriority.NORMAL,
+        identity: int = 0,
+        created_ns: int = 0,
+    ) -> None:
+        # One of these is made for each delivery. The base class's constructor would cost as much again.
+        self.slot = port.slot
+        self.data = data
+        self.connection = connection
+        self.priority = priority
+        self.retry_count = self.max_retries = 0
+        self.job_state = run.job_state
+        self.run = run
+        self.port = port
+        self.identity = identity
+        self._created_ns = self.started_ns = created_ns
+        self.merged = self.is_entry = False
+        self.released: dict[str, int] | None = None
+        self.effects: list[HeldEmission | HeldOutput] | None = None
+        self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
+
+    def _place(self) -> str:
+        return f"{self.port.node.id}.{self.slot.name}"
+
+    @property
+    def created_at(self) -> datetime | float:
+        """When it was made. An integer until somebody asks: a datetime costs more than the rest of the task."""
+        return self.run.ledger.instant(self._created_ns)
 
     @property
     def activation_id(self) -> str:
         """Names this activation in the world outside."""
-        return f"{self.run.job_id if self.run is not None else ''}:{self.identity & _IDENTITY_MASK:016x}"
+        return f"{self.run.job_id}:{self.identity & _IDENTITY_MASK:016x}"
 
     @property
-    def flow(self) -> "Flow | None":
+    def flow(self) -> "Flow":
         """The flow that it runs in."""
-        return self.run.flow if self.run is not None else None
+        return self.run.flow
 
     def routine_id_of(self, routine: Any) -> str:
-        """The id of a routine in this task's flow."""
-        if self.port is not None and self.port.node.routine is routine:
+        """The id of a routine in this activation's flow."""
+        if self.port.node.routine is routine:
             return self.port.node.id
         return routine_id_in(self.flow, routine)
 
     def hold_output(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:
         """Keep an output until the attempt has succeeded."""
-        assert self.run is not None
         self.run.hold_output(self, HeldOutput(routine_id, output_type, data))
 
     def defer(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
         """Keep a deferred event until the activation ends."""
-        assert self.run is not None
         self.run.defer(self, (routine_id, event_name, data))
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from routilux.flow.event_loop import EventLoop
 
 if TYPE_CHECKING:  # held, not called
-    from routilux.flow.task import SlotActivationTask
+    from routilux.flow.task import Activation
 
 __all__ = ["RunTimers", "nanoseconds"]
 
@@ -18,12 +18,21 @@ class RunTimers:
     and the timer then finds nothing.
     """
 
-    __slots__ = ("_deadline_number", "_delayed_count", "_left_ns", "_loop", "_run_key", "_waiting", "deadline_ns", "heap_count")
+    __slots__ = (
+        "_deadline_number",
+        "_delayed_count",
+        "_left_ns",
+        "_loop",
+        "_run_key",
+        "_waiting",
+        "deadline_ns",
+        "heap_count",
+    )
 
     def __init__(self, loop: EventLoop, run_key: int) -> None:
         self._loop = loop
         self._run_key = run_key
-        self._waiting: dict[int, tuple[int, SlotActivationTask]] = {}
+        self._waiting: dict[int, tuple[int, Activation]] = {}
         self._delayed_count = 0
         self.deadline_ns: int | None = None
         self._deadline_number: int | None = None
@@ -34,7 +43,7 @@ class RunTimers:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, task: "SlotActivationTask", due_ns: int) -> None:
+    def add(self, task: "Activation", due_ns: int) -> None:
         """Give a task back when it is due. It stays counted meanwhile."""
         self._waiting[self._schedule(due_ns)] = (due_ns, task)
         if not task.retry_count:
@@ -44,7 +53,7 @@ class RunTimers:
         self.heap_count += 1
         return self._loop.schedule(self._run_key, due_ns)
 
-    def take(self, number: int, now: int) -> "SlotActivationTask | None":
+    def take(self, number: int, now: int) -> "Activation | None":
         """The task of a timer that fired; None when somebody else has taken it."""
         self.heap_count -= 1
         found = self._waiting.pop(number, None)
@@ -56,7 +65,7 @@ class RunTimers:
             self._go_on(now)
         return task
 
-    def take_all(self) -> "Iterator[tuple[int, SlotActivationTask]]":
+    def take_all(self) -> "Iterator[tuple[int, Activation]]":
         """Every task that waits here, with its due time; they are the caller's from now on."""
         waiting, self._waiting = self._waiting, {}
         self._delayed_count = 0

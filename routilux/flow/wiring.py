@@ -54,9 +54,7 @@ class Delivery:
 
     __slots__ = ("connection", "mapping", "port", "salt")
 
-    def __init__(
-        self, port: Port, connection: "Connection | None", mapping: dict[str, str] | None, salt: int
-    ) -> None:
+    def __init__(self, port: Port, connection: "Connection | None", mapping: dict[str, str] | None, salt: int) -> None:
         self.port = port
         self.connection = connection
         self.mapping = mapping
@@ -87,6 +85,10 @@ class Wiring:
         self._routines = routines
         self._owner = owner
         self._nodes: dict[str, Node] = {}
+        self._lock = Lock()
+
+    def forget_threads(self) -> None:
+        """In a forked child, where the thread that held the lock does not exist."""
         self._lock = Lock()
 
     def node(self, routine_id: str) -> Node:

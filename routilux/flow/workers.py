@@ -130,17 +130,13 @@ class Workers:
     # -- handing out
 
     def hand_out(self, run: InLine, tokens: int = 1) -> None:
-        """Put tokens of a run into the line and see that workers come for them.
-
-        Raises:
-            WorkerStartError: No thread could be started and none is working; the tokens are out of the line again.
-        """
+        """Put tokens of a run into the line and see that workers come for them."""
         with self._lock:
             for _ in range(tokens):
                 self.line.append(run)
             starts = self._starts_needed(tokens)
         for start in starts:
-            self._start(start, run)
+            self._start(start)
 
     def _starts_needed(self, tokens: int) -> list[_Start]:
         starts = []
@@ -151,24 +147,39 @@ class Workers:
             starts.append(_Start(is_extra))
         return starts
 
-    def _start(self, start: _Start, run: InLine | None) -> None:
-        try:
-            self._pool_for(start).submit(lambda: self._work(start))
-        except RuntimeError as error:
-            # Out of threads, or the interpreter is going down. Whoever works already empties the line.
-            start.abandoned = True
-            with self._lock:
-                self._leave(start)
-                stranded = self._working - self._given_away <= 0
-                if stranded and run is not None:
-                    while run in self.line:
-                        self.line.remove(run)
-            if stranded and run is not None:
-                raise WorkerStartError(
-                    f"No worker thread could be started ({error}). Nothing is lost: what was queued is kept in the "
-                    "run's pending_tasks. Free threads or lower max_workers, then resume the run."
-                ) from error
+    def _start(self, start: _Start) -> None:
+        pool: WorkerPool | None = None
+        while True:
+            before, pool = pool, self._pool_for(start)
+            try:
+                pool.submit(lambda: self._work(start))
+            except RuntimeError as error:
+                if pool is before:
+                    self._give_up(start, error)
+                    return
+                # The pool may just have been closed by a shutdown: a fresh one is worth a try.
+            else:
+                return
+
+    def _give_up(self, start: _Start, error: RuntimeError) -> None:
+        """A worker could not be started: out of threads, or the interpreter is going down."""
+        start.abandoned = True
+        with self._lock:
+            self._leave(start)
+            # Whoever works will empty the line. If nobody does, those who stand in it must not wait for ever.
+            stranded = list(dict.fromkeys(self.line)) if self._working <= self._given_away else []
+            if stranded:
+                self.line.clear()
+        if not stranded:
             logger.warning("A worker thread could not be started (%s); %d are working", error, self._working)
+            return
+        reason = WorkerStartError(
+            f"No worker thread could be started ({error}). Nothing is lost: what was queued is kept in the run's "
+            "pending_tasks. Free threads or lower max_workers, then resume the run."
+        )
+        reason.__cause__ = error
+        for each in stranded:
+            each.abort(reason)
 
     def _pool_for(self, start: _Start) -> WorkerPool:
         with self._lock:
@@ -225,12 +236,12 @@ class Workers:
             if not self.line:
                 self._leave(start)
                 return
-        self._start(start, None)
+        self._start(start)
 
     def _drain(self, run: InLine) -> bool:
         try:
             return run.drain(self)
-        except BaseException as error:  # noqa: BLE001 - a thread's outermost frame: an error of the engine itself
+        except BaseException as error:
             logger.critical("The engine failed while it drove %r", run, exc_info=True)
             run.abort(error)
             return False
@@ -257,7 +268,7 @@ class Workers:
             self._given_away += 1
             starts = self._starts_needed(1) if self.line else []
         for start in starts:
-            self._start(start, None)
+            self._start(start)
         try:
             yield
         finally:
@@ -278,6 +289,7 @@ class Workers:
 
     def forget_threads(self) -> None:
         """In a forked child: the threads are the parent's, and so is what they were at."""
+        _here.workers = None
         self._lock = Lock()
         self.line.clear()
         self._working = self._extra_working = self._given_away = 0
@@ -293,7 +305,7 @@ class Errand:
     def __init__(self, call: Callable[[], None]) -> None:
         self._call = call
 
-    def drain(self, workers: Workers) -> bool:
+    def drain(self, _workers: Workers) -> bool:
         """Make the call."""
         self._call()
         return False

@@ -1,5 +1,6 @@
-"""For tests of applications and of the engine itself: a clock that is set by hand, workers that are stepped by hand,
-and one call that activates a single slot.
+"""For tests, of applications and of the engine itself.
+
+A clock that is set by hand, workers that are stepped by hand, and one call that activates a single slot:
 
     clock, executor = FakeClock(), ManualExecutor()
     flow = Flow(clock=clock, executor=executor)

@@ -47,7 +47,7 @@ class ManualExecutor:
 
     # -- what the engine needs
 
-    def open_pool(self, max_workers: int) -> "ManualExecutor":
+    def open_pool(self, max_workers: int) -> "ManualExecutor":  # noqa: ARG002 - the protocol's
         """This executor serves every pool."""
         return self
 

@@ -1,0 +1,505 @@
+"""How a run begins, stops and ends: its count, its gate, its tokens, its timers, those who wait for it.
+
+An activation is counted before it can be seen in the queue, and its children are counted before it is uncounted; so
+the count reaches zero once, when nothing is queued, active, or waiting for a timer. That moment ends the run, whether
+anybody waits or not.
+"""
+
+import itertools
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from routilux.context import current_activation
+from routilux.errors import SelfWaitError
+from routilux.execution_tracker import KEPT_COUNT, Sums
+from routilux.flow.failure import expire, fail_from_outside
+from routilux.flow.pending import describe
+from routilux.flow.task import Activation
+from routilux.flow.timers import RunTimers, nanoseconds
+from routilux.flow.waiters import Waiters
+from routilux.flow.workers import Workers
+from routilux.job_state import ExecutionRecord, JobState, ledger_of
+from routilux.priority import TaskPriority
+from routilux.status import FINAL, JobStatus
+
+if TYPE_CHECKING:  # the engine makes runs
+    from routilux.flow.engine import Engine
+    from routilux.flow.flow import Flow
+    from routilux.waiting import Progress
+
+__all__ = ["Gate", "RunLifecycle"]
+
+logger = logging.getLogger(__name__)
+
+# Over all flows: a run of one flow may be started by a handler of another.
+_keys = itertools.count(1)
+
+
+class Gate:
+    """What becomes of an emission. Plain integers: they are compared once per emission."""
+
+    OPEN = 0  # it is queued
+    PARKING = 1  # the run was paused, or failed: it is kept in pending_tasks
+    REFUSING = 2  # the run was cancelled, or timed out: it is refused, and the refusal recorded
+    ENDED = 3  # nothing was outstanding any more: it is an error of the caller
+
+
+class RunLifecycle:
+    """One run while it is alive, but for its hot path, which stands in `Run`.
+
+    `lock` is the ledger's: it protects the queue, the counts and the record alike, so that a hop takes it twice, once
+    to emit and once to settle and take the next. No user code runs while it is held. Merges have a lock of their own
+    (`merge_lock`, taken before it), because a merge function is the user's. Methods that say "with the lock held"
+    are for the rooms of the engine.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_announce_due",
+        "_announced",
+        "_entry_ready",
+        "_gate",
+        "_low",
+        "_merge_lock",
+        "_normal",
+        "_slot_data",
+        "_tracked_count",
+        "_urgent",
+        "_waiters",
+        "active",
+        "ancestors",
+        "engine",
+        "event_count",
+        "flow",
+        "is_adopted",
+        "is_anonymous",
+        "is_inline",
+        "job_id",
+        "job_state",
+        "key",
+        "ledger",
+        "lock",
+        "now",
+        "outstanding",
+        "over",
+        "reserved",
+        "timeout",
+        "timers",
+        "token_limit",
+        "tokens",
+        "tracked",
+        "workers",
+    )
+
+    def __init__(
+        self,
+        engine: "Engine",
+        job_state: JobState,
+        token_limit: int,
+        timeout: float | None = None,
+        ancestors: frozenset[int] = frozenset(),
+    ) -> None:
+        self.engine = engine
+        self.flow: Flow = engine.flow
+        self.workers: Workers = engine.workers
+        self.job_state: JobState = job_state
+        self.job_id = job_state.job_id
+        self.ledger = ledger_of(job_state)
+        self.lock = self.ledger.lock
+        self.now = self.ledger.now
+        self.key = next(_keys)
+        # The keys of the runs whose handlers started this one: waiting for one of them would wait for oneself.
+        self.ancestors = ancestors
+        # Made from a hand-made JobState that tasks name: its record is written, its status is not ours.
+        self.is_adopted = False
+        # Made for tasks that belong to no run at all: their handlers see no context.
+        self.is_anonymous = False
+        # Whether the caller of `execute` runs the entry, and waits for its retries.
+        self.is_inline = False
+        self.timeout = timeout
+        self.timers = RunTimers(engine.loop, self.key)
+        self._merge_lock = RLock()
+        self._waiters = Waiters(self.lock)
+        self._gate = Gate.OPEN
+        self.over = False
+        self._announced = False
+        self._announce_due = False
+        # Activations that are not settled: queued, active, or waiting for a timer.
+        self.outstanding = 0
+        self.active: set[Activation] = set()
+        self._normal: deque[Activation] = deque()
+        self._urgent: deque[Activation] = deque()
+        self._low: deque[Activation] = deque()
+        self._entry_ready: Activation | None = None
+        # How many workers may have this run at once, and how many tokens for it are out.
+        self.token_limit = token_limit
+        self.tokens = 0
+        self.reserved = 0
+        self._slot_data: dict[tuple[str, str], dict[str, Any]] = {}
+        self.tracked: dict[str, Sums] = {}
+        self.event_count = 0
+        self._tracked_count = 0
+        engine.loop.adopt(self)
+
+    def __repr__(self) -> str:
+        return (
+            f"Run[{self.job_id}:{self.ledger.status}] ({self.queue_size()} queued, {len(self.active)} active, "
+            f"{len(self.timers)} on timers, {self.tokens} of {self.token_limit} tokens out)"
+        )
+
+    # -- looking
+
+    def queue_size(self) -> int:
+        """Activations that wait to be started."""
+        return len(self._normal) + len(self._urgent) + len(self._low)
+
+    def active_count(self) -> int:
+        """Handlers that are running."""
+        return len(self.active)
+
+    def active_tasks(self) -> list[Activation]:
+        """The activations whose handlers are running."""
+        with self.lock:
+            return list(self.active)
+
+    def is_open(self) -> bool:
+        """Whether what is emitted is queued."""
+        return self._gate == Gate.OPEN
+
+    def is_refusing(self) -> bool:
+        """Whether what is emitted is refused."""
+        return self._gate == Gate.REFUSING
+
+    def is_stopped(self) -> bool:
+        """Whether it was paused, failed or cancelled, rather than having come to its end."""
+        return self._gate in (Gate.PARKING, Gate.REFUSING)
+
+    def is_cancelled(self) -> bool:
+        """Whether what its handlers still do is in vain."""
+        return self._gate == Gate.REFUSING or self.ledger.status in (JobStatus.FAILED, JobStatus.CANCELLED)
+
+    # -- starting
+
+    def start(self, entry: Activation, inline: bool) -> None:
+        """Start the clock, and count the entry: as active when its caller runs it, else as the first in the queue.
+
+        Raises:
+            RuntimeError: No thread could be started for the timers.
+        """
+        digest = blake2b(self.job_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        entry.identity = int.from_bytes(digest, "big")
+        with self.lock:
+            now = self.now()
+            if self.timeout is not None:
+                self.timers.set_deadline(now, nanoseconds(self.timeout))
+            self.ledger.status = JobStatus.RUNNING.value
+            self.ledger.live = self
+            if self.engine.journal is not None:
+                self.engine.journal.started(self.job_id, entry.port.node.id, entry.data)
+            self.outstanding += 1
+            self.is_inline = inline
+            if inline:
+                self._begin(entry, now)
+                return
+            self.push(entry)
+            given = self._tokens_for(1)
+        self._hand_out(given)
+
+    def enqueue(self, task: Activation) -> None:
+        """Count a task that comes from outside, and queue it."""
+        with self.lock:
+            self.outstanding += 1
+            self.push(task)
+            given = self._tokens_for(1)
+        self._hand_out(given)
+
+    def open_for_tasks(self, token_limit: int) -> None:
+        """Let workers at the queue: the entry handler of a sequential run has returned."""
+        with self.lock:
+            self.token_limit = token_limit
+            given = self._tokens_for(self.queue_size())
+        self._hand_out(given)
+
+    def hold_open(self) -> None:
+        """Count something that is about to emit, so that the run does not end before it has."""
+        with self.lock:
+            self.outstanding += 1
+
+    def let_close(self) -> None:
+        """Take `hold_open` back."""
+        with self.lock:
+            self.outstanding -= 1
+            self._end_if_over()
+
+    def _tokens_for(self, task_count: int) -> int:
+        # With the lock held. A token counts as out from here on, though it is put into the line without the lock.
+        given = min(self.token_limit - self.tokens, task_count)
+        if given <= 0 or self._gate != Gate.OPEN:
+            return 0
+        self.tokens += given
+        return given
+
+    def _hand_out(self, tokens: int) -> None:
+        if tokens:
+            self.workers.hand_out(self, tokens)
+
+    def _queue(self, priority: int) -> deque[Activation]:
+        if priority == TaskPriority.NORMAL:
+            return self._normal
+        return self._urgent if priority == TaskPriority.HIGH else self._low
+
+    def push(self, task: Activation) -> None:
+        """With the lock held: put a task that is counted into the queue."""
+        self._queue(task.priority).append(task)
+
+    def _begin(self, task: Activation, now: int) -> None:
+        self.active.add(task)
+        task.started_ns = now
+        port = task.port
+        self.job_state.current_routine_id = port.node.id
+        if not task.merged and not task.retry_count:
+            self.ledger.write(port.start_key, now, task.data if task.is_entry else None)
+            if port.slot.replaces:
+                self._slot_data[port.key] = task.data
+                task.merged = True
+
+    # -- stopping
+
+    def fail(self) -> None:
+        """With the lock held: nothing new starts, and what is queued waits in pending_tasks for a resume."""
+        if self._gate == Gate.OPEN:
+            self._close(Gate.PARKING, JobStatus.FAILED.value)
+
+    def refuse_from_now_on(self, status: str) -> None:
+        """With the lock held: as `fail`, but what is emitted from now on is refused."""
+        if self._gate == Gate.OPEN:
+            self._close(Gate.REFUSING, status)
+            self.ledger.refuses = True
+
+    def _close(self, gate: int, status: str) -> None:
+        for queue in (self._urgent, self._normal, self._low):
+            while queue:
+                task = queue.popleft()
+                self.park(task, "retry" if task.retry_count else "queued")
+                self.outstanding -= 1
+        for due_ns, task in self.timers.take_all():
+            self.park(task, "retry" if task.retry_count else "queued", due_ns)
+            self.outstanding -= 1
+        if self._entry_ready is not None:
+            self.park(self._entry_ready, "retry")
+            self._entry_ready = None
+            self.outstanding -= 1
+        self._gate = gate
+        if not self.is_adopted:
+            self.ledger.status = status
+            if status in FINAL:
+                self._become_final()
+        self._waiters.notify()
+
+    def park(self, task: Activation, was: str, due_ns: int | None = None) -> None:
+        """With the lock held: keep a task in pending_tasks."""
+        self.job_state.pending_tasks.append(describe(task, was, due_ns, self.ledger.clock))
+
+    def abort(self, error: BaseException) -> None:
+        """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks."""
+        logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
+        with self.lock:
+            fail_from_outside(self, error)
+            self._end_if_over()
+            announce, self._announce_due = self._announce_due, False
+        if announce:
+            self.announce()
+
+    def pause(self, reason: str, checkpoint: dict[str, Any]) -> bool:
+        """Park everything that is not active; False when the run was stopped or over already."""
+        with self.lock:
+            if self._gate != Gate.OPEN:
+                return False
+            self._close(Gate.PARKING, JobStatus.PAUSED.value)
+            point = {
+                "timestamp": self.ledger.instant(self.now()).isoformat(),
+                "reason": reason,
+                "current_routine_id": self.job_state.current_routine_id,
+                "checkpoint": checkpoint,
+                "pending_tasks_count": len(self.job_state.pending_tasks),
+                "active_tasks_count": len(self.active),
+            }
+            self.job_state.pause_points.append(point)
+            self.engine.paused.add(self)
+            self._end_if_over()
+            return True
+
+    # -- timers
+
+    def on_timer(self, number: int) -> None:
+        """Called by the loop: a retry or a delay is due, or the deadline."""
+        given = 0
+        with self.lock:
+            if self.timers.is_deadline(number):
+                self.timers.heap_count -= 1
+                if self._gate == Gate.OPEN:
+                    expire(self)
+                    self._end_if_over()
+            else:
+                task = self.timers.take(number, self.now())
+                given = self._come_back(task) if task is not None else 0
+            announce, self._announce_due = self._announce_due, False
+        self._hand_out(given)
+        if announce:
+            self.engine.announce_elsewhere(self)
+
+    def _come_back(self, task: Activation) -> int:
+        if task.is_entry and task.retry_count and self.is_inline and self.engine.threaded:
+            self._entry_ready = task  # its caller waits for it
+            self._waiters.notify()
+            return 0
+        self.push(task)
+        return self._tokens_for(1)
+
+    def wait_for_entry_retry(self, task: Activation) -> bool:
+        """The caller of `execute` waits for its entry's next attempt; False when the run was stopped meanwhile."""
+        with self.lock:
+            while self._entry_ready is not task:
+                if self._gate != Gate.OPEN:
+                    return False
+                self.ledger.clock.wait(self._waiters.condition(), None)
+            self._entry_ready = None
+            self._begin(task, self.now())
+            return True
+
+    # -- the end
+
+    def _end_if_over(self) -> None:
+        """With the lock held: end the run if nothing of it is left, or let it go if it was stopped and stands still."""
+        if self.over:
+            return
+        if self._gate == Gate.OPEN:
+            if self.outstanding:
+                return
+            self._gate = Gate.ENDED
+            if not self.is_adopted and self.ledger.status == JobStatus.RUNNING:
+                self.ledger.status = self.ledger.final_status()
+            self._become_final()
+        elif self.active:
+            return
+        elif self._gate == Gate.PARKING and self.ledger.status in FINAL:
+            self._gate = Gate.ENDED
+        self.over = True
+        self.engine.loop.retire(self.key, self.timers.heap_count)
+        self.engine.absorb(self)
+        self._detach()
+        self._waiters.notify()
+
+    def _become_final(self) -> None:
+        # With the lock held. Those who asked for it are told outside the lock, by whoever finds `_announce_due`.
+        self._announce_due = self.engine.has_listeners() and not self.is_adopted
+        self._announced = not self._announce_due
+        if self.engine.journal is not None and not self.is_adopted:
+            self.engine.journal.ended(self.job_id, self.ledger.status)
+
+    def announce(self) -> None:
+        """Call those who want to know of the run's end, then wake its waiters.
+
+        Waiters come second, so that whoever returns from a wait finds the callbacks done.
+        """
+        self.engine.tell_listeners(self)
+        with self.lock:
+            self._announced = True
+            self._detach()
+            self._waiters.notify()
+
+    def _detach(self) -> None:
+        # A paused run stays with its JobState: what a late thread of a handler emits still has to be parked.
+        if self.over and self._announced and self.ledger.live is self:
+            self.ledger.live = None
+
+    # -- waiting
+
+    def is_done_for_waiters(self) -> bool:
+        """With the lock held: whether a wait may return."""
+        if not self.over:
+            return False
+        return self._announced or self.ledger.status not in FINAL or self.engine.is_announcing(self)
+
+    def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
+        """Until the run is over; False at the timeout.
+
+        A worker that waits helps this run for a turn, then gives its place to another worker: so a flow with one
+        worker whose handlers wait for runs of their own comes to its end.
+
+        Raises:
+            SelfWaitError: Called by a handler of this run, or of one that this run's handlers wait for.
+        """
+        activation = current_activation.get()
+        run = activation.run if activation is not None else None
+        if run is not None and (run is self or self.key in run.ancestors):
+            relation = "its own run" if run is self else "a run that waits for it"
+            raise SelfWaitError(
+                f"A handler of run {run.job_id} waits for {relation} ({self.job_id}), which cannot end before the "
+                "handler does. Let the handler return; wait outside, or use flow.on_run_end(callback)."
+            )
+        return self.engine.wait_for(self, timeout, progress)
+
+    def block(self, seconds: float | None) -> bool:
+        """Wait on this thread until the run is over for at most `seconds`; whether it is."""
+        return self._waiters.block(self.is_done_for_waiters, self.is_stopped, seconds)
+
+    def wait_for_change(self, timeout: float | None) -> None:
+        """Until something was recorded or the run is over, at most `timeout` seconds."""
+        before = self.job_state.record_total()
+        self._waiters.watch(lambda: self.is_done_for_waiters() or self.job_state.record_total() != before, timeout)
+
+    def wait_for_news(self, record_count: int, output_count: int) -> None:
+        """Until there are more records or outputs than these, or the run is over."""
+
+        def is_news() -> bool:
+            return (
+                self.is_done_for_waiters()
+                or self.job_state.record_total() > record_count
+                or len(self.ledger.output_marks) > output_count
+            )
+
+        self._waiters.watch(is_news, None)
+
+    def poke(self) -> None:
+        """With the lock held: something was written that a watcher may wait for."""
+        if self._waiters.watcher_count:
+            self._waiters.notify()
+
+    # -- for the rooms around
+
+    @abstractmethod
+    def drain(self, workers: Workers) -> bool:
+        """Work for one turn; see `routilux.flow.activation.drain`."""
+
+    def unread_records(self) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
+        """With the lock held: how many records the tracker has not read, and how to read them later."""
+        return self.job_state.records_after(self._tracked_count, KEPT_COUNT * 3)
+
+    def live_figures(self) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
+        """For the tracker: sums, number of events, and the records since the last call; None when the run is over.
+
+        One critical section with the end of the run, which hands the rest over: so nothing is read twice.
+        """
+        with self.lock:
+            if self.over:
+                return None
+            history, dropped = self.job_state.folded_history(), self.ledger.dropped
+            new = history[max(0, self._tracked_count - dropped) :]
+            self._tracked_count = dropped + len(history)
+            return {key: sums.copy() for key, sums in self.tracked.items()}, self.event_count, new
+
+    def abandon(self) -> None:
+        """In a forked child: the run is the parent's, and so are the threads that may hold its locks."""
+        self.job_state.use_new_locks()
+        self.lock = self.ledger.lock
+        self._merge_lock = RLock()
+        self._waiters = Waiters(self.lock)
+        self._gate = Gate.ENDED
+        self.over = self._announced = True
+        self.ledger.live = None
