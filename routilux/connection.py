@@ -23,8 +23,8 @@ class Connection(OwnFields):
 
     Attributes:
         owner: The flow that drew it, or None. In another flow with the same routines it is not there.
-        source_id: The id of the source routine in that flow.
-        target_id: The id of the target routine in that flow.
+        source_id: The id of the source routine in that flow; None where only the event itself can tell.
+        target_id: The id of the target routine in that flow; None likewise.
     """
 
     fields_to_serialize = ["param_mapping"]
@@ -64,6 +64,7 @@ class Connection(OwnFields):
     def source_event(self, event: Event | None) -> None:
         self.disconnect()
         self._source_event = event
+        self.source_id = None  # of another routine, perhaps: the wiring finds out whose event it is
         self._attach()
 
     @property
@@ -75,6 +76,7 @@ class Connection(OwnFields):
     def target_slot(self, slot: "Slot | None") -> None:
         self.disconnect()
         self._target_slot = slot
+        self.target_id = None
         self._attach()
 
     @property

@@ -71,6 +71,7 @@ class Ledger:
         "times",
         "touched_ns",
         "traceback_count",
+        "was_live",
     )
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -85,6 +86,8 @@ class Ledger:
         # For each output: how many records had been written before it, so that a stream can merge the two.
         self.output_marks: list[int] = []
         self.live: LiveRun | None = None
+        # True once a run of it has been driven in this process to its end: there is nothing to poll for.
+        self.was_live = False
         # True once the run was cancelled or timed out: what is emitted into it is refused, not an error.
         self.refuses = False
         self.traceback_count = 0

@@ -62,7 +62,9 @@ def wait_for_completion(
             if live.wait(left, progress):
                 return True
             is_timed_out = True
-        elif _is_still(flow, job_state, max(1, stability_checks), stability_delay, deadline):
+        elif _has_ended_here(flow, job_state) or _is_still(
+            flow, job_state, max(1, stability_checks), stability_delay, deadline
+        ):
             _settle_status(job_state)
             return True
         if is_timed_out or (deadline is not None and time.monotonic() >= deadline):
@@ -118,6 +120,14 @@ def _holds(condition: Callable[[Any, "JobState"], bool], flow: Any, job_state: "
 
 def _ledger(job_state: "JobState") -> Any:
     return job_state._ledger  # noqa: SLF001 - the one reader below the record's own room
+
+
+def _has_ended_here(flow: Any, job_state: "JobState") -> bool:
+    """Whether a run was driven to its end in this process, and nothing was put into the flow's queue for it since."""
+    if not _ledger(job_state).was_live or job_state.status not in FINAL:
+        return False
+    has_tasks_for = getattr(flow, "has_tasks_for", None)
+    return has_tasks_for is not None and not has_tasks_for(job_state)
 
 
 def _is_still(flow: Any, job_state: "JobState", checks: int, delay: float, deadline: float | None) -> bool:

@@ -28,7 +28,7 @@ from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.run import Run
 from routilux.flow.task import Activation, SlotActivationTask
 from routilux.flow.wiring import Node, Port, Wiring
-from routilux.flow.workers import Errand, Workers, workers_of_this_thread
+from routilux.flow.workers import Workers, workers_of_this_thread
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState, ledger_of
 from routilux.slot import Slot
@@ -309,6 +309,13 @@ class Engine:
         with self._lock:
             return self.arrivals.popleft() if self.arrivals else None
 
+    def has_tasks_for(self, job_state: JobState) -> bool:
+        """Whether tasks that came from outside for a job are still to be run."""
+        with self._lock:
+            if any(task.job_state is job_state for task in self.arrivals):
+                return True
+            return id(ledger_of(job_state)) in self._adopted
+
     def wait_for_arrival(self, timeout: float | None) -> None:
         """Until a task was put into `flow._task_queue`, at most `timeout` seconds."""
         with self._lock:
@@ -393,7 +400,7 @@ class Engine:
 
     def announce_elsewhere(self, run: RunLifecycle) -> None:
         """Have a worker call the listeners: their code does not run on the loop's thread."""
-        self.workers.hand_out(Errand(run.announce))
+        self.workers.call(run.announce)
 
     def tell(self, listener: Callable[..., Any], *args: Any) -> None:
         """Call application code that only looks on."""

@@ -403,6 +403,10 @@ class Flow(OwnFields):
             return bool(self._engine.arrivals)
         return not self._task_queue.empty()
 
+    def has_tasks_for(self, job_state: JobState) -> bool:
+        """Whether tasks that somebody put into `_task_queue` for a job are still to be run."""
+        return self._task_queue is not self._observed_queue or self._engine.has_tasks_for(job_state)
+
     def next_arrival(self) -> "SlotActivationTask | None":
         """The oldest task that waits in `_task_queue`."""
         if self._task_queue is self._observed_queue:

@@ -417,6 +417,7 @@ class RunLifecycle:
         # A paused run stays with its JobState: what a late thread of a handler emits still has to be parked.
         if self.over and self._announced and self.ledger.live is self:
             self.ledger.live = None
+            self.ledger.was_live = True
 
     # -- waiting
 

@@ -131,12 +131,13 @@ class Wiring:
             known = [] if node.routine is None else list(node.routine._events)  # noqa: SLF001 - a specified name
             raise UnknownNameError("event", event_name, known, f"routine {node.id!r}")
         version = event.version  # read before the links: a change in between makes this one stale, not wrong
-        deliveries = tuple(
-            self._delivery(node, event_name, link, number)
-            for number, link in enumerate(list(event.links))
-            if self._is_ours(link, node)
-        )
-        wired = Wired(event, version, (node.id, event_name, None), deliveries)
+        deliveries: dict[tuple[str, Slot], Delivery] = {}
+        for link in list(event.links):
+            if self._is_ours(link, node):
+                target = self._target(link)
+                # The same pair again takes the place of the earlier line: it replaces the mapping and delivers once.
+                deliveries[target.id, link.slot] = _delivery(node, event_name, link, target)
+        wired = Wired(event, version, (node.id, event_name, None), tuple(deliveries.values()))
         node.wired[event_name] = wired
         return wired
 
@@ -144,16 +145,18 @@ class Wiring:
         connection = link.connection
         if connection is None or connection.owner is None:
             return True
-        return connection.owner is self._owner and connection.source_id == node.id
+        return connection.owner is self._owner and connection.source_id in (node.id, None)
 
-    def _delivery(self, node: Node, event_name: str, link: Link, number: int) -> Delivery:
-        connection = link.connection
-        target_id = connection.target_id if connection is not None else None
-        target = self.node(target_id) if target_id is not None else self.node_of(link.slot.routine)
-        text = "\0".join((node.id, event_name, target.id, link.slot.name, "" if target_id is not None else str(number)))
-        salt = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
-        mapping = link.mapping if connection is None else connection.param_mapping
-        return Delivery(target.port(link.slot), connection, mapping or None, salt)
+    def _target(self, link: Link) -> Node:
+        target_id = link.connection.target_id if link.connection is not None else None
+        return self.node(target_id) if target_id in self._routines else self.node_of(link.slot.routine)
+
+
+def _delivery(source: Node, event_name: str, link: Link, target: Node) -> Delivery:
+    text = f"{source.id}\0{event_name}\0{target.id}\0{link.slot.name}"
+    salt = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    mapping = link.mapping if link.connection is None else link.connection.param_mapping
+    return Delivery(target.port(link.slot), link.connection, mapping or None, salt)
 
 
 def seconds_of(duration_ns: Any) -> dict[str, Any]:

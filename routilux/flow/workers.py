@@ -28,6 +28,9 @@ TURN_NS = 1_000_000
 # thousand handlers that wait for runs of their own must not become a thousand threads.
 PLACES_GIVEN_AWAY_MAX = 16
 
+# Workers in the places of others; each stands for a handler that waits.
+EXTRA_THREADS_MAX = 1024
+
 _here = threading.local()
 
 
@@ -184,10 +187,7 @@ class Workers:
     def _pool_for(self, start: _Start) -> WorkerPool:
         with self._lock:
             if start.is_extra:
-                if self._extra_pool is None:
-                    # Takes the place of workers that wait; it starts threads only as they are needed.
-                    self._extra_pool = self._factory.open_pool(1024)
-                return self._extra_pool
+                return self._extra()
             needed = max(self._places, max(self._reserved, default=0))
             if self._pool is None or self._pool_size < needed:
                 if self._pool is not None:
@@ -198,6 +198,21 @@ class Workers:
         for old in retired:
             old.shutdown(wait=False)  # its workers finish what they are at
         return pool
+
+    def _extra(self) -> WorkerPool:
+        # For workers that take the place of others, and for calls. It starts threads only as they are needed.
+        if self._extra_pool is None:
+            self._extra_pool = self._factory.open_pool(EXTRA_THREADS_MAX)
+        return self._extra_pool
+
+    def call(self, function: Callable[[], None]) -> None:
+        """Have a thread of its own make a call, however busy the workers are."""
+        with self._lock:
+            pool = self._extra()
+        try:
+            pool.submit(function)
+        except RuntimeError:  # no thread to be had: better on this one than not at all
+            function()
 
     def _leave(self, start: _Start) -> None:
         self._working -= 1
@@ -297,21 +312,6 @@ class Workers:
         self._pool = self._extra_pool = None
         self._pool_size = 0
         self._retired = []
-
-
-class Errand:
-    """A call that a worker makes, so that application code does not run on the event loop's thread."""
-
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
-
-    def drain(self, _workers: Workers) -> bool:
-        """Make the call."""
-        self._call()
-        return False
-
-    def abort(self, error: BaseException) -> None:
-        """Nothing to take back."""
 
 
 def workers_of_this_thread() -> Workers | None:
