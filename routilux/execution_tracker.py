@@ -16,10 +16,10 @@ if TYPE_CHECKING:  # the record's rows are read by shape
 __all__ = ["KEPT_COUNT", "ExecutionTracker", "RunFigures", "Sums", "TrackedRun"]
 
 # So many executions, and so many events, are kept in detail; the sums count all of them.
-KEPT_COUNT = 1000
+KEPT_COUNT = 500
 
 # So many runs may hand in their figures before somebody reads; then they are added up unasked.
-INBOX_MAX = 256
+INBOX_MAX = 64
 
 _ENDED = {"completed": "completed", "error_continued": "error_continued", "skipped": "skipped", "error": "failed"}
 _NOT_EVENTS = frozenset({"start", "timeout", "refused", *_ENDED})

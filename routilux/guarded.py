@@ -29,8 +29,9 @@ class GuardedDict(dict[K, V]):
 
     def copy(self) -> dict[K, V]:
         """A plain dict with the content of this moment."""
+        # Not `dict.copy(self)`: for a class that overrides `__iter__` it calls `keys()`, and so this method again.
         with self._lock:
-            return dict.copy(self)
+            return dict(dict.items(self))
 
     def __iter__(self) -> Iterator[K]:
         return iter(self.copy())

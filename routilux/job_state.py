@@ -264,7 +264,7 @@ class JobState(OwnFields):
         """In a forked child, where the threads that held the locks do not exist. Not for applications."""
         self._ledger.use_new_lock()
         self._shared_lock = RLock()
-        self._shared_data = GuardedDict(dict.copy(self._shared_data), lock=self._shared_lock)
+        self._shared_data = GuardedDict(dict(dict.items(self._shared_data)), lock=self._shared_lock)
 
     def record_total(self) -> int:
         """With the engine's lock held: how many records there have been. For the stream, not for applications."""
@@ -412,7 +412,7 @@ class JobState(OwnFields):
                 status=self._ledger.status,
                 execution_history=list(history),
                 routine_states={name: dict(state) for name, state in dict.items(self._ledger.routine_states)},
-                shared_data=dict.copy(self._shared_data),
+                shared_data=dict(dict.items(self._shared_data)),
                 shared_log=list(self.shared_log),
                 _created_at=self._created_at or self._ledger.origin,
                 _updated_at=self._ledger.instant(self._ledger.last_ns()),

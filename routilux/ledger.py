@@ -107,7 +107,7 @@ class Ledger:
     def use_new_lock(self) -> None:
         """In a forked child, where the thread that held the lock does not exist."""
         self.lock = Lock()
-        self.routine_states = GuardedDict(dict.copy(self.routine_states), lock=self.lock)
+        self.routine_states = GuardedDict(dict(dict.items(self.routine_states)), lock=self.lock)
 
     def instant(self, at_ns: int) -> datetime:
         """The local wall-clock time of a monotonic instant."""

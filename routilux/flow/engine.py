@@ -385,6 +385,8 @@ class Engine:
         """Call those who want to know that a run is final; on the thread that ended it."""
         with self._lock:
             listeners = list(self._listeners)
+        # They are not part of the run: they may wait for it, and what they start is not nested in it.
+        job_token, activation_token = current_job_state.set(None), current_activation.set(None)
         self._announcing.run = run
         try:
             for callback in listeners:
@@ -393,6 +395,8 @@ class Engine:
                 self.tell(self.hooks.run_ended, run.job_state)
         finally:
             self._announcing.run = None
+            current_activation.reset(activation_token)
+            current_job_state.reset(job_token)
 
     def is_announcing(self, run: RunLifecycle) -> bool:
         """Whether the calling thread is inside a callback about this run: a wait there must not wait for itself."""

@@ -1,0 +1,205 @@
+"""Flows that are executed, waited for and shut down from inside handlers."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from routilux import ErrorHandler, Flow, JobState, Routine
+from tests.drawings import DEADLINE, Gate, collector, draw, entry, fails, in_thread, node, passed, source, wait
+
+
+def nesting(depth: int, into: list[tuple[int, str]], strategy: str, workers: int) -> Flow:
+    """A flow whose task runs the flow itself, `depth` times, and waits each time."""
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        if data["depth"] > 0:
+            inner = flow.run("a", {"depth": data["depth"] - 1})
+            into.append((data["depth"], inner.status))
+
+    flow = Flow("nesting", execution_strategy=strategy, max_workers=workers)
+    return draw("a -> b", flow=flow, a=entry(lambda routine, data: routine.emit("output", **data)), b=node(act))
+
+
+@pytest.mark.parametrize(("strategy", "workers"), [("sequential", 1), ("concurrent", 1), ("concurrent", 2)])
+def test_a_flow_whose_handlers_wait_for_runs_of_their_own_comes_to_its_end(strategy: str, workers: int) -> None:
+    done: list[tuple[int, str]] = []
+    flow = nesting(20, done, strategy, workers)
+    assert flow.run("a", {"depth": 20}).status == "completed"
+    assert done == [(depth, "completed") for depth in range(1, 21)]
+    flow.shutdown()
+
+
+def test_many_runs_that_all_wait_for_runs_of_their_own_come_to_their_end_on_one_worker() -> None:
+    done: list[tuple[int, str]] = []
+    flow = nesting(2, done, "sequential", 1)
+    before = threading.active_count()
+    runs = [flow.execute("a", {"depth": 2}) for _ in range(200)]
+    for job_state in runs:
+        assert wait(flow, job_state).status == "completed"
+    assert len(done) == 400
+    assert threading.active_count() - before <= 40, "a handler that waits must not cost a thread for good"
+    flow.shutdown()
+
+
+def test_a_waiting_handler_lets_another_run_have_its_place() -> None:
+    # One worker; its handler waits for a run that is on a timer; a third run passes meanwhile.
+    released = threading.Event()
+
+    def slow_inner(routine: Routine, data: dict[str, Any]) -> None:
+        if not released.is_set():
+            raise OSError("not yet")
+
+    def outer(routine: Routine, data: dict[str, Any]) -> None:
+        assert flow.run("inner").status == "completed"
+
+    policy = ErrorHandler("retry", max_retries=1000, retry_delay=0.005, retry_backoff=1.0)
+    flow = draw(
+        "a -> outer",
+        "inner -> b",
+        "c -> d",
+        a=source(1),
+        outer=node(outer),
+        inner=source(1),
+        b=node(slow_inner, error_handler=policy),
+        c=source(1),
+        d=node(lambda routine, data: released.set()),
+    )
+    outer_run = flow.execute("a")
+    assert wait(flow, flow.execute("c")).status == "completed"
+    assert wait(flow, outer_run).status == "completed"
+    flow.shutdown()
+
+
+def test_a_handler_may_wait_for_a_run_that_another_thread_started() -> None:
+    gate = Gate()
+    other: list[JobState] = []
+
+    def waits(routine: Routine, data: dict[str, Any]) -> None:
+        gate.hold()
+        assert JobState.wait_for_completion(flow, other[0], timeout=DEADLINE)
+
+    flow = draw("a -> b", "c -> d -> e", a=source(1), b=node(waits), c=source(1, 2, 3), d=node(), e=node())
+    first = flow.execute("a")
+    gate.await_arrival()
+    other.append(flow.execute("c"))
+    gate.open()
+    assert wait(flow, first).status == "completed"
+    assert other[0].status == "completed"
+    flow.shutdown()
+
+
+def test_an_entry_handler_may_run_another_flow() -> None:
+    inner = draw("a -> b", a=source(1, 2), b=node())
+    seen: list[str] = []
+    outer = draw(a=entry(lambda routine, data: seen.append(inner.run("a").status)))
+    assert outer.execute("a").status == "completed"
+    assert seen == ["completed"]
+    inner.shutdown()
+
+
+def test_the_context_of_the_outer_handler_is_back_after_a_nested_run() -> None:
+    seen: list[Any] = []
+
+    def outer(routine: Routine, data: dict[str, Any]) -> None:
+        before = routine.get_execution_context()
+        flow.run("inner")
+        after = routine.get_execution_context()
+        assert before is not None
+        assert after is not None
+        seen.append((before.job_state is after.job_state, after.routine_id))
+        routine.emit("output", x=1)
+
+    flow = draw("a -> c", a=entry(outer), c=collector(seen), inner=source(1))
+    flow.run("a")
+    assert seen == [(True, "a"), {"x": 1}]
+    flow.shutdown()
+
+
+def test_a_failing_nested_run_does_not_fail_the_outer_one() -> None:
+    def outer(routine: Routine, data: dict[str, Any]) -> None:
+        assert flow.run("bad").status == "failed"
+
+    flow = draw("a -> b", a=source(1), b=node(outer), bad=entry(fails(ValueError("boom"))))
+    assert flow.run("a").status == "completed"
+    flow.shutdown()
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_handler_may_shut_its_flow_down(waits: bool) -> None:
+    ended = threading.Event()
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        flow.shutdown(wait=waits)
+        routine.emit("output", x=1)
+        ended.set()
+
+    got: list[Any] = []
+    flow = draw("a -> b -> c", a=source(1), b=node(act), c=collector(got))
+    job_state = flow.execute("a")
+    passed(ended)
+    wait(flow, job_state)
+    if waits:
+        assert (job_state.status, got) == ("completed", [{"x": 1}])
+    else:
+        assert (job_state.status, got) == ("paused", [])
+        assert [task["routine_id"] for task in job_state.pending_tasks] == ["c"]
+
+
+def test_a_shutdown_from_a_handler_waits_for_the_other_runs() -> None:
+    gate, order = Gate(), []
+
+    def closes(routine: Routine, data: dict[str, Any]) -> None:
+        gate.await_arrival()
+        gate.open()
+        flow.shutdown(wait=True)
+        order.append("closed")
+
+    def slow(routine: Routine, data: dict[str, Any]) -> None:
+        gate.hold()
+        order.append("slow")
+
+    flow = draw("a -> b", "c -> d", a=source(1), b=node(slow), c=source(1), d=node(closes))
+    flow.set_execution_strategy("concurrent", 2)
+    first, second = flow.execute("a"), flow.execute("c")
+    wait(flow, first)
+    wait(flow, second)
+    assert order == ["slow", "closed"]
+
+
+def test_two_shutdowns_at_once_both_return() -> None:
+    gate = Gate()
+    flow = draw("a -> b", a=source(1), b=node(gate.act))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    joins = [in_thread(lambda: flow.shutdown(wait=True)) for _ in range(2)]
+    gate.open()
+    for join in joins:
+        join()
+    assert job_state.status == "completed"
+
+
+def test_execute_is_refused_while_a_shutdown_waits_and_works_again_afterwards() -> None:
+    gate = Gate()
+    refused = threading.Event()
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        gate.hold()
+        for _ in range(2000):
+            try:
+                wait(flow, flow.execute("c"))
+            except RuntimeError as error:
+                assert "shutting down" in str(error)
+                refused.set()
+                return
+
+    flow = draw("a -> b", a=source(1), b=node(act), c=entry())
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    join = in_thread(lambda: flow.shutdown(wait=True))
+    gate.open()
+    join()
+    assert job_state.status == "completed"
+    assert refused.is_set()
+    assert flow.run("c").status == "completed"
+    flow.shutdown()
