@@ -58,9 +58,7 @@ def main() -> None:
     pages = [output["data"] for output in job_state.outputs("page")]
     together = PAGE_COUNT * SERVER_DELAY
     print(f"The run is {job_state.status}.")
-    print(
-        f"{len(pages)} pages, {sum(page['status'] == 200 for page in pages)} of them in good order"
-    )
+    print(f"{len(pages)} pages, {sum(page['status'] == 200 for page in pages)} of them in good order")
     print(f"{sum(page['size'] for page in pages)} bytes")
     print(f"One after the other they take {together:.1f} seconds.")
     print(f"The run took less than half of that: {seconds < together / 2}")

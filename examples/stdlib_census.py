@@ -38,7 +38,15 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, OutputHandler, Routine
+from routilux import (
+    ErrorHandler,
+    ErrorStrategy,
+    ExecutionTracker,
+    Flow,
+    JobState,
+    OutputHandler,
+    Routine,
+)
 from routilux.flow import TaskPriority
 
 SKIPPED_FOLDERS = {"__pycache__", "site-packages", "dist-packages"}
@@ -201,9 +209,7 @@ class Collect(Routine):
         self.define_slot("measures", handler=self.collect)
         self.define_slot("failed", handler=self.collect_failure)
 
-    def collect(
-        self, counts: dict[str, int], modules: list[str], longest: list[LongFunction]
-    ) -> None:
+    def collect(self, counts: dict[str, int], modules: list[str], longest: list[LongFunction]) -> None:
         run = run_of(self)
         run.modify_shared_data("counts", lambda total: total + Counter(counts), Counter())
         run.modify_shared_data("imported_by", lambda total: total + Counter(modules), Counter())
@@ -386,7 +392,7 @@ def census(
 def summarise(root: Path, flow: Flow, job_state: JobState, seconds: float) -> Summary:
     """Put together what `collect` left in the run, and what the tracker knows."""
     found = job_state.get_shared_data
-    tracker = flow.execution_tracker
+    tracker = flow.execution_tracker or ExecutionTracker()  # it is None only before the first run
     performances = {name: tracker.get_routine_performance(name) for name in flow.routines}
     return Summary(
         root=root,
@@ -409,10 +415,7 @@ def report(summary: Summary, job_state: JobState) -> Iterator[str]:
     popular = sorted(summary.imported_by.items(), key=lambda item: (-item[1], item[0]))
 
     yield f"Census of {summary.root}"
-    yield (
-        f"{summary.file_count:,} files found, {counts['files']:,} measured, "
-        f"{len(summary.failures):,} failed"
-    )
+    yield (f"{summary.file_count:,} files found, {counts['files']:,} measured, {len(summary.failures):,} failed")
     yield from section("Totals")
     for name in ("files", "lines", "functions", "classes", "imports"):
         yield f"  {name:<16}  {counts[name]:>9,}"
@@ -422,9 +425,7 @@ def report(summary: Summary, job_state: JobState) -> Iterator[str]:
     yield from table("><", [(f"{count:,}", module) for module, count in popular[:TOP_COUNT]])
 
     yield from section("Longest functions (in lines)")
-    yield from table(
-        "><<", [(f"{f.line_count:,}", f.name, f"{f.path}:{f.line}") for f in summary.longest]
-    )
+    yield from table("><<", [(f"{f.line_count:,}", f.name, f"{f.path}:{f.line}") for f in summary.longest])
     yield from section("Files that failed")
     yield from table("<<", summary.failures)
 
@@ -432,6 +433,9 @@ def report(summary: Summary, job_state: JobState) -> Iterator[str]:
     yield from table("<<", run_figures(summary, job_state))
     yield ""
     yield from table("<>>>>", list(routine_figures(summary)))
+    yield ""
+    yield "  Handlers that run at the same time wait for each other's turn at the interpreter, and the"
+    yield "  clock counts that too: --workers 1 shows what each routine takes for itself."
 
 
 def run_figures(summary: Summary, job_state: JobState) -> list[tuple[str, str]]:
@@ -445,14 +449,14 @@ def run_figures(summary: Summary, job_state: JobState) -> list[tuple[str, str]]:
         ("seconds", f"{summary.seconds:.2f}"),
         ("activations", f"{activations:,}"),
         ("emissions", f"{summary.emission_count:,}"),
-        ("tolerated errors", f"{len(job_state.errors):,}"),
-        ("files read only after a retry", f"{retried:,}"),
+        ("errors on record", f"{len(job_state.errors):,}"),
+        ("reads that were retried", f"{retried:,}"),
         ("slowest routine", slowest),
     ]
 
 
 def routine_figures(summary: Summary) -> Iterator[tuple[str, ...]]:
-    """Yield a head and one row per routine. Times include the wait for the interpreter's lock."""
+    """Yield a head and one row per routine."""
     yield "routine", "activations", "seconds", "mean ms", "longest ms"
     for name, figures in summary.routines.items():
         yield (

@@ -22,7 +22,6 @@ KEPT_COUNT = 500
 INBOX_MAX = 64
 
 _ENDED = {"completed": "completed", "error_continued": "error_continued", "skipped": "skipped", "error": "failed"}
-_NOT_EVENTS = frozenset({"start", "timeout", "refused", *_ENDED})
 
 
 class Sums:
@@ -319,12 +318,12 @@ class ExecutionTracker(OwnFields):
 
     def _read(self, records: "Iterable[ExecutionRecord]") -> None:
         for record in records:
-            if record.event_name == "start":
-                self._open(record.routine_id, record.timestamp.isoformat(), dict(record.data))
-            elif record.event_name in _ENDED:
-                self._close(record)
-            elif record.event_name not in _NOT_EVENTS:
+            if record.is_emission:
                 self._add_event(record.timestamp.isoformat(), record.routine_id, record.event_name, None, record.data)
+            elif record.event_name == "start":
+                self._open(record.routine_id, record.timestamp.isoformat(), dict(record.data))
+            elif record.event_name in _ENDED and "retry_in" not in record.data:
+                self._close(record)
 
     def _open(self, routine_id: str, start_time: str, params: dict[str, Any]) -> dict[str, Any]:
         entry = {"routine_id": routine_id, "start_time": start_time, "params": params, "status": "running"}

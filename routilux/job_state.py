@@ -12,7 +12,7 @@ from serilux import register_serializable
 
 from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.guarded import GuardedDict
-from routilux.ledger import Ledger
+from routilux.ledger import Ledger, RecordKey, Row
 from routilux.output_handler import OutputHandler
 from routilux.registration import OwnFields, registered
 from routilux.waiting import wait_for_completion, wait_until_condition
@@ -36,6 +36,9 @@ class ExecutionRecord(OwnFields):
     """
 
     fields_to_serialize = ["routine_id", "event_name", "data", "timestamp"]
+
+    #: True for an event that a routine emitted, whatever its name; known in the process that recorded it.
+    is_emission = False
 
     def __init__(
         self,
@@ -212,7 +215,7 @@ class JobState(OwnFields):
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
         ledger = self._ledger
         if ledger.keys:
-            self._history.extend(ExecutionRecord(*record) for record in ledger.take_records())
+            self._history.extend(_record_of(row) for row in ledger.take_records())
         if ledger.limit is not None and len(self._history) > ledger.limit:
             surplus = len(self._history) - ledger.limit
             del self._history[:surplus]
@@ -225,7 +228,7 @@ class JobState(OwnFields):
         """Append a record with the present time."""
         ledger = self._ledger
         with ledger.lock:
-            ledger.write((routine_id, event_name, None), ledger.now(), data)
+            ledger.write(RecordKey(routine_id, event_name), ledger.now(), data)
             if ledger.live is not None:
                 ledger.live.poke()
 
@@ -245,7 +248,7 @@ class JobState(OwnFields):
         """
         found: list[ExecutionRecord] = []
         for record in list(self.execution_history):
-            if record.event_name not in ERROR_EVENTS or "error" not in record.data:
+            if record.is_emission or record.event_name not in ERROR_EVENTS or "error" not in record.data:
                 continue
             last = found[-1] if found else None
             tolerated = record.event_name in ("error_continued", "skipped")
@@ -281,7 +284,7 @@ class JobState(OwnFields):
         lean_count, unfold = ledger.peek(max(skipped, len(ledger.keys) - most))
         return (
             len(folded) + lean_count,
-            lambda: [*folded, *(ExecutionRecord(*record) for record in unfold())],
+            lambda: [*folded, *(_record_of(row) for row in unfold())],
         )
 
     # -- shared data
@@ -475,6 +478,13 @@ class JobState(OwnFields):
         raises is logged and counts as "not yet".
         """
         return wait_until_condition(flow, job_state, condition, timeout, check_interval, progress_callback)
+
+
+def _record_of(row: Row) -> ExecutionRecord:
+    record = ExecutionRecord(row.routine_id, row.event_name, row.data, row.timestamp)
+    if row.is_emission:
+        record.is_emission = True
+    return record
 
 
 def ledger_of(job_state: JobState) -> Ledger:

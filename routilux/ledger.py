@@ -9,18 +9,40 @@ from array import array
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from routilux.clock import SYSTEM_CLOCK
 from routilux.guarded import GuardedDict
 from routilux.interfaces import Clock
 from routilux.status import FAILED_ROUTINE, JobStatus
 
-__all__ = ["Ledger", "LiveRun", "RecordKey"]
+__all__ = ["Ledger", "LiveRun", "RecordKey", "Row"]
 
-# (routine id, event name, what turns the data column into the record's dict; None: it is that dict already).
-# One tuple per place in the drawing, shared by all its records.
-RecordKey = tuple[str, str, Callable[[Any], dict[str, Any]] | None]
+
+class RecordKey(NamedTuple):
+    """What the records of one place in the drawing have in common; one object for all of them.
+
+    Attributes:
+        routine_id: Whose record it is.
+        event_name: An event's name, or one of the engine's words.
+        unfold: Makes the record's dict out of what stands in the data column; None: it is that dict already.
+        is_emission: Tells an event that is called "error" from the engine's word.
+    """
+
+    routine_id: str
+    event_name: str
+    unfold: Callable[[Any], dict[str, Any]] | None = None
+    is_emission: bool = False
+
+
+class Row(NamedTuple):
+    """A record as it is read from the columns."""
+
+    routine_id: str
+    event_name: str
+    data: dict[str, Any]
+    timestamp: datetime
+    is_emission: bool
 
 
 class LiveRun(Protocol):
@@ -136,19 +158,18 @@ class Ledger:
         """When something was last written."""
         return max(self.touched_ns, self.times[-1]) if self.times else self.touched_ns
 
-    def peek(self, start: int) -> "tuple[int, Callable[[], list[tuple[str, str, dict[str, Any], datetime]]]]":
+    def peek(self, start: int) -> "tuple[int, Callable[[], list[Row]]]":
         """The unfolded records from position `start` on: how many, and a function that unfolds a copy of them."""
         keys, times, data = self.keys[start:], self.times[start:], self.data[start:]
         return len(keys), lambda: list(self._unfold(keys, times, data))
 
-    def _unfold(
-        self, keys: list[RecordKey], times: Any, data: list[Any]
-    ) -> "Iterator[tuple[str, str, dict[str, Any], datetime]]":
+    def _unfold(self, keys: list[RecordKey], times: Any, data: list[Any]) -> "Iterator[Row]":
         for key, at_ns, value in zip(keys, times, data, strict=True):
-            yield key[0], key[1], value if key[2] is None else key[2](value), self.instant(at_ns)
+            data_of_row = value if key.unfold is None else key.unfold(value)
+            yield Row(key.routine_id, key.event_name, data_of_row, self.instant(at_ns), key.is_emission)
 
-    def take_records(self) -> list[tuple[str, str, dict[str, Any], datetime]]:
-        """The records written since the last call, as (routine id, event name, data, timestamp)."""
+    def take_records(self) -> list[Row]:
+        """The records written since the last call, oldest first."""
         taken = list(self._unfold(self.keys, self.times, self.data))
         if self.times:
             self.touched_ns = self.last_ns()

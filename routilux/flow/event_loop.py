@@ -100,6 +100,11 @@ class EventLoop:
 
     # -- timers
 
+    def timer_count(self) -> int:
+        """Entries in the heap, those of runs that are over included."""
+        with self._changed:
+            return len(self._heap)
+
     def schedule(self, key: int, due_ns: int) -> int:
         """Fire a run's `on_timer(number)` at an instant; returns the number.
 

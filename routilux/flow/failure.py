@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.flow.error_policy import Decision
 from routilux.flow.timers import nanoseconds
+from routilux.ledger import RecordKey
 from routilux.status import FAILED_ROUTINE, JobStatus, RoutineStatus
 
 if TYPE_CHECKING:  # settled into, with its lock held
@@ -24,8 +25,9 @@ def settle_failed_attempt(
     node = task.port.node
     if task.effects is not None:
         task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
-    _record(run, task, error, decision, now)
-    if decision is Decision.RETRY and not run.is_refusing():
+    is_retried = decision is Decision.RETRY and not run.is_refusing()
+    _record(run, task, error, decision, delay if is_retried else None, now)
+    if is_retried:
         _retry_later(run, task, delay, now)
         return
     run.count(node, now - task.started_ns or 1, False)
@@ -44,18 +46,22 @@ def settle_failed_attempt(
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
 
 
-def _record(run: "Run", task: "Activation", error: BaseException, decision: Decision, now: int) -> None:
+def _record(
+    run: "Run", task: "Activation", error: BaseException, decision: Decision, retry_in: float | None, now: int
+) -> None:
     ledger, routine_id = run.ledger, task.port.node.id
     description = {"error": str(error), "error_type": type(error).__name__}
     is_tolerated = decision in (Decision.CONTINUE, Decision.SKIP)
     if not (is_tolerated and task.is_entry):
         data: dict[str, Any] = dict(description) if task.is_entry else {"slot": task.port.slot.name, **description}
+        if retry_in is not None:
+            data["retry_in"] = retry_in
         if ledger.traceback_count < TRACEBACKS_MAX:
             ledger.traceback_count += 1
             data["traceback"] = run.engine.traceback_text(error)
-        ledger.write((routine_id, "error", None), now, data)
+        ledger.write(RecordKey(routine_id, "error"), now, data)
     if is_tolerated:
-        ledger.write((routine_id, decision.value, None), now, description)
+        ledger.write(RecordKey(routine_id, decision.value), now, description)
 
 
 def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None:
@@ -75,7 +81,7 @@ def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None
 def fail_from_outside(run: "RunLifecycle", error: BaseException) -> None:
     """With the run's lock held: the engine itself cannot go on with it."""
     data = {"error": str(error), "error_type": type(error).__name__}
-    run.ledger.write(("", "error", None), run.now(), data)
+    run.ledger.write(RecordKey("", "error"), run.now(), data)
     run.fail()
 
 
@@ -83,5 +89,5 @@ def expire(run: "RunLifecycle") -> None:
     """With the run's lock held: its time is over."""
     text = f"The run took longer than {run.timeout} s"
     data = {"timeout": run.timeout, "error": text, "error_type": "TimeoutError"}
-    run.ledger.write(("", "timeout", None), run.now(), data)
+    run.ledger.write(RecordKey("", "timeout"), run.now(), data)
     run.refuse_from_now_on(JobStatus.FAILED.value)

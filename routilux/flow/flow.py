@@ -161,12 +161,12 @@ class Flow(OwnFields):
             source = self._known_routine(source_routine_id)
             event = source.get_event(source_event)
             if event is None:
-                known = list(source._events)  # noqa: SLF001 - a specified name
+                known = list(source._events)
                 raise UnknownNameError("event", source_event, known, f"routine {source_routine_id!r}")
             target = self._known_routine(target_routine_id)
             slot = target.get_slot(target_slot)
             if slot is None:
-                known = list(target._slots)  # noqa: SLF001 - a specified name
+                known = list(target._slots)
                 raise UnknownNameError("slot", target_slot, known, f"routine {target_routine_id!r}")
             for present in self.connections:
                 same = (present.source_id, present.source_event, present.target_id, present.target_slot)

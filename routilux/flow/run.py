@@ -17,6 +17,7 @@ from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Wired
 from routilux.flow.workers import Turn, Workers
 from routilux.interfaces import Settlement
+from routilux.ledger import RecordKey
 from routilux.priority import TaskPriority
 from routilux.status import FAILED_ROUTINE, RoutineStatus
 
@@ -72,7 +73,7 @@ class Run(RunLifecycle):
         now = self.now()
         self.ledger.write(wired.record_key, now, data)
         self.event_count += 1
-        event_name = wired.record_key[1]
+        event_name = wired.record_key.event_name
         if activation.released is None:
             nth = 0
             activation.released = {event_name: 1}
@@ -108,7 +109,7 @@ class Run(RunLifecycle):
         return self._tokens_for(len(tasks)) if self.tokens < self.token_limit else 0
 
     def _refuse(self, wired: Wired, data: dict[str, Any]) -> None:
-        routine_id, event_name, _ = wired.record_key
+        routine_id, event_name, *_ = wired.record_key
         status = self.ledger.status
         if self._gate == Gate.ENDED:
             raise RunEndedError(
@@ -116,7 +117,7 @@ class Run(RunLifecycle):
                 "Emit from a handler while its run goes on, or start a new run with execute()."
             )
         refusal = {"event": event_name, "status": status, "data": data}
-        self.ledger.write((routine_id, "refused", None), self.now(), refusal)
+        self.ledger.write(RecordKey(routine_id, "refused"), self.now(), refusal)
 
     def hold_output(self, activation: Activation, output: HeldOutput) -> None:
         """Keep an output with the attempt, or send it if the attempt is over."""
@@ -207,7 +208,7 @@ class Run(RunLifecycle):
         seconds = duration_ns / 1e9
         if task.retry_count:
             data = {"execution_time": seconds, "retried": True}
-            self.ledger.write((node.id, "completed", None), now, data)
+            self.ledger.write(RecordKey(node.id, "completed"), now, data)
             self._note_success(node.id, {"execution_time": seconds, "retry_count": task.retry_count})
         else:
             self.ledger.write(node.completed_key, now, duration_ns)

@@ -27,7 +27,7 @@ class Node:
         self.routine = routine
         self.ports: dict[Slot, Port] = {}
         self.wired: dict[str, Wired] = {}
-        self.completed_key: RecordKey = (routine_id, "completed", seconds_of)
+        self.completed_key = RecordKey(routine_id, "completed", seconds_of)
 
     def port(self, slot: "Slot") -> "Port":
         """A slot of this node, prepared."""
@@ -46,7 +46,7 @@ class Port:
         self.node = node
         self.slot = slot
         self.key = (node.id, slot.name)
-        self.start_key: RecordKey = (node.id, "start", lambda data: {"slot": slot.name} if data is None else data)
+        self.start_key = RecordKey(node.id, "start", lambda data: {"slot": slot.name} if data is None else data)
 
 
 class Delivery:
@@ -128,7 +128,7 @@ class Wiring:
         """
         event = node.routine.get_event(event_name) if node.routine is not None else None
         if event is None:
-            known = [] if node.routine is None else list(node.routine._events)  # noqa: SLF001 - a specified name
+            known = [] if node.routine is None else list(node.routine._events)
             raise UnknownNameError("event", event_name, known, f"routine {node.id!r}")
         version = event.version  # read before the links: a change in between makes this one stale, not wrong
         deliveries: dict[tuple[str, Slot], Delivery] = {}
@@ -137,7 +137,7 @@ class Wiring:
                 target = self._target(link)
                 # The same pair again takes the place of the earlier line: it replaces the mapping and delivers once.
                 deliveries[target.id, link.slot] = _delivery(node, event_name, link, target)
-        wired = Wired(event, version, (node.id, event_name, None), tuple(deliveries.values()))
+        wired = Wired(event, version, RecordKey(node.id, event_name, None, True), tuple(deliveries.values()))
         node.wired[event_name] = wired
         return wired
 

@@ -61,7 +61,7 @@ def activate(routine: Routine, slot_name: str, /, job_state: JobState | None = N
     """
     slot = routine.get_slot(slot_name)
     if slot is None:
-        raise UnknownNameError("slot", slot_name, routine._slots, repr(routine))  # noqa: SLF001 - a specified name
+        raise UnknownNameError("slot", slot_name, routine._slots, repr(routine))
     flow_before = routine._current_flow
     clock, executor = FakeClock(), ManualExecutor()
     flow = Flow("activate", clock=clock, executor=executor)
@@ -72,4 +72,4 @@ def activate(routine: Routine, slot_name: str, /, job_state: JobState | None = N
     while executor.run_until_idle():
         clock.advance(1e6)
     routine._current_flow = flow_before
-    return Activation(job_state, set(routine._events))  # noqa: SLF001 - a specified name
+    return Activation(job_state, set(routine._events))

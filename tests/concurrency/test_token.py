@@ -1,6 +1,7 @@
 """A run's queue is emptied by as many workers as it may have, and never by none."""
 
 import contextvars
+import itertools
 import sys
 import threading
 from collections.abc import Iterator
@@ -121,7 +122,7 @@ def test_runs_take_turns_after_sixty_four_activations() -> None:
     gate.open()
     for job_state in (first, *runs):
         wait(flow, job_state)
-    switches = sum(1 for before, after in zip(order, order[1:], strict=False) if before != after)
+    switches = sum(1 for before, after in itertools.pairwise(order) if before != after)
     assert len(order) == 400
     assert switches >= 3, "each run should have had to let the other one go first"
     flow.shutdown()

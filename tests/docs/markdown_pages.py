@@ -157,7 +157,5 @@ def misplaced_outputs(page: Page, lines: list[str]) -> list[str]:
     served = [after for before, after in pairs if before.language == "python" and is_output(after)]
     good = {max(n for n in marked if n < block.line) for block in served}
     return [
-        f"line {n}: an output stands directly between a python block and a text block"
-        for n in marked
-        if n not in good
+        f"line {n}: an output stands directly between a python block and a text block" for n in marked if n not in good
     ]

@@ -37,10 +37,7 @@ def test_ci_runs_the_text_of_both_commands_and_stops_where_one_fails(tmp_path: P
 
 
 def test_ci_fails_where_the_readme_has_no_test_command(tmp_path: Path) -> None:
-    readme = (
-        "<!-- command: run -->\n```bash\ntrue\n```\n\n"
-        "<!-- command: test -->\nText.\n\n```bash\ntrue\n```\n"
-    )
+    readme = "<!-- command: run -->\n```bash\ntrue\n```\n\n<!-- command: test -->\nText.\n\n```bash\ntrue\n```\n"
     ended = run_ci_beside(readme, tmp_path)
     assert ended.returncode == 1
     assert "no bash block below <!-- command: test -->" in ended.stderr

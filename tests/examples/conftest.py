@@ -14,23 +14,38 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def run_example(tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Return a function that runs an example with arguments, and gives what it printed."""
+def start_example(tmp_path: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Return a function that starts an example with arguments; both its outputs are pipes."""
     # The child imports the very package that this process tests, installed or not.
     package_folder = str(Path(routilux.__file__).parents[1])
-    inherited = os.environ.get("PYTHONPATH")
-    python_path = os.pathsep.join(filter(None, [package_folder, inherited]))
-    environment = {**os.environ, "PYTHONPATH": python_path, "PYTHONUTF8": "1"}
+    python_path = os.pathsep.join(filter(None, [package_folder, os.environ.get("PYTHONPATH")]))
 
-    def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
+    def start(name: str, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
             [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments],
             cwd=tmp_path,
-            env=environment,
-            capture_output=True,
+            env={**os.environ, "PYTHONPATH": python_path, "PYTHONUTF8": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             encoding="utf-8",
-            timeout=60,
-            check=False,
         )
+
+    return start
+
+
+@pytest.fixture
+def run_example(
+    start_example: Callable[..., "subprocess.Popen[str]"],
+) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Return a function that runs an example to its end, and gives what it printed."""
+
+    def run(name: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        with start_example(name, *arguments) as running:
+            try:
+                stdout, stderr = running.communicate(timeout=50)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                raise
+        return subprocess.CompletedProcess(running.args, running.returncode, stdout, stderr)
 
     return run

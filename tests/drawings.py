@@ -1,0 +1,203 @@
+"""Small flows for tests: routines out of functions, drawings out of text, waits with deadlines."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.testing import FakeClock, ManualExecutor
+
+__all__ = [
+    "DEADLINE",
+    "Act",
+    "Gate",
+    "SteppedFlow",
+    "collector",
+    "draw",
+    "draw_stepped",
+    "entry",
+    "fails",
+    "in_thread",
+    "names",
+    "node",
+    "passed",
+    "relay",
+    "source",
+    "wait",
+]
+
+# Seconds after which a test gives up. Nothing takes that long on a slow machine; nothing waits for it to pass.
+DEADLINE = 20.0
+
+# What a node does with one delivery: (the routine, the data).
+Act = Callable[[Routine, dict[str, Any]], Any]
+
+
+class Node(Routine):
+    """A routine with one slot and some events, whose handler is a function of (routine, data)."""
+
+    def __init__(self, act: Act | None, slot: str, events: tuple[str, ...], merge_strategy: Any) -> None:
+        super().__init__()
+        for name in events:
+            self.define_event(name)
+        self.define_slot(
+            slot, handler=None if act is None else lambda **data: act(self, data), merge_strategy=merge_strategy
+        )
+
+
+def node(
+    act: Act | None = None,
+    *,
+    slot: str = "input",
+    events: tuple[str, ...] = ("output",),
+    merge_strategy: Any = "override",
+    error_handler: ErrorHandler | None = None,
+) -> Routine:
+    """A routine that calls `act(routine, data)` for each delivery to its slot `input`."""
+    routine = Node(act, slot, events, merge_strategy)
+    routine.set_error_handler(error_handler)
+    return routine
+
+
+def entry(act: Act | None = None, *, events: tuple[str, ...] = ("output",), **options: Any) -> Routine:
+    """A routine that `Flow.execute` may start at."""
+    return node(act, slot="trigger", events=events, **options)
+
+
+def source(*items: Any) -> Routine:
+    """An entry that emits `output` once for each item, as `item=`; without items once, with what it was given."""
+
+    def emit_all(routine: Routine, data: dict[str, Any]) -> None:
+        if not items:
+            routine.emit("output", **data)
+        for item in items:
+            routine.emit("output", item=item)
+
+    return entry(emit_all)
+
+
+def relay(**options: Any) -> Routine:
+    """A routine that emits as `output` what it receives."""
+    return node(lambda routine, data: routine.emit("output", **data), **options)
+
+
+def collector(into: list[Any], **options: Any) -> Routine:
+    """A routine that appends each delivery to a list."""
+    return node(lambda routine, data: into.append(data), **options)
+
+
+def fails(error: Exception, times: int | None = None) -> Act:
+    """An act that raises `error`, always or the first few times, and then passes on what it got."""
+    left = [times]
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        if left[0] is None:
+            raise error
+        if left[0]:
+            left[0] -= 1
+            raise error
+        routine.emit("output", **data)
+
+    return act
+
+
+def draw(*lines: str, flow: Flow | None = None, **routines: Routine) -> Flow:
+    """A flow of named routines, and lines such as `a -> b` or `a.output -> b.input`."""
+    flow = Flow("drawn") if flow is None else flow
+    for name, routine in routines.items():
+        flow.add_routine(routine, name)
+    for line in lines:
+        ends = [end.strip().partition(".") for end in line.split("->")]
+        for (one, _, event), (other, _, slot) in itertools.pairwise(ends):
+            flow.connect(one, event or "output", other, slot or "input")
+    return flow
+
+
+class SteppedFlow:
+    """A flow with a manual executor and a fake clock."""
+
+    def __init__(self, flow: Flow, executor: ManualExecutor, clock: FakeClock) -> None:
+        self.flow = flow
+        self.executor = executor
+        self.clock = clock
+
+    def __iter__(self) -> Any:
+        return iter((self.flow, self.executor, self.clock))
+
+
+def draw_stepped(*lines: str, options: dict[str, Any] | None = None, **routines: Routine) -> SteppedFlow:
+    """As `draw`, with workers that are stepped and a clock that is advanced by hand."""
+    executor, clock = ManualExecutor(), FakeClock()
+    flow = Flow("drawn", executor=executor, clock=clock, **(options or {}))
+    return SteppedFlow(draw(*lines, flow=flow, **routines), executor, clock)
+
+
+def wait(flow: Flow, job_state: JobState, timeout: float = DEADLINE) -> JobState:
+    """Wait for a run that must come to its end; returns it."""
+    assert JobState.wait_for_completion(flow, job_state, timeout=timeout), f"still going: {job_state!r}"
+    return job_state
+
+
+def names(job_state: JobState, routine_id: str | None = None) -> list[str]:
+    """The history as `routine.event` texts, or as event names of one routine."""
+    records = job_state.execution_history
+    if routine_id is not None:
+        return [record.event_name for record in records if record.routine_id == routine_id]
+    return [f"{record.routine_id}.{record.event_name}" for record in records]
+
+
+def passed(event: threading.Event) -> None:
+    """Wait for an event that must come."""
+    assert event.wait(DEADLINE), "an expected event did not come"
+
+
+class Gate:
+    """A place in a handler where a test holds it: it reports that it arrived, and goes on when it may."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self.may_go = threading.Event()
+
+    def hold(self) -> None:
+        """In the handler: arrive, and wait."""
+        self.arrived.set()
+        passed(self.may_go)
+
+    def await_arrival(self) -> None:
+        """In the test: until a handler is held here."""
+        passed(self.arrived)
+
+    def open(self) -> None:
+        """In the test: let it go on."""
+        self.may_go.set()
+
+    def act(self, routine: Routine, data: dict[str, Any]) -> None:
+        """For `node(gate.act)`: hold, then pass on."""
+        self.hold()
+        if routine.get_event("output") is not None:
+            routine.emit("output", **data)
+
+
+def in_thread(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Call a function in a thread of its own; the returned function joins it and gives its result."""
+    outcome: list[Any] = []
+
+    def target() -> None:
+        try:
+            outcome.append((function(), None))
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the joining test gets it
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=target, daemon=True)
+    thread.start()
+
+    def join() -> Any:
+        thread.join(DEADLINE)
+        assert not thread.is_alive(), "the thread is still at work"
+        result, error = outcome[0]
+        if error is not None:
+            raise error
+        return result
+
+    return join
