@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from serilux import register_serializable
 
-from routilux.errors import InvalidTypeError, InvalidValueError
+from routilux.errors import InvalidValueError
 from routilux.guarded import GuardedDict
 from routilux.ledger import Ledger, RecordKey, Row
-from routilux.output_handler import OutputHandler
+from routilux.output_handler import OutputHandler, check_output_handler
 from routilux.registration import OwnFields, registered
 from routilux.waiting import wait_for_completion, wait_until_condition
 
@@ -360,11 +360,7 @@ class JobState(OwnFields):
         Raises:
             TypeError: When it has no `handle` method.
         """
-        if handler is not None and not callable(getattr(handler, "handle", None)):
-            raise InvalidTypeError(
-                f"An output handler needs a method handle(job_id, routine_id, output_type, data, timestamp); "
-                f"{handler!r} has none. Subclass OutputHandler, or wrap a function in CallbackOutputHandler."
-            )
+        check_output_handler(handler)
         self.output_handler = handler
 
     def send_output(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from routilux.errors import HandlerTypeError
+from routilux.errors import HandlerTypeError, InvalidTypeError
 
 __all__ = ["CallbackOutputHandler", "NullOutputHandler", "OutputHandler", "QueueOutputHandler"]
 
@@ -103,3 +103,16 @@ class NullOutputHandler(OutputHandler):
 
     def __repr__(self) -> str:
         return "NullOutputHandler()"
+
+
+def check_output_handler(handler: Any) -> None:
+    """Raise unless something can take outputs.
+
+    Raises:
+        InvalidTypeError: It has no `handle` method.
+    """
+    if handler is not None and not callable(getattr(handler, "handle", None)):
+        raise InvalidTypeError(
+            "An output handler needs a method handle(job_id, routine_id, output_type, data, timestamp); "
+            f"{handler!r} has none. Subclass OutputHandler, or wrap a function in CallbackOutputHandler."
+        )

@@ -18,7 +18,6 @@ from routilux.errors import (
     InvalidValueError,
     RunEndedError,
     RunError,
-    UnknownNameError,
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
@@ -31,6 +30,7 @@ from routilux.flow.wiring import Node, Port, Wiring
 from routilux.flow.workers import Workers, workers_of_this_thread
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState, ledger_of
+from routilux.output_handler import check_output_handler
 from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
 from routilux.waiting import Progress
@@ -140,12 +140,10 @@ class Engine:
         trigger = routine.get_slot("trigger") if routine is not None else None
         if trigger is None:
             entries = [key for key, each in list(self.flow.routines.items()) if each.get_slot("trigger") is not None]
-            raise UnknownNameError(
-                "slot",
-                "trigger",
-                [],
-                f"routine {entry_id!r}, which therefore cannot be an entry. Define it with "
-                f"define_slot('trigger', handler=...), or start at one of {sorted(entries)}",
+            slots = ", ".join(map(repr, routine._slots)) if routine is not None else ""
+            raise InvalidValueError(
+                f"Routine {entry_id!r} has no slot 'trigger' (it has: {slots or 'none'}), so it cannot be an entry. "
+                f"Define one with define_slot('trigger', handler=...), or start at one of {sorted(entries)}."
             )
         return node.port(trigger)
 
@@ -156,6 +154,9 @@ class Engine:
         job_id: str | None,
         history_limit: int | None,
     ) -> JobState:
+        if job_id is not None and (not isinstance(job_id, str) or not job_id):
+            raise InvalidValueError(f"job_id must be a text that is not empty, not {job_id!r}.")
+        check_output_handler(output_handler)
         if job_state is None:
             job_state = JobState(self.flow.flow_id)
         elif not isinstance(job_state, JobState):
@@ -165,19 +166,22 @@ class Engine:
                 f"The JobState belongs to flow {job_state.flow_id!r} and does not match this one, "
                 f"{self.flow.flow_id!r}. Make it with JobState(flow.flow_id)."
             )
-        elif job_state.status != JobStatus.PENDING:
+        ledger = ledger_of(job_state)
+        with ledger.lock:
+            # Looked at and taken in one step: of two callers with the same JobState, one is told.
+            status = ledger.status
+            if status == JobStatus.PENDING:
+                ledger.status = JobStatus.RUNNING.value
+        if status != JobStatus.PENDING:
             raise InvalidValueError(
-                f"execute() takes a JobState that is pending; {job_state!r} is {job_state.status!r}. "
+                f"execute() takes a JobState that is pending; {job_state!r} is {status!r}. "
                 "Each run has one of its own: make a new JobState(flow.flow_id)."
             )
         job_state.flow_id = self.flow.flow_id
         if job_id is not None:
-            if not isinstance(job_id, str) or not job_id:
-                raise InvalidValueError(f"job_id must be a text that is not empty, not {job_id!r}.")
             job_state.job_id = job_id
         if output_handler is not None:
-            job_state.set_output_handler(output_handler)
-        ledger = ledger_of(job_state)
+            job_state.output_handler = output_handler
         if ledger.clock is not self.clock:
             ledger.use_clock(self.clock)
         ledger.limit = history_limit if history_limit is not None else self.flow.history_limit
@@ -190,6 +194,7 @@ class Engine:
 
     def _withdraw(self, run: RunLifecycle) -> None:
         """The run could not even start: leave nothing of it."""
+        run.ledger.status = JobStatus.PENDING.value
         self.loop.retire(run.key, 0)
         if run.reserved:
             self.workers.release(run.reserved)
@@ -247,6 +252,7 @@ class Engine:
         if job_state is not None:
             if self._refuse_ended(job_state, routine, event_name, data):
                 return
+            self._refuse_when_closed(is_execute=False)
             run = self._adopt(job_state)
         else:
             self._refuse_when_closed(is_execute=False)

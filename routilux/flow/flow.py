@@ -3,7 +3,7 @@
 import contextlib
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -16,7 +16,7 @@ from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
-from routilux.flow.stream import Item, stream
+from routilux.flow.stream import RunStream
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
 from routilux.output_handler import OutputHandler
@@ -301,6 +301,8 @@ class Flow(OwnFields):
         entry_params: dict[str, Any] | None = None,
         timeout: float | None = None,
         progress_callback: Callable[[int, int, str], None] | None = None,
+        *,
+        output_handler: OutputHandler | None = None,
     ) -> JobState:
         """Execute, wait, and return the JobState of a run that is over.
 
@@ -311,23 +313,24 @@ class Flow(OwnFields):
             entry_params: What the trigger gets.
             timeout: Seconds that the run may take; else the flow's `execution_timeout`.
             progress_callback: Called with (queue size, active count, status) at once and then every 5 seconds.
+            output_handler: Receives this run's outputs from the first on.
         """
-        job_state = self.execute(entry_routine_id, entry_params, timeout=timeout)
+        job_state = self.execute(entry_routine_id, entry_params, timeout=timeout, output_handler=output_handler)
         JobState.wait_for_completion(self, job_state, progress_callback=progress_callback)
         return job_state
 
-    def stream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> Iterator[Item]:
-        """Start a run, and yield what happens in it, as it happens.
+    def stream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> RunStream:
+        """Start a run, and iterate over what happens in it, as it happens.
 
         Items are `ExecutionRecord`s, and outputs as dicts (routine_id, output_type, data, timestamp), in the order in
         which they came about. The run starts with this call, and its entry handler runs on the pool. Leaving the
-        loop detaches; the run goes on.
+        loop detaches; the run goes on. The stream's `job_state` is the run's record.
 
         Raises:
             ValueError: Unknown entry, or one without a trigger.
         """
         job_state = self._start(entry_routine_id, entry_params, inline=False)
-        return stream(job_state)
+        return RunStream(job_state)
 
     def on_run_end(self, callback: Callable[[JobState], Any]) -> Callable[[JobState], Any]:
         """Call `callback(job_state)` whenever a run of this flow becomes completed, failed or cancelled.

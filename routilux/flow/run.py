@@ -98,7 +98,7 @@ class Run(RunLifecycle):
             return 0
         if self._gate == Gate.PARKING:
             for task in tasks:
-                self.park(task, "queued")
+                self.park(task, "queued", now + nanoseconds(delay) if delay > 0 else None)
             return 0
         self.outstanding += len(tasks)
         if delay > 0:

@@ -174,7 +174,9 @@ class Workers:
             if stranded:
                 self.line.clear()
         if not stranded:
-            logger.warning("A worker thread could not be started (%s); %d are working", error, self._working)
+            # At interpreter exit this is no news: who works now empties the line, and then the process ends.
+            level = logging.DEBUG if "shutdown" in str(error) else logging.WARNING
+            logger.log(level, "A worker thread could not be started (%s); %d are working", error, self._working)
             return
         reason = WorkerStartError(
             f"No worker thread could be started ({error}). Nothing is lost: what was queued is kept in the run's "
