@@ -52,7 +52,8 @@ _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 class Engine:
     """What a Flow needs while runs of it are alive.
 
-    `_lock` protects the arrivals, the listeners and the shut-down flag. It is taken alone.
+    `_lock` protects the arrivals, the listeners, the adopted runs and the shut-down flags. It is taken after a run's
+    lock or alone, and nothing is called while it is held.
     """
 
     def __init__(

@@ -87,7 +87,7 @@ def fail_from_outside(run: "RunLifecycle", error: BaseException) -> None:
 
 def expire(run: "RunLifecycle") -> None:
     """With the run's lock held: its time is over."""
-    text = f"The run took longer than {run.timeout} s"
+    text = f"The run took longer than {run.timeout:g} s"
     data = {"timeout": run.timeout, "error": text, "error_type": "TimeoutError"}
     run.ledger.write(RecordKey("", "timeout"), run.now(), data)
     run.refuse_from_now_on(JobStatus.FAILED.value)

@@ -246,7 +246,8 @@ class Flow(OwnFields):
             entry_routine_id: A routine with a slot called "trigger".
             entry_params: What the trigger gets.
             execution_strategy: For this run only; else the flow's.
-            timeout: Seconds from start to end, for this run only; else the flow's `execution_timeout`.
+            timeout: Seconds from start to end, for this run only; else the flow's `execution_timeout`. `float("inf")`
+                is no limit.
             job_state: A pending JobState that the caller has prepared.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default.
@@ -335,8 +336,10 @@ class Flow(OwnFields):
     def on_run_end(self, callback: Callable[[JobState], Any]) -> Callable[[JobState], Any]:
         """Call `callback(job_state)` whenever a run of this flow becomes completed, failed or cancelled.
 
-        It is called on the thread that ended the run, before the run's waiters return. What it raises is logged.
-        Returns the callback, so that this can decorate a function.
+        It is called once per run, when the status becomes final, and before the run's waiters return; in a run that
+        failed, other handlers may be at work still. It runs on the thread that ended the run, or on one of its own
+        for a timeout, outside the run's context. What it raises is logged. Returns the callback, so that this can
+        decorate a function.
         """
         self._engine.on_run_end(callback)
         return callback
@@ -485,7 +488,10 @@ def _timeout(name: str, seconds: Any) -> float | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidTypeError(f"{name} must be seconds, not {seconds!r}.")
     if not seconds > 0:
-        raise InvalidValueError(f"{name} must be more than 0 seconds, and {seconds!r} is not. Use None for no limit.")
+        no_limit = "None" if name == "execution_timeout" else 'float("inf")'
+        raise InvalidValueError(
+            f"{name} must be more than 0 seconds, and {seconds!r} is not. Use {no_limit} for no limit."
+        )
     return None if seconds == float("inf") else seconds
 
 

@@ -165,6 +165,7 @@ class Run(RunLifecycle):
             now = self.now()
             if task.effects is not None:
                 given = self._release_held(task)
+                now = self.now()  # what it released stands in the record before its end
             self._complete(task, now)
             following = self._after(now, turn)
             announce, self._announce_due = self._announce_due, False

@@ -47,10 +47,10 @@ class InLine(Protocol):
 class Turn:
     """How long a worker stays with one run."""
 
-    __slots__ = ("_ends_ns", "_left", "_length", "_line", "again")
+    __slots__ = ("_ends_ns", "_left", "_length", "_workers", "again")
 
     def __init__(self, workers: "Workers", now_ns: int) -> None:
-        self._line = workers.line
+        self._workers = workers
         self._length = self._left = workers.turn_length
         self._ends_ns = now_ns + TURN_NS
         #: Set by the run when the turn ended with work left.
@@ -62,7 +62,7 @@ class Turn:
         if self._left > 0 and now_ns < self._ends_ns:
             return False
         # Looked at without the line's lock: whoever joins the line a moment later is seen one activation later.
-        if self._line or self._length == 1:
+        if self._workers.line or self._length == 1 or self._workers.is_crowded():
             return True
         self._left = self._length
         self._ends_ns = now_ns + TURN_NS
@@ -96,6 +96,7 @@ class Workers:
         self.turn_length = TURN_LENGTH if factory.threaded else 1
         self._places = places
         self._reserved: Counter[int] = Counter()
+        self._most_reserved = 0
         self._given_away = 0
         self._working = 0
         self._extra_working = 0
@@ -110,8 +111,14 @@ class Workers:
     # -- how many
 
     def _allowed(self) -> int:
-        most = max(self._reserved, default=0)
-        return max(self._places, most) + self._given_away
+        return max(self._places, self._most_reserved) + self._given_away
+
+    def is_crowded(self) -> bool:
+        """Whether a worker should go, because the one whose place it took has come back.
+
+        Asked without the lock: the worker asks again with it before it goes.
+        """
+        return self._working > self._allowed()
 
     def set_places(self, places: int) -> None:
         """How many workers there may be from now on."""
@@ -122,6 +129,7 @@ class Workers:
         """Let there be at least so many workers until `release` is called with the same number."""
         with self._lock:
             self._reserved[places] += 1
+            self._most_reserved = max(self._reserved)
 
     def release(self, places: int) -> None:
         """Take one reservation back."""
@@ -129,6 +137,7 @@ class Workers:
             self._reserved[places] -= 1
             if self._reserved[places] <= 0:
                 del self._reserved[places]
+            self._most_reserved = max(self._reserved, default=0)
 
     # -- handing out
 
@@ -144,7 +153,7 @@ class Workers:
     def _starts_needed(self, tokens: int) -> list[_Start]:
         starts = []
         for _ in range(min(tokens, self._allowed() - self._working)):
-            is_extra = self._working - self._extra_working >= max(self._places, max(self._reserved, default=0))
+            is_extra = self._working - self._extra_working >= max(self._places, self._most_reserved)
             self._working += 1
             self._extra_working += is_extra
             starts.append(_Start(is_extra))
@@ -190,7 +199,7 @@ class Workers:
         with self._lock:
             if start.is_extra:
                 return self._extra()
-            needed = max(self._places, max(self._reserved, default=0))
+            needed = max(self._places, self._most_reserved)
             if self._pool is None or self._pool_size < needed:
                 if self._pool is not None:
                     self._retired.append(self._pool)
@@ -311,6 +320,7 @@ class Workers:
         self.line.clear()
         self._working = self._extra_working = self._given_away = 0
         self._reserved.clear()
+        self._most_reserved = 0
         self._pool = self._extra_pool = None
         self._pool_size = 0
         self._retired = []

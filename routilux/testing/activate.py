@@ -28,9 +28,17 @@ class Activation:
         return f"Activation(emitted {self.emitted()}, error {self.error})"
 
     def emitted(self, event_name: str | None = None) -> list[tuple[str, dict[str, Any]]]:
-        """What was emitted, as (event name, data), in order; of one event or of all."""
+        """What was emitted, as (event name, data), in order; of one event or of all.
+
+        Raises:
+            UnknownNameError: The routine has no such event.
+        """
+        if event_name is not None and event_name not in self._events:
+            raise UnknownNameError("event", event_name, self._events, "the routine")
         wanted = self._events if event_name is None else {event_name}
-        return [(r.event_name, r.data) for r in self.job_state.execution_history if r.event_name in wanted]
+        return [
+            (r.event_name, r.data) for r in self.job_state.execution_history if r.is_emission and r.event_name in wanted
+        ]
 
     @property
     def outputs(self) -> list[tuple[str, dict[str, Any]]]:
@@ -39,8 +47,8 @@ class Activation:
 
     @property
     def error(self) -> str | None:
-        """The text of what the handler raised last, or None."""
-        errors = self.job_state.errors
+        """The text of what the handler's last attempt raised, or None when that succeeded."""
+        errors = [record for record in self.job_state.errors if "retry_in" not in record.data]
         return str(errors[-1].data["error"]) if errors else None
 
 
@@ -53,7 +61,8 @@ def activate(routine: Routine, slot_name: str, /, job_state: JobState | None = N
     Args:
         routine: The routine under test.
         slot_name: One of its slots.
-        job_state: Prepared shared data, or an earlier activation's `job_state` to go on with.
+        job_state: Prepared shared data, or an earlier activation's `job_state`, whose shared data and history go on.
+            What a slot has merged does not: each call begins with empty slots.
         **data: What is delivered.
 
     Raises:
@@ -72,4 +81,6 @@ def activate(routine: Routine, slot_name: str, /, job_state: JobState | None = N
     while executor.run_until_idle():
         clock.advance(1e6)
     routine._current_flow = flow_before
+    states = job_state.routine_states.values()
+    job_state.status = "failed" if any(state.get("status") == "failed" for state in states) else "completed"
     return Activation(job_state, set(routine._events))

@@ -203,3 +203,42 @@ def test_execute_is_refused_while_a_shutdown_waits_and_works_again_afterwards() 
     assert refused.is_set()
     assert flow.run("c").status == "completed"
     flow.shutdown()
+
+
+def test_a_worker_that_took_a_waiters_place_goes_when_the_waiter_is_back() -> None:
+    # A sequential flow with two runs: A's handler waits for a run of another flow, so B begins beside it. When A goes
+    # on, the two must soon be one at a time again, though neither has to let anybody else go first.
+    lock, overlaps, order = threading.Lock(), [], []
+    working: set[str] = set()
+    inner_gate = Gate()
+    inner = draw("a -> b", a=source(1), b=node(inner_gate.act))
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        with lock:
+            working.add(data["run"])
+            overlaps.append(len(working))
+            order.append(data["run"])
+        if data["item"] == "wait":
+            with lock:
+                working.discard(data["run"])
+            inner.run("a")
+            return
+        if order.count("B") == 1:
+            inner_gate.open()
+        threading.Event().wait(0.0005)
+        with lock:
+            working.discard(data["run"])
+
+    def start(routine: Routine, data: dict[str, Any]) -> None:
+        for item in ("wait" if data["run"] == "A" else 0, *range(200)):
+            routine.emit("output", run=data["run"], item=item)
+
+    flow = draw("a -> b", a=entry(start), b=node(act))
+    first = flow.execute("a", {"run": "A"})
+    inner_gate.await_arrival()
+    second = flow.execute("a", {"run": "B"})
+    wait(flow, first)
+    wait(flow, second)
+    assert overlaps[-200:].count(2) == 0, "two handlers of a sequential flow were still at work together"
+    flow.shutdown()
+    inner.shutdown()

@@ -1,0 +1,134 @@
+"""Every name stands where the specification says that it is imported from."""
+
+import importlib
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import serilux
+
+import routilux
+
+ROOT_NAMES = [
+    "Routine", "ExecutionContext", "Slot", "Event", "Connection", "Flow", "JobState", "ExecutionRecord",
+    "ExecutionTracker", "ErrorHandler", "ErrorStrategy", "OutputHandler", "QueueOutputHandler",
+    "CallbackOutputHandler", "NullOutputHandler", "__version__",
+]  # fmt: skip
+
+PLACES = [
+    ("routilux.routine", "_current_job_state"),
+    ("routilux.routine", "Routine"),
+    ("routilux.job_state", "register_serializable"),
+    ("routilux.job_state", "JobState"),
+    ("routilux.job_state", "ExecutionRecord"),
+    ("routilux.slot", "Slot"),
+    ("routilux.flow", "Flow"),
+    ("routilux.flow", "SlotActivationTask"),
+    ("routilux.flow", "TaskPriority"),
+    ("routilux.flow.flow", "Flow"),
+    ("routilux.flow.task", "SlotActivationTask"),
+    ("routilux.flow.task", "TaskPriority"),
+    ("routilux.flow.event_loop", "start_event_loop"),
+    ("routilux.flow.completion", "ensure_event_loop_running"),
+    ("routilux.connection", "Connection"),
+    ("routilux.event", "Event"),
+    ("routilux.error_handler", "ErrorHandler"),
+    ("routilux.error_handler", "ErrorStrategy"),
+    ("routilux.execution_tracker", "ExecutionTracker"),
+    ("routilux.output_handler", "OutputHandler"),
+    ("routilux.output_handler", "QueueOutputHandler"),
+    ("routilux.output_handler", "CallbackOutputHandler"),
+    ("routilux.output_handler", "NullOutputHandler"),
+]
+
+SAVED_CLASSES = [
+    "Flow", "Routine", "Slot", "Event", "Connection", "JobState", "ExecutionRecord", "ErrorHandler", "ExecutionTracker",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROOT_NAMES)
+def test_the_package_has_the_name(name):
+    assert getattr(routilux, name)
+    assert name in routilux.__all__
+    assert name in dir(routilux)
+
+
+@pytest.mark.parametrize(("module", "name"), PLACES)
+def test_the_name_is_importable_from_its_module(module, name):
+    found = getattr(importlib.import_module(module), name)
+    if hasattr(routilux, name):
+        assert found is getattr(routilux, name)
+
+
+def test_registering_is_serilux_own():
+    assert importlib.import_module("routilux.job_state").register_serializable is serilux.register_serializable
+
+
+@pytest.mark.parametrize("name", SAVED_CLASSES)
+def test_a_saved_class_is_a_serializable_that_is_registered_and_made_without_arguments(name):
+    cls = getattr(routilux, name)
+    assert issubclass(cls, serilux.Serializable)
+    assert serilux.SerializableRegistry.get_class(name) is cls
+    assert isinstance(cls(), cls)
+
+
+def in_child(program: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False, capture_output=True, text=True, timeout=50, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_importing_the_package_registers_its_documented_classes_and_no_others():
+    program = (
+        "import serilux; before = set(serilux.SerializableRegistry.registry); import routilux; "
+        "print(*sorted(set(serilux.SerializableRegistry.registry) - before))"
+    )
+    assert in_child(program).split() == sorted(SAVED_CLASSES)
+
+
+def test_importing_the_package_starts_no_thread_and_prints_nothing():
+    assert in_child("import threading, routilux; assert threading.active_count() == 1") == ""
+
+
+def test_the_library_logs_nothing_unless_it_is_asked_to():
+    program = (
+        "from routilux import Flow, Routine\n"
+        "routine = Routine(); routine.define_slot('trigger', handler=lambda: 1 / 0)\n"
+        "with Flow() as flow:\n"
+        "    flow.add_routine(routine, 'a'); print(flow.run('a').status)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True, capture_output=True, text=True, timeout=50, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.stderr) == ("failed", "")
+    assert logging.getLogger("routilux").handlers
+
+
+def test_the_version_is_a_text_of_numbers():
+    assert all(part.isdigit() for part in routilux.__version__.split(".")[:2])
+
+
+def test_the_package_is_typed():
+    assert (Path(routilux.__file__).parent / "py.typed").exists()
+
+
+@pytest.mark.parametrize("name", ["Routine", "Flow", "JobState"])
+def test_a_class_of_ours_can_be_subclassed(name):
+    cls = type(f"My{name}", (getattr(routilux, name),), {})
+    assert isinstance(cls(), getattr(routilux, name))
+
+
+def test_a_flow_has_no_job_state():
+    assert not hasattr(routilux.Flow(), "job_state")
+
+
+def test_foreign_attributes_may_be_set_on_a_flow():
+    flow = routilux.Flow()
+    flow.anything = 5
+    assert flow.anything == 5
