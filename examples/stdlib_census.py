@@ -170,6 +170,9 @@ class Parse(Routine):
     def __init__(self, cloakroom: Cloakroom) -> None:
         super().__init__()
         self.cloakroom = cloakroom
+        # One parse at a time: CPython 3.11 counts the depth of its tree builder for all threads together, and calls it a
+        # SystemError when a garbage collection lets another thread in. It costs nothing: parsing keeps the GIL.
+        self._parsing = Lock()
         self.define_slot("source", handler=self.parse)
         self.define_event("tree", ["path", "line_count", "ticket"])
         self.define_event("failed", ["path", "reason"])
@@ -178,7 +181,8 @@ class Parse(Routine):
     def parse(self, path: str, ticket: int) -> None:
         source: bytes = self.cloakroom.take(ticket)
         try:
-            tree = ast.parse(source, filename=path)
+            with self._parsing:
+                tree = ast.parse(source, filename=path)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.emit("failed", path=path, reason=reason_of(error))
             raise
