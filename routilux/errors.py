@@ -5,12 +5,10 @@
     │   ├── UnknownNameError                an id, event, slot or strategy that does not exist
     │   ├── DuplicateNameError              a name that is taken already
     │   ├── ForeignStateError               a JobState of another flow
-    │   ├── InvalidFileError                saved data that are broken, foreign or newer
     │   └── RegisteredNameError             an application class holds one of our names in serilux
     ├── HandlerTypeError (TypeError)        a handler, or what it returned, is not usable
     ├── InvalidTypeError (TypeError)        an argument is of the wrong kind
     ├── MergeResultError (TypeError)        a merge strategy did not return a dict
-    ├── NotPlainError (TypeError)           user data that JSON cannot hold
     └── RunError (RuntimeError)             the moment is wrong, not the argument
         ├── NoRunError                      called outside an execution
         ├── RunEndedError                   emitted into a run that has ended
@@ -30,12 +28,10 @@ __all__ = [
     "FlowShutDownError",
     "ForeignStateError",
     "HandlerTypeError",
-    "InvalidFileError",
     "InvalidTypeError",
     "InvalidValueError",
     "MergeResultError",
     "NoRunError",
-    "NotPlainError",
     "RegisteredNameError",
     "RoutiluxError",
     "RunEndedError",
@@ -92,10 +88,6 @@ class ForeignStateError(InvalidValueError):
     """A JobState that belongs to another flow."""
 
 
-class InvalidFileError(InvalidValueError):
-    """Saved data that are truncated, foreign, newer, or not what they should be."""
-
-
 class RegisteredNameError(InvalidValueError):
     """An application class holds one of our names in serilux's registry."""
 
@@ -110,10 +102,6 @@ class InvalidTypeError(RoutiluxError, TypeError):
 
 class MergeResultError(RoutiluxError, TypeError):
     """A merge strategy did not return a dict."""
-
-
-class NotPlainError(RoutiluxError, TypeError):
-    """User data that JSON cannot hold."""
 
 
 class RunError(RoutiluxError, RuntimeError):
