@@ -11,6 +11,7 @@ from routilux.error_handler import ErrorHandler, ErrorStrategy
 from routilux.flow.error_policy import Decision, asks_application, decide
 from routilux.flow.workers import Turn, Workers
 from routilux.slot import refuse_awaitable
+from routilux.synchronous import DirectCall
 
 if TYPE_CHECKING:  # runs call this room through their engine
     from routilux.flow.run import Run
@@ -43,8 +44,9 @@ def perform(task: "Activation") -> BaseException | None:
     """Call the handler of an activation; returns what it raised."""
     run = task.run
     if run.is_anonymous:
+        # No run to be seen, but the flow: what the handler emits stays in the flow that it came through.
         current_job_state.set(None)
-        current_activation.set(None)
+        current_activation.set(DirectCall(task.port.node.routine, None, run.flow))
     else:
         current_job_state.set(task.job_state)
         current_activation.set(task)

@@ -473,6 +473,8 @@ class Engine:
             self._is_closing = True
         try:
             mine = self._runs_of_this_thread()
+            if self.loop.is_running():
+                self._take_arrivals()  # what was put into the queue in time is waited for like anything else
             if wait:
                 self._wait_for_live_runs(until, mine)
             for run in self.loop.live_runs():

@@ -1,0 +1,173 @@
+"""The end of the interpreter, and fork: told by processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PRELUDE = """
+import os, sys, threading
+from routilux import ErrorHandler, Flow, JobState, Routine
+from tests.drawings import Gate, collector, draw, entry, node, relay, source, wait
+"""
+
+
+def in_child(program: str, timeout: float = 40.0) -> str:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", PRELUDE + program],
+        check=False, capture_output=True, text=True, timeout=timeout, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def test_queued_tasks_drain_at_the_end_of_the_interpreter():
+    program = """
+gate = Gate()
+def late(routine, data):
+    gate.hold()
+    print(data["item"], flush=True)
+    routine.emit("output", item=data["item"] + 10)
+flow = draw("a -> b -> c", a=source(1, 2, 3), b=node(late), c=node(lambda routine, data: print(data["item"], flush=True)))
+flow.execute("a")
+gate.await_arrival()
+gate.open()
+"""
+    assert sorted(map(int, in_child(program).split())) == [1, 2, 3, 11, 12, 13]
+
+
+def test_a_flow_that_was_dropped_still_drains():
+    program = """
+draw("a -> b", a=source(*range(100)), b=node(lambda routine, data: print(data["item"]))).execute("a")
+"""
+    assert list(map(int, in_child(program).split())) == list(range(100))
+
+
+def test_timers_do_not_keep_the_interpreter_from_ending():
+    program = """
+def later(routine, data):
+    routine.emit_later("output", delay=3600)
+flow = draw("a -> b", a=entry(later), b=node(lambda routine, data: print("never")))
+flow.execute("a")
+retried = node(lambda routine, data: 1 / 0)
+retried.set_as_critical(retry_delay=3600)
+other = draw("a -> b", a=source(1), b=retried)
+other.execute("a", timeout=None)
+print("end of the program")
+"""
+    assert in_child(program) == "end of the program\n"
+
+
+def test_a_flow_that_has_ended_without_shutdown_lets_the_interpreter_end():
+    program = """
+flow = draw("a -> b", a=source(1), b=collector([]))
+print(flow.run("a").status)
+"""
+    assert in_child(program) == "completed\n"
+
+
+def test_a_handler_that_emits_while_the_interpreter_ends_loses_nothing_it_was_told_of():
+    program = """
+import atexit
+seen = []
+atexit.register(lambda: None)
+flow = draw("a -> b", a=source(*range(500)), b=node(lambda routine, data: seen.append(data)))
+threading._register_atexit(lambda: None)
+state = flow.execute("a")
+def report():
+    print(len(seen), state.status)
+atexit.register(report)
+"""
+    assert in_child(program) == "500 completed\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_makes_a_pool_of_its_own():
+    program = """
+flow = draw("a -> b", a=source(1, 2), b=collector([]), flow=Flow(execution_strategy="concurrent"))
+assert flow.run("a").status == "completed"
+child = os.fork()
+if not child:
+    try:
+        job_state = flow.run("a")
+        assert job_state.status == "completed", job_state
+        assert len(job_state.get_execution_history("b")) == 4
+        with flow:
+            assert flow.run("a").status == "completed"
+        os._exit(0)
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+assert flow.run("a").status == "completed"
+flow.shutdown()
+print("both")
+"""
+    assert in_child(program) == "both\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_owns_no_live_run_of_its_parent():
+    program = """
+seen = []
+gate = Gate()
+flow = draw("a -> b -> c", a=source(1, 2), b=node(gate.act), c=collector(seen))
+job_state = flow.execute("a")
+gate.await_arrival()
+child = os.fork()
+if not child:
+    try:
+        assert not flow._running
+        assert flow._task_queue.empty()
+        assert not list(flow._active_tasks)
+        gate.may_go = threading.Event()
+        gate.open()
+        mine = flow.run("a")
+        assert mine.status == "completed"
+        assert len(seen) == 2, seen
+        list(job_state.routine_states), job_state.execution_history, repr(job_state)
+        flow.shutdown()
+        os._exit(0)
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+        os._exit(1)
+assert os.waitpid(child, 0)[1] == 0
+gate.open()
+wait(flow, job_state)
+flow.shutdown()
+print(job_state.status, len(seen))
+"""
+    assert in_child(program) == "completed 2\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_in_the_middle_of_busy_runs_does_not_hang_the_child():
+    program = """
+def act(routine, data):
+    if data["item"]:
+        routine.emit("output", item=data["item"] - 1)
+flow = draw("a -> b -> b", a=source(*[300] * 4), b=node(act), flow=Flow(execution_strategy="concurrent"))
+for _ in range(10):
+    states = [flow.execute("a") for _ in range(3)]
+    child = os.fork()
+    if not child:
+        try:
+            small = draw("a -> b", a=source(1), b=collector([]))
+            ok = small.run("a").status == "completed" and flow.run("a").status == "completed"
+            os._exit(0 if ok else 1)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+    for state in states:
+        wait(flow, state)
+    assert os.waitpid(child, 0)[1] == 0
+flow.shutdown()
+print("done")
+"""
+    assert in_child(program) == "done\n"
