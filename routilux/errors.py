@@ -126,3 +126,11 @@ class SelfWaitError(RunError):
 
 class WorkerStartError(RunError):
     """The operating system refused to start a thread."""
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says. An exception of the application whose `__str__` raises says so, instead of raising here."""
+    try:
+        return str(error)
+    except Exception as inner:  # noqa: BLE001 - application code
+        return f"<no text: __str__ raised {type(inner).__name__}>"

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
+from routilux.errors import text_of
 
 if TYPE_CHECKING:  # the vocabulary stands above this room
     from routilux.flow.flow import Flow
@@ -57,7 +58,7 @@ def record_slot_error(slot: "Slot", error: BaseException, job_state: "JobState |
         return
     routine_id = routine_id_in(flow or getattr(slot.routine, "_current_flow", None), slot.routine)
     job.record_execution(
-        routine_id, "error", {"slot": slot.name, "error": str(error), "error_type": type(error).__name__}
+        routine_id, "error", {"slot": slot.name, "error": text_of(error), "error_type": type(error).__name__}
     )
 
 

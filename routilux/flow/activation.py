@@ -3,11 +3,13 @@
 This file and `run.py` are the hot path: everything that happens for one hop stands in them.
 """
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy
+from routilux.errors import text_of
 from routilux.flow.error_policy import Decision, asks_application, decide
 from routilux.flow.workers import Turn, Workers
 from routilux.slot import refuse_awaitable
@@ -30,10 +32,15 @@ def drain(run: "Run", workers: Workers) -> bool:
     """
     turn = Turn(workers, run.now())
     job_before, activation_before = current_job_state.get(), current_activation.get()
+    task = None
     try:
         task = run.take()
         while task is not None:
             task = settle(task, perform(task), turn)
+    except BaseException:
+        if task is not None:
+            run.give_back(task)  # an error of the engine itself; the worker reports it, and nothing is lost
+        raise
     finally:
         current_activation.set(activation_before)
         current_job_state.set(job_before)
@@ -87,7 +94,8 @@ def settle(task: "Activation", error: BaseException | None, turn: Turn | None) -
         task.max_retries = policy.max_retries
         delay = policy.delay_before(task.retry_count + 1)
         _report_retries(policy, task.retry_count + 1)
-    _log(task, error, decision, delay)
+    with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
+        _log(task, error, decision, delay)
     return run.settle_failure(task, error, decision, delay, turn)
 
 
@@ -133,7 +141,7 @@ def _log(task: "Activation", error: BaseException, decision: Decision, delay: fl
         routine_id,
         task.slot.name,
         type(error).__name__,
-        error,
+        text_of(error),
         what_next,
         exc_info=error if decision in (Decision.FAIL, Decision.NOTE) else None,
         extra={"job_id": task.run.job_id, "routine_id": routine_id},

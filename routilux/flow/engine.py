@@ -231,7 +231,10 @@ class Engine:
 
     def traceback_text(self, error: BaseException) -> str:
         """A traceback as text, the end of it where it is long: that is where the error was raised."""
-        text = "".join(traceback.format_exception(error))
+        try:
+            text = "".join(traceback.format_exception(error))
+        except Exception as inner:  # noqa: BLE001 - the exception is the application's, and may not even be printed
+            return f"<no traceback: {type(inner).__name__} while it was formatted>"
         return text if len(text) <= TRACEBACK_CHARACTERS else "…" + text[-TRACEBACK_CHARACTERS:]
 
     # -- emissions and tasks from outside a run
@@ -263,6 +266,8 @@ class Engine:
             run.emit(self._outsider(run), routine, event_name, data, delay, priority)
         finally:
             run.let_close()
+        if run.aborted_by is not None:
+            raise run.aborted_by
 
     def _outsider(self, run: Run) -> Activation:
         """What stands for an activation where something is emitted from outside."""
@@ -420,7 +425,7 @@ class Engine:
             args = (task.job_state, task.port.node.id, task.slot.name, *args[1:])
         try:
             listener(*args)
-        except Exception:  # an onlooker must not change what it looks at
+        except BaseException:  # an onlooker must not change what it looks at, nor take the worker along
             logger.exception("%r raised; the run goes on", listener)
 
     def absorb(self, run: RunLifecycle) -> None:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from routilux.errors import text_of
 from routilux.flow.error_policy import Decision
 from routilux.flow.timers import nanoseconds
 from routilux.ledger import RecordKey
@@ -33,7 +34,7 @@ def settle_failed_attempt(
     run.count(node, now - task.started_ns or 1, False)
     if decision in (Decision.RETRY, Decision.FAIL):
         at = run.ledger.instant(now).isoformat()
-        changes = {"status": RoutineStatus.FAILED.value, "error": str(error), "error_time": at}
+        changes = {"status": RoutineStatus.FAILED.value, "error": text_of(error), "error_time": at}
         run.ledger.merge_routine_state(node.id, changes)
         run.leave(task, "failed")
         run.park(task, "failed")
@@ -42,7 +43,7 @@ def settle_failed_attempt(
     state = run.ledger.routine_states.get(node.id) or {}
     if state.get("status") not in FAILED_ROUTINE:  # an earlier failure of this run is not hidden by a tolerated error
         status = RoutineStatus.SKIPPED if decision is Decision.SKIP else RoutineStatus.ERROR_CONTINUED
-        run.ledger.merge_routine_state(node.id, {"status": status.value, "error": str(error)})
+        run.ledger.merge_routine_state(node.id, {"status": status.value, "error": text_of(error)})
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
 
 
@@ -50,7 +51,7 @@ def _record(
     run: "Run", task: "Activation", error: BaseException, decision: Decision, retry_in: float | None, now: int
 ) -> None:
     ledger, routine_id = run.ledger, task.port.node.id
-    description = {"error": str(error), "error_type": type(error).__name__}
+    description = {"error": text_of(error), "error_type": type(error).__name__}
     is_tolerated = decision in (Decision.CONTINUE, Decision.SKIP)
     if not (is_tolerated and task.is_entry):
         data: dict[str, Any] = dict(description) if task.is_entry else {"slot": task.port.slot.name, **description}
@@ -80,7 +81,7 @@ def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None
 
 def fail_from_outside(run: "RunLifecycle", error: BaseException) -> None:
     """With the run's lock held: the engine itself cannot go on with it."""
-    data = {"error": str(error), "error_type": type(error).__name__}
+    data = {"error": text_of(error), "error_type": type(error).__name__}
     run.ledger.write(RecordKey("", "error"), run.now(), data)
     run.fail()
 

@@ -5,6 +5,7 @@ the count reaches zero once, when nothing is queued, active, or waiting for a ti
 anybody waits or not.
 """
 
+import contextlib
 import itertools
 import logging
 from abc import abstractmethod
@@ -71,6 +72,7 @@ class RunLifecycle:
         "_tracked_count",
         "_urgent",
         "_waiters",
+        "aborted_by",
         "active",
         "ancestors",
         "engine",
@@ -127,6 +129,7 @@ class RunLifecycle:
         self._waiters = Waiters(self.lock)
         self._gate = Gate.OPEN
         self.over = False
+        self.aborted_by: BaseException | None = None
         self._announced = False
         self._announce_due = False
         # Activations that are not settled: queued, active, or waiting for a timer.
@@ -305,9 +308,19 @@ class RunLifecycle:
         """With the lock held: keep a task in pending_tasks."""
         self.job_state.pending_tasks.append(describe(task, was, due_ns, self.ledger.clock))
 
+    def give_back(self, task: Activation) -> None:
+        """A worker could not go on with an activation: it is kept in pending_tasks."""
+        with self.lock:
+            if task in self.active:
+                self.active.discard(task)
+                self.outstanding -= 1
+                self.park(task, "failed")
+
     def abort(self, error: BaseException) -> None:
         """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks."""
-        logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
+        with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
+            logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
+        self.aborted_by = error
         with self.lock:
             fail_from_outside(self, error)
             self._end_if_over()
@@ -407,11 +420,13 @@ class RunLifecycle:
 
         Waiters come second, so that whoever returns from a wait finds the callbacks done.
         """
-        self.engine.tell_listeners(self)
-        with self.lock:
-            self._announced = True
-            self._detach()
-            self._waiters.notify()
+        try:
+            self.engine.tell_listeners(self)
+        finally:
+            with self.lock:
+                self._announced = True
+                self._detach()
+                self._waiters.notify()
 
     def _detach(self) -> None:
         # A paused run stays with its JobState: what a late thread of a handler emits still has to be parked.

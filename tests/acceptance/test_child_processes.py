@@ -31,7 +31,9 @@ def late(routine, data):
     gate.hold()
     print(data["item"], flush=True)
     routine.emit("output", item=data["item"] + 10)
-flow = draw("a -> b -> c", a=source(1, 2, 3), b=node(late), c=node(lambda routine, data: print(data["item"], flush=True)))
+def show(routine, data):
+    print(data["item"], flush=True)
+flow = draw("a -> b -> c", a=source(1, 2, 3), b=node(late), c=node(show))
 flow.execute("a")
 gate.await_arrival()
 gate.open()
@@ -69,13 +71,11 @@ print(flow.run("a").status)
     assert in_child(program) == "completed\n"
 
 
-def test_a_handler_that_emits_while_the_interpreter_ends_loses_nothing_it_was_told_of():
+def test_queued_tasks_are_done_when_the_applications_own_exit_functions_run():
     program = """
 import atexit
 seen = []
-atexit.register(lambda: None)
 flow = draw("a -> b", a=source(*range(500)), b=node(lambda routine, data: seen.append(data)))
-threading._register_atexit(lambda: None)
 state = flow.execute("a")
 def report():
     print(len(seen), state.status)

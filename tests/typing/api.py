@@ -1,0 +1,163 @@
+"""What users can infer from the public names. Checked by `mypy --strict`, never run."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, assert_type
+
+import routilux
+from routilux import (
+    CallbackOutputHandler,
+    Connection,
+    ErrorHandler,
+    ErrorStrategy,
+    Event,
+    ExecutionContext,
+    ExecutionRecord,
+    ExecutionTracker,
+    Flow,
+    JobState,
+    NullOutputHandler,
+    OutputHandler,
+    QueueOutputHandler,
+    Routine,
+    Slot,
+)
+from routilux.errors import RoutiluxError, UnknownNameError
+from routilux.flow import SlotActivationTask, TaskPriority
+from routilux.flow.completion import ensure_event_loop_running
+from routilux.flow.event_loop import start_event_loop
+from routilux.routine import _current_job_state
+from routilux.testing import Activation, FakeClock, ManualExecutor, activate
+
+
+class Scaled(Routine):
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.trigger = self.define_slot("trigger", handler=self.scale)
+        self.output = self.define_event("output", ["n"])
+
+    def scale(self, n: int) -> None:
+        self.emit("output", n=n * self.factor)
+        self.emit_later("output", delay=1.5, priority=TaskPriority.HIGH, data={"n": n})
+        self.send_output("kind", n=n)
+        self.emit_deferred_event("output", n=n)
+        context = self.get_execution_context()
+        assert_type(context, ExecutionContext | None)
+        if context is not None:
+            flow, job_state, routine_id = context
+            assert_type(context.flow, Flow)
+            assert_type(context.job_state, JobState)
+            assert_type(context.routine_id, str)
+            assert_type(context.activation_id, str)
+            assert_type(context.attempt, int)
+            assert_type(context.cancelled, bool)
+
+
+def drawing(routine: Scaled) -> None:
+    assert_type(routine.trigger, Slot)
+    assert_type(routine.output, Event)
+    assert_type(routine.get_slot("trigger"), Slot | None)
+    assert_type(routine.get_event("output"), Event | None)
+    assert_type(routine.config(), dict[str, Any])
+    assert_type(routine.get_error_handler(), ErrorHandler | None)
+    assert_type(routine.output.connected_slots, list[Slot])
+    assert_type(routine.trigger.connected_events, list[Event])
+    routine.define_slot("merged", merge_strategy=lambda old, new: {**old, **new})
+    routine.define_slot("collected", lambda **data: None, "append")
+    routine.set_as_optional(ErrorStrategy.SKIP)
+    routine.set_as_critical(max_retries=1)
+    connection = Connection(routine.output, routine.trigger, {"n": "n"})
+    assert_type(connection.source_event, Event | None)
+    assert_type(connection.target_slot, Slot | None)
+    assert_type(connection.param_mapping, dict[str, str])
+
+
+def flows(flow: Flow) -> None:
+    assert_type(flow.flow_id, str)
+    assert_type(flow.routines, dict[str, Routine])
+    assert_type(flow.connections, list[Connection])
+    assert_type(flow.error_handler, ErrorHandler | None)
+    assert_type(flow.execution_tracker, ExecutionTracker | None)
+    assert_type(flow.execution_timeout, float | None)
+    assert_type(flow.add_routine(Scaled(2), "scaled"), str)
+    assert_type(flow.connect("a", "output", "b", "input"), Connection)
+    assert_type(flow.find_routines_by_type(Scaled), list[tuple[str, Scaled]])
+    assert_type(flow.get_routine_retry_count("a"), int | None)
+    assert_type(flow.execute("a", {"n": 1}, timeout=1.0), JobState)
+    assert_type(flow.execute("a", job_state=JobState(), output_handler=NullOutputHandler(), job_id="x"), JobState)
+    assert_type(flow.run("a", {"n": 1}, 1.0, lambda queue_size, active_count, status: None), JobState)
+    items: Iterator[ExecutionRecord | dict[str, Any]] = flow.stream("a")
+    for item in items:
+        if isinstance(item, ExecutionRecord):
+            assert_type(item.event_name, str)
+        else:
+            assert_type(item, dict[str, Any])
+    with Flow(execution_timeout=None, execution_strategy="concurrent") as entered:
+        assert_type(entered, Flow)
+
+    @flow.on_run_end
+    def told(job_state: JobState) -> None:
+        assert_type(job_state.status, str)
+
+    assert_type(ensure_event_loop_running(flow), bool)
+    start_event_loop(flow)
+    flow.shutdown(wait=True, timeout=1.0)
+
+
+def records(flow: Flow, job_state: JobState) -> None:
+    assert_type(job_state.status, str)
+    job_state.status = "my own"
+    assert_type(job_state.job_id, str)
+    assert_type(job_state.created_at, datetime)
+    assert_type(job_state.execution_history, list[ExecutionRecord])
+    assert_type(job_state.get_execution_history("a"), list[ExecutionRecord])
+    assert_type(job_state.errors, list[ExecutionRecord])
+    assert_type(job_state.errors[0].data, dict[str, Any])
+    assert_type(job_state.errors[0].timestamp, datetime)
+    assert_type(job_state.routine_states, dict[str, dict[str, Any]])
+    assert_type(job_state.get_routine_state("a"), dict[str, Any] | None)
+    assert_type(job_state.outputs("kind"), list[dict[str, Any]])
+    assert_type(job_state.shared_data, dict[str, Any])
+    assert_type(job_state.metadata, dict[str, Any])
+    assert_type(job_state.checkpoint, dict[str, Any])
+    assert_type(job_state.get_shared_log(lambda entry: bool(entry)), list[dict[str, Any]])
+    job_state.modify_shared_data("n", lambda n: n + 1, default=0)
+    assert_type(JobState.wait_for_completion(flow, job_state, timeout=1.0), bool)
+    assert_type(JobState.wait_until_condition(flow, job_state, lambda f, j: j.status == "failed"), bool)
+    assert_type(_current_job_state.get(), JobState | None)
+
+
+def seams() -> None:
+    def callback(job_id: str, routine_id: str, output_type: str, data: dict[str, Any], timestamp: datetime) -> None:
+        """Take one output."""
+
+    handlers: list[OutputHandler] = [QueueOutputHandler(), CallbackOutputHandler(callback), NullOutputHandler()]
+    assert_type(QueueOutputHandler().queue.get(), dict[str, Any])
+    assert_type(handlers[0].handle("job", "routine", "kind", {}), None)
+    assert_type(ErrorHandler("retry").strategy, ErrorStrategy)
+    ErrorHandler(ErrorStrategy.RETRY, retryable_exceptions=(ConnectionError, TimeoutError))
+    tracker = ExecutionTracker("flow")
+    assert_type(tracker.get_routine_performance("a"), dict[str, Any] | None)
+    assert_type(tracker.get_flow_performance(), dict[str, Any])
+    assert_type(tracker.event_flow, list[dict[str, Any]])
+    slot = Slot("input")
+    handler: Callable[..., Any] | None = slot.handler
+    task = SlotActivationTask(slot, {}, priority=TaskPriority.LOW, created_at=datetime.now())
+    assert_type(task.priority, TaskPriority)
+    assert_type(task < task, bool)
+    clock, executor = FakeClock(), ManualExecutor()
+    Flow(clock=clock, executor=executor)
+    assert_type(executor.step(), bool)
+    assert_type(executor.run_until_idle(), int)
+    activation = activate(Scaled(2), "trigger", n=1)
+    assert_type(activation, Activation)
+    assert_type(activation.emitted("output"), list[tuple[str, dict[str, Any]]])
+    assert_type(activation.error, str | None)
+    assert_type(routilux.__version__, str)
+    try:
+        Flow().execute("a")
+    except UnknownNameError as error:
+        assert_type(error.known, list[str])
+        as_root: RoutiluxError = error
+        as_built_in: ValueError = error
