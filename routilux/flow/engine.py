@@ -78,6 +78,8 @@ class Engine:
         self.loop = EventLoop(clock, lambda: _call(take_arrivals), self.threaded)
         self._lock = threading.Lock()
         self.arrivals: deque[SlotActivationTask] = deque()
+        self._in_hand: SlotActivationTask | None = None
+        self._taking_lock = threading.RLock()
         self._adopted: dict[int, Run] = {}
         self._listeners: list[Callable[[JobState], Any]] = []
         self._announcing = threading.local()
@@ -316,15 +318,19 @@ class Engine:
         if self.loop.is_running():
             self.loop.wake()
 
-    def take_arrival(self) -> SlotActivationTask | None:
-        """The oldest task that waits in `flow._task_queue`."""
+    def take_arrival(self, for_run: bool = False) -> SlotActivationTask | None:
+        """The oldest task that waits in `flow._task_queue`; `for_run` when it goes on into the queue of its run."""
         with self._lock:
-            return self.arrivals.popleft() if self.arrivals else None
+            task = self.arrivals.popleft() if self.arrivals else None
+            if for_run:
+                # Seen until it is in its run's queue: a wait that looks meanwhile must not miss it.
+                self._in_hand = task
+            return task
 
     def has_tasks_for(self, job_state: JobState) -> bool:
         """Whether tasks that came from outside for a job are still to be run."""
         with self._lock:
-            if any(task.job_state is job_state for task in self.arrivals):
+            if any(task is not None and task.job_state is job_state for task in (self._in_hand, *self.arrivals)):
                 return True
             return id(ledger_of(job_state)) in self._adopted
 
@@ -334,17 +340,30 @@ class Engine:
             self._arrived.wait_for(lambda: bool(self.arrivals), timeout)
 
     def _take_arrivals(self) -> None:
-        while (task := self.flow.next_arrival()) is not None:
-            job_state = task.job_state
-            live = ledger_of(job_state).live if job_state is not None else None
-            if isinstance(live, Run) and live.is_open():
-                run = live
-            else:
-                run = self._adopt(job_state) if job_state is not None else self._anonymous()
-            port = self.wiring.node_of(task.slot.routine).port(task.slot)
-            activation = Activation(run, port, task.data, task.connection, task.priority, _unique(), run.now())
-            activation.retry_count, activation.max_retries = task.retry_count, task.max_retries
-            run.enqueue(activation)
+        # One thread at a time, the loop's or that of a shutdown: whoever comes second finds everything queued. Taken
+        # before every other lock; re-entrant, since a handler that is stepped by hand may put a task.
+        with self._taking_lock:
+            while (task := self.flow.next_arrival()) is not None:
+                self._take(task)
+                with self._lock:
+                    self._in_hand = None
+
+    def _take(self, task: SlotActivationTask) -> None:
+        job_state = task.job_state
+        live = ledger_of(job_state).live if job_state is not None else None
+        # The run may end between this look and its answer; then the task runs for the record alone.
+        if isinstance(live, Run) and live.enqueue(self._activation_of(task, live)):
+            return
+        while not (run := self._adopt(job_state) if job_state is not None else self._anonymous()).enqueue(
+            self._activation_of(task, run)
+        ):
+            pass  # an adopted run that just ended; the next one is new
+
+    def _activation_of(self, task: SlotActivationTask, run: Run) -> Activation:
+        port = self.wiring.node_of(task.slot.routine).port(task.slot)
+        activation = Activation(run, port, task.data, task.connection, task.priority, _unique(), run.now())
+        activation.retry_count, activation.max_retries = task.retry_count, task.max_retries
+        return activation
 
     # -- waiting
 
@@ -520,6 +539,8 @@ class Engine:
         """In a forked child: it owns no live run and makes a pool of its own."""
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
+        self._taking_lock = threading.RLock()
+        self._in_hand = None
         runs = list(self.loop._live.values())  # noqa: SLF001 - its lock may be held by a thread that is not here
         self.loop.forget_threads()
         self.workers.forget_threads()

@@ -416,7 +416,7 @@ class Flow(OwnFields):
     def next_arrival(self) -> "SlotActivationTask | None":
         """The oldest task that waits in `_task_queue`."""
         if self._task_queue is self._observed_queue:
-            return self._engine.take_arrival()
+            return self._engine.take_arrival(for_run=True)
         with contextlib.suppress(Exception):  # a queue of the caller's making: whatever it raises when it is empty
             return self._task_queue.get_nowait()  # type: ignore[no-any-return]
         return None

@@ -213,13 +213,19 @@ class RunLifecycle:
             given = self._tokens_for(1)
         self._hand_out(given)
 
-    def enqueue(self, task: Activation) -> None:
-        """Count a task that comes from outside, and queue it."""
+    def enqueue(self, task: Activation) -> bool:
+        """Count a task that comes from outside, and queue it, or park it; False when the run takes nothing any more."""
         with self.lock:
+            if self._gate >= Gate.REFUSING:
+                return False
+            if self._gate == Gate.PARKING:
+                self.park(task, "queued")
+                return True
             self.outstanding += 1
             self.push(task)
             given = self._tokens_for(1)
         self._hand_out(given)
+        return True
 
     def open_for_tasks(self, token_limit: int) -> None:
         """Let workers at the queue: the entry handler of a sequential run has returned."""

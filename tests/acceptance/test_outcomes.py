@@ -1,5 +1,6 @@
 """How an activation may come out: the outcome table, for entries and tasks alike."""
 
+import contextvars
 import threading
 from datetime import datetime
 from typing import Any
@@ -220,6 +221,45 @@ def test_a_later_success_does_not_hide_an_earlier_failure_of_the_same_run():
     flow.shutdown()
     assert job_state.status == "failed"
     assert job_state.get_routine_state("it")["status"] == "failed"
+
+
+@pytest.mark.parametrize("strategy", [None, "continue", "skip"])
+def test_a_later_tolerated_error_does_not_hide_an_earlier_failure_of_the_same_run(strategy):
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        if data["item"] == 2:
+            raise ValueError("tolerated")
+        context = routine.get_execution_context()
+        context.job_state.update_routine_state(context.routine_id, {"status": "failed", "error": "mine"})
+
+    handler = None if strategy is None else ErrorHandler(strategy)
+    flow = draw("a -> it", a=source(1, 2), it=node(act, error_handler=handler))
+    job_state = flow.run("a")
+    flow.shutdown()
+    assert job_state.status == "failed"
+    assert job_state.get_routine_state("it")["status"] == "failed"
+
+
+def test_a_thread_that_outlives_a_failed_run_is_told_so():
+    contexts: list[contextvars.Context] = []
+
+    def act(routine: Routine, data: Any) -> None:
+        contexts.append(contextvars.copy_context())
+        raise ValueError("no good")
+
+    flow = broken_flow("task", act, ErrorHandler("stop"))
+    job_state = flow.run("first")
+    kept = list(job_state.pending_tasks)
+    with pytest.raises(RuntimeError, match="failed"):
+        contexts[0].run(lambda: flow.routines["it"].emit("output"))
+    flow.shutdown()
+    assert job_state.pending_tasks == kept
+
+
+def test_no_execution_takes_no_time_at_all():
+    flow, _, _ = draw_stepped("first -> it", first=source(1), it=collector([]))
+    job_state = flow.run("first")
+    assert all(state["execution_time"] > 0 for state in job_state.routine_states.values())
+    assert flow.execution_tracker.get_routine_performance("it")["min_execution_time"] > 0
 
 
 def test_a_later_success_replaces_a_tolerated_error():

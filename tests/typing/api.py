@@ -46,6 +46,8 @@ class Scaled(Routine):
         assert_type(context, ExecutionContext | None)
         if context is not None:
             flow, job_state, routine_id = context
+            unpacked: tuple[Flow, JobState, str] = (flow, job_state, routine_id)
+            assert_type(unpacked, tuple[Flow, JobState, str])
             assert_type(context.flow, Flow)
             assert_type(context.job_state, JobState)
             assert_type(context.routine_id, str)
@@ -121,7 +123,7 @@ def records(flow: Flow, job_state: JobState) -> None:
     assert_type(job_state.shared_data, dict[str, Any])
     assert_type(job_state.metadata, dict[str, Any])
     assert_type(job_state.checkpoint, dict[str, Any])
-    assert_type(job_state.get_shared_log(lambda entry: bool(entry)), list[dict[str, Any]])
+    assert_type(job_state.get_shared_log(lambda entry: "n" in entry), list[dict[str, Any]])
     job_state.modify_shared_data("n", lambda n: n + 1, default=0)
     assert_type(JobState.wait_for_completion(flow, job_state, timeout=1.0), bool)
     assert_type(JobState.wait_until_condition(flow, job_state, lambda f, j: j.status == "failed"), bool)
@@ -142,10 +144,10 @@ def seams() -> None:
     assert_type(tracker.get_flow_performance(), dict[str, Any])
     assert_type(tracker.event_flow, list[dict[str, Any]])
     slot = Slot("input")
-    handler: Callable[..., Any] | None = slot.handler
+    assert_type(slot.handler, Callable[..., Any] | None)
     task = SlotActivationTask(slot, {}, priority=TaskPriority.LOW, created_at=datetime.now())
     assert_type(task.priority, TaskPriority)
-    assert_type(task < task, bool)
+    assert_type(task < SlotActivationTask(slot, {}), bool)
     clock, executor = FakeClock(), ManualExecutor()
     Flow(clock=clock, executor=executor)
     assert_type(executor.step(), bool)
@@ -159,5 +161,6 @@ def seams() -> None:
         Flow().execute("a")
     except UnknownNameError as error:
         assert_type(error.known, list[str])
-        as_root: RoutiluxError = error
-        as_built_in: ValueError = error
+        caught: list[RoutiluxError] = [error]
+        caught_by_built_in: list[ValueError] = [error]
+        assert_type(len(caught) + len(caught_by_built_in), int)

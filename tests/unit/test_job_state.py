@@ -10,7 +10,7 @@ import pytest
 
 from routilux import ExecutionRecord, JobState, QueueOutputHandler
 from routilux.output_handler import CallbackOutputHandler
-from tests.drawings import collector, draw, entry, in_thread, source
+from tests.drawings import Gate, collector, draw, entry, in_thread, source
 
 
 def test_a_record_has_defaults():
@@ -212,6 +212,27 @@ def test_a_modification_may_use_the_state_itself():
     job_state.modify_shared_data("b", lambda _: job_state.get_shared_data("a") * 2)
     job_state.modify_shared_data("c", lambda _: job_state.update_shared_data("d", 1))
     assert dict(job_state.shared_data) == {"a": 2, "b": 4, "c": None, "d": 1}
+
+
+def test_no_write_comes_between_the_reading_and_the_writing_of_a_modification():
+    job_state, gate, was_late = JobState(), Gate(), threading.Event()
+
+    def slowly(value: int) -> int:
+        gate.hold()
+        return value + 1
+
+    def add_ten() -> None:
+        job_state.modify_shared_data("n", lambda n: n + 10, 0)
+        was_late.set()
+
+    first = in_thread(lambda: job_state.modify_shared_data("n", slowly, 0))
+    gate.await_arrival()
+    second = in_thread(add_ten)
+    assert not was_late.wait(0.05)
+    gate.open()
+    first()
+    second()
+    assert job_state.get_shared_data("n") == 11
 
 
 def test_modifications_from_many_threads_are_all_counted():
