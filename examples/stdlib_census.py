@@ -170,8 +170,8 @@ class Parse(Routine):
     def __init__(self, cloakroom: Cloakroom) -> None:
         super().__init__()
         self.cloakroom = cloakroom
-        # One parse at a time: CPython 3.11 counts the depth of its tree builder for all threads together, and calls it a
-        # SystemError when a garbage collection lets another thread in. It costs nothing: parsing keeps the GIL.
+        # One parse at a time: CPython 3.11 counts the depth of its tree builder for all threads together, and calls
+        # it a SystemError when a garbage collection lets another thread in. Parsing keeps the GIL: it costs nothing.
         self._parsing = Lock()
         self.define_slot("source", handler=self.parse)
         self.define_event("tree", ["path", "line_count", "ticket"])

@@ -331,6 +331,16 @@ def test_one_slot_under_two_ids_holds_data_for_each():
     ]  # fmt: skip
 
 
+def test_without_a_flow_a_slot_that_several_flows_connect_receives_once():
+    seen: list[Any] = []
+    first, sink = source(), collector(seen)
+    for _ in range(2):
+        draw("a -> b", a=first, b=sink)
+    first._current_flow = None
+    first.emit("output", n=1)
+    assert seen == [{"n": 1}]
+
+
 # -- into a run that is over
 
 
