@@ -104,8 +104,11 @@ class Event(OwnFields):
             self.deliver(kwargs)
 
     def deliver(self, data: dict[str, Any]) -> None:
-        """Hand data to every connected slot, now and on this thread."""
-        for link in self.links:
+        """Hand data to every connected slot, once, now and on this thread.
+
+        Where several flows have drawn a line to one slot, the newest one's mapping counts.
+        """
+        for link in {link.slot: link for link in self.links}.values():
             if link.connection is not None:
                 link.connection.activate(data)
             else:

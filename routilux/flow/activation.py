@@ -55,7 +55,8 @@ def perform(task: "Activation") -> BaseException | None:
         current_job_state.set(None)
         current_activation.set(DirectCall(task.port.node.routine, None, run.flow))
     else:
-        current_job_state.set(task.job_state)
+        if current_job_state.get() is not task.job_state:  # it still is, unless this is the first of a turn
+            current_job_state.set(task.job_state)
         current_activation.set(task)
     slot = task.slot
     hooks = run.engine.hooks

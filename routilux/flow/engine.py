@@ -216,7 +216,8 @@ class Engine:
         finally:
             current_activation.reset(activation_token)
             current_job_state.reset(job_token)
-        run.open_for_tasks(token_limit)
+        if run.token_limit < token_limit or not run.tokens:
+            run.open_for_tasks(token_limit)
         if error is not None and not isinstance(error, Exception):
             raise error
 

@@ -168,9 +168,15 @@ class Flow(OwnFields):
             if slot is None:
                 known = list(target._slots)
                 raise UnknownNameError("slot", target_slot, known, f"routine {target_routine_id!r}")
-            for present in self.connections:
-                same = (present.source_id, present.source_event, present.target_id, present.target_slot)
-                if same == (source_routine_id, event, target_routine_id, slot) and present.is_connected:
+            # Among the event's own lines: a search through all of the flow's would make drawing it quadratic.
+            for present in [link.connection for link in event.links]:
+                if (
+                    present is not None
+                    and present.owner is self._owner
+                    and (present.source_id, present.target_id) == (source_routine_id, target_routine_id)
+                    and present.target_slot is slot
+                    and present in self.connections
+                ):
                     present.param_mapping = param_mapping or {}
                     return present
             connection = Connection.drawn_by(

@@ -37,6 +37,9 @@ __all__ = ["Gate", "RunLifecycle"]
 
 logger = logging.getLogger(__name__)
 
+# Looking a member up in its enum costs more than comparing it.
+NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
+
 # Over all flows: a run of one flow may be started by a handler of another.
 _keys = itertools.count(1)
 
@@ -258,9 +261,9 @@ class RunLifecycle:
             self.workers.hand_out(self, tokens)
 
     def _queue(self, priority: int) -> deque[Activation]:
-        if priority == TaskPriority.NORMAL:
+        if priority == NORMAL:
             return self._normal
-        return self._urgent if priority == TaskPriority.HIGH else self._low
+        return self._urgent if priority == HIGH else self._low
 
     def push(self, task: Activation) -> None:
         """With the lock held: put a task that is counted into the queue."""

@@ -80,33 +80,35 @@ class Run(RunLifecycle):
         else:
             nth = activation.released.get(event_name, 0)
             activation.released[event_name] = nth + 1
-        tasks = [
-            Activation(
+        if self._waiters.watcher_count:
+            self._waiters.notify()
+        is_due = not delay and self._gate == Gate.OPEN
+        queue = self._queue(priority)
+        for delivery in wired.deliveries:
+            mapping = delivery.mapping
+            task = Activation(
                 self,
                 delivery.port,
-                data.copy() if delivery.mapping is None else mapped(data, delivery.mapping),
+                data.copy() if mapping is None else mapped(data, mapping),
                 delivery.connection,
                 priority,
                 hash((activation.identity, delivery.salt, nth)),
                 now,
             )
-            for delivery in wired.deliveries
-        ]
-        if self._waiters.watcher_count:
-            self._waiters.notify()
-        if not tasks:
-            return 0
-        if self._gate == Gate.PARKING:
-            for task in tasks:
-                self.park(task, "queued", now + nanoseconds(delay) if delay > 0 else None)
-            return 0
-        self.outstanding += len(tasks)
-        if delay > 0:
-            for task in tasks:
-                self.timers.add(task, now + nanoseconds(delay))
-            return 0
-        self._queue(priority).extend(tasks)
-        return self._tokens_for(len(tasks)) if self.tokens < self.token_limit else 0
+            if is_due:
+                self.outstanding += 1
+                queue.append(task)
+            else:
+                self._set_aside(task, now, delay)
+        return self._tokens_for(len(wired.deliveries)) if is_due and self.tokens < self.token_limit else 0
+
+    def _set_aside(self, task: Activation, now: int, delay: float) -> None:
+        due_ns = now + nanoseconds(delay) if delay > 0 else None
+        if self._gate == Gate.PARKING or due_ns is None:
+            self.park(task, "queued", due_ns)
+        else:
+            self.outstanding += 1
+            self.timers.add(task, due_ns)
 
     def _refuse(self, wired: Wired, data: dict[str, Any]) -> None:
         routine_id, event_name, *_ = wired.record_key
@@ -192,7 +194,7 @@ class Run(RunLifecycle):
         """With the lock held: what follows a settlement, which is the end, the end of the turn, or the next task."""
         if self._waiters.watcher_count:
             self._waiters.notify()
-        if self.timers:
+        if self.timers.delayed_count:
             self.timers.stand_still(self.outstanding, now)
         if not self.outstanding or self._gate != Gate.OPEN:
             self._end_if_over()

@@ -20,12 +20,12 @@ class RunTimers:
 
     __slots__ = (
         "_deadline_number",
-        "_delayed_count",
         "_left_ns",
         "_loop",
         "_run_key",
         "_waiting",
         "deadline_ns",
+        "delayed_count",
         "heap_count",
     )
 
@@ -33,7 +33,8 @@ class RunTimers:
         self._loop = loop
         self._run_key = run_key
         self._waiting: dict[int, tuple[int, Activation]] = {}
-        self._delayed_count = 0
+        #: How many of them wait for a delay that the run has set itself.
+        self.delayed_count = 0
         self.deadline_ns: int | None = None
         self._deadline_number: int | None = None
         self._left_ns: int | None = None
@@ -47,7 +48,7 @@ class RunTimers:
         """Give a task back when it is due. It stays counted meanwhile."""
         self._waiting[self._schedule(due_ns)] = (due_ns, task)
         if not task.retry_count:
-            self._delayed_count += 1
+            self.delayed_count += 1
 
     def _schedule(self, due_ns: int) -> int:
         self.heap_count += 1
@@ -61,14 +62,14 @@ class RunTimers:
             return None
         task = found[1]
         if not task.retry_count:
-            self._delayed_count -= 1
+            self.delayed_count -= 1
             self._go_on(now)
         return task
 
     def take_all(self) -> "Iterator[tuple[int, Activation]]":
         """Every task that waits here, with its due time; they are the caller's from now on."""
         waiting, self._waiting = self._waiting, {}
-        self._delayed_count = 0
+        self.delayed_count = 0
         yield from waiting.values()
 
     # -- the deadline
@@ -84,7 +85,7 @@ class RunTimers:
 
     def stand_still(self, outstanding: int, now: int) -> None:
         """Stop the clock of the timeout while a run waits for nothing but delays that it has set itself."""
-        if self._delayed_count and self._delayed_count == outstanding and self.deadline_ns is not None:
+        if self.delayed_count and self.delayed_count == outstanding and self.deadline_ns is not None:
             self._left_ns = max(1, self.deadline_ns - now)
             self.deadline_ns = self._deadline_number = None
 

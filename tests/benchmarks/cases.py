@@ -73,10 +73,10 @@ def message_us(flow: Flow, calls: flows.Calls, messages: int) -> float:
 
 
 @contextmanager
-def fan_out(sizes: Sizes, workers: int, times: int = 1) -> Iterator[Pair]:
+def fan_out(sizes: Sizes, workers: int, is_wide: bool = False) -> Iterator[Pair]:
     """One routine that emits everything at once, against one `submit` per message."""
     calls = flows.Calls()
-    messages = sizes.messages * (sizes.grown if times > 1 else 1)
+    messages = sizes.messages * (sizes.grown if is_wide else 1)
     with flows.fan_out(workers, lambda v: calls.add()) as flow, ThreadPoolExecutor(workers) as pool:
         yield Pair(
             lambda: message_us(flow, calls, messages),
@@ -232,8 +232,8 @@ CASES = (
     _case("routines-grown", "us/hop", "a tenth of them", more_routines, Target(1.4)),
     _case("fan-out-1", "us/message", SUBMIT, partial(fan_out, workers=1), Target(0.35)),
     _case("fan-out-4", "us/message", SUBMIT, partial(fan_out, workers=4), Target(0.7)),
-    _case("wide-fan-out-1", "us/message", SUBMIT, partial(fan_out, workers=1, times=10), Target(0.35)),
-    _case("wide-fan-out-4", "us/message", SUBMIT, partial(fan_out, workers=4, times=10), Target(0.7)),
+    _case("wide-fan-out-1", "us/message", SUBMIT, partial(fan_out, workers=1, is_wide=True), Target(0.35)),
+    _case("wide-fan-out-4", "us/message", SUBMIT, partial(fan_out, workers=4, is_wide=True), Target(0.7)),
     _case("fan-out-grown-1", "us/message", "a tenth of them", partial(wider_fan_out, workers=1), Target(1.3)),
     _case("fan-out-grown-4", "us/message", "a tenth of them", partial(wider_fan_out, workers=4), Target(1.3)),
     _case("trivial-run", "us", RESULT, trivial_run, Target(1 * MS, of_ratio=False), Target(3)),
