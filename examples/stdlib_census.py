@@ -170,9 +170,6 @@ class Parse(Routine):
     def __init__(self, cloakroom: Cloakroom) -> None:
         super().__init__()
         self.cloakroom = cloakroom
-        # One parse at a time: CPython 3.11 counts the depth of its tree builder for all threads together, and calls
-        # it a SystemError when a garbage collection lets another thread in. Parsing keeps the GIL: it costs nothing.
-        self._parsing = Lock()
         self.define_slot("source", handler=self.parse)
         self.define_event("tree", ["path", "line_count", "ticket"])
         self.define_event("failed", ["path", "reason"])
@@ -181,8 +178,7 @@ class Parse(Routine):
     def parse(self, path: str, ticket: int) -> None:
         source: bytes = self.cloakroom.take(ticket)
         try:
-            with self._parsing:
-                tree = ast.parse(source, filename=path)
+            tree = parse_source(source, path)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             self.emit("failed", path=path, reason=reason_of(error))
             raise
@@ -270,6 +266,20 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: {error.msg}" if error.lineno else error.msg
     return f"{type(error).__name__}: {error}"
+
+
+def parse_source(source: bytes, path: str) -> ast.Module:
+    """Return the tree of a source.
+
+    CPython 3.11 counts the depth of its tree builder for all threads together. When a garbage collection lets another
+    thread build one in between (to draw a traceback, say), the sum is off, which it reports as a SystemError: try again.
+    """
+    for _ in range(20):
+        try:
+            return ast.parse(source, filename=path)
+        except SystemError:
+            continue
+    return ast.parse(source, filename=path)
 
 
 def measure_tree(tree: ast.Module, path: str) -> tuple[Counter[str], set[str], list[LongFunction]]:
