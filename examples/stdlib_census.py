@@ -51,6 +51,7 @@ from routilux.flow import TaskPriority
 
 SKIPPED_FOLDERS = {"__pycache__", "site-packages", "dist-packages"}
 READ_RETRIES = 2
+PARSING = Lock()  # see parse_source
 PROGRESS_STEP = 50
 TOP_COUNT = 10
 
@@ -272,14 +273,16 @@ def parse_source(source: bytes, path: str) -> ast.Module:
     """Return the tree of a source.
 
     CPython 3.11 counts the depth of its tree builder for all threads together. When a garbage collection lets another
-    thread build one in between (to draw a traceback, say), the sum is off, which it reports as a SystemError: try again.
+    thread build a tree in between, the sum is off, and it raises SystemError. So one source at a time, which costs
+    nothing (parsing keeps the interpreter's lock), and once more where the other thread was drawing a traceback.
     """
-    for _ in range(20):
-        try:
-            return ast.parse(source, filename=path)
-        except SystemError:
-            continue
-    return ast.parse(source, filename=path)
+    with PARSING:
+        for _ in range(20):
+            try:
+                return ast.parse(source, filename=path)
+            except SystemError:
+                continue
+        return ast.parse(source, filename=path)
 
 
 def measure_tree(tree: ast.Module, path: str) -> tuple[Counter[str], set[str], list[LongFunction]]:
