@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import InvalidTypeError
 from routilux.event import Event, Link, mapped
 from routilux.registration import OwnFields, registered
+from routilux.saved import Reader
 
 if TYPE_CHECKING:  # the far end is only named
     from routilux.slot import Slot
@@ -106,6 +107,24 @@ class Connection(OwnFields):
         event = self._source_event
         if event is not None:
             event.remove_link(self)
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The connection as data: its ends by routine ids and names."""
+        event, slot = self._source_event, self._target_slot
+        return {
+            "_type": type(self).__name__,
+            "source_routine_id": self.source_id or getattr(getattr(event, "routine", None), "_id", None),
+            "source_event": event.name if event is not None else None,
+            "target_routine_id": self.target_id or getattr(getattr(slot, "routine", None), "_id", None),
+            "target_slot": slot.name if slot is not None else None,
+            "param_mapping": dict(self._param_mapping),
+        }
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Take over the mapping. The ends are objects, and only a flow can find them; see `Flow.deserialize`."""
+        reader = Reader(data, "a Connection")
+        if "param_mapping" in reader and reader.raw("param_mapping") is not None:
+            self.param_mapping = reader.mapping("param_mapping")
 
     @classmethod
     def drawn_by(

@@ -13,11 +13,14 @@ if TYPE_CHECKING:  # named in annotations only: the context knows of the rooms a
     from routilux.job_state import JobState
     from routilux.synchronous import DirectCall
 
-__all__ = ["ExecutionContext", "current_activation", "current_job_state"]
+__all__ = ["ExecutionContext", "current_activation", "current_job_state", "delivering_output"]
 
 current_job_state: "ContextVar[JobState | None]" = ContextVar("routilux_job_state", default=None)
 # A DirectCall while a slot is called without an engine: it has no run, but the same attributes otherwise.
 current_activation: "ContextVar[Activation | DirectCall | None]" = ContextVar("routilux_activation", default=None)
+
+# True while an output handler is called: it must not wait for the handlers that send outputs.
+delivering_output: "ContextVar[bool]" = ContextVar("routilux_delivering_output", default=False)
 
 
 class _Parts(NamedTuple):

@@ -3,10 +3,15 @@
 import logging
 from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from routilux.errors import InvalidTypeError, InvalidValueError, UnknownNameError
+from serilux import SerializableRegistry
+
+from routilux.callables import names_of_module
+from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.plain import shortened
 from routilux.registration import OwnFields, registered
+from routilux.saved import Reader
 
 if TYPE_CHECKING:  # named in signatures; a policy needs no room above it
     from routilux.flow.flow import Flow
@@ -136,9 +141,75 @@ class ErrorHandler(OwnFields):
         )
         return tolerated
 
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The policy as data; exception classes by their names."""
+        return {
+            "_type": type(self).__name__,
+            "strategy": self.strategy.value,
+            "max_retries": self.max_retries,
+            "retry_delay": self.retry_delay,
+            "retry_backoff": self.retry_backoff,
+            "retry_count": self.retry_count,
+            "is_critical": self.is_critical,
+            "retryable_exceptions": [_name_of(cls) for cls in self.retryable_exceptions],
+        }
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Take over what `serialize` wrote; a missing key keeps the present value.
+
+        Raises:
+            ValueError: A value that cannot be, or an exception class that is not imported.
+        """
+        reader = Reader(data, "an ErrorHandler")
+        restored = dict(vars(self))
+        if "strategy" in reader:
+            restored["_strategy"] = ErrorHandler(reader.text("strategy")).strategy
+        for name in ("max_retries", "retry_delay", "retry_backoff", "retry_count"):
+            if name in reader:
+                restored[name] = _not_negative(name, reader.number(name))
+        if "is_critical" in reader:
+            restored["is_critical"] = reader.flag("is_critical")
+        if "retryable_exceptions" in reader:
+            names = reader.items("retryable_exceptions")
+            if not all(isinstance(name, str | type) for name in names):
+                raise reader.wrong("retryable_exceptions", "a list of class names")
+            present = {_name_of(cls): cls for cls in self.retryable_exceptions}
+            restored["retryable_exceptions"] = _exception_classes(
+                [present.get(name, name) if isinstance(name, str) else name for name in names]
+            )
+        vars(self).update(restored)
+
     def reset(self) -> None:
         """Set `retry_count` back to 0."""
         self.retry_count = 0
+
+
+def restore_policy(data: Any, present: ErrorHandler | None) -> ErrorHandler | None:
+    """The policy of saved data. One of a class of the application is restored only if the class is registered.
+
+    Args:
+        data: What `ErrorHandler.serialize` wrote, or None.
+        present: The policy that the constructor has set; it is kept, and restored in place, if it is of that class.
+
+    Raises:
+        InvalidDataError: It is no policy, or one of an unknown class.
+    """
+    if data is None:
+        return None
+    reader = Reader(data, "an ErrorHandler")
+    name = reader.text("_type") if "_type" in reader else ErrorHandler.__name__
+    if present is not None and type(present).__name__ == name:
+        policy = present
+    else:
+        cls = SerializableRegistry.get_class(name)
+        if not (isinstance(cls, type) and issubclass(cls, ErrorHandler)):
+            raise InvalidDataError(
+                f"The class {shortened(name)} is not a registered ErrorHandler. Import the module that defines "
+                "it, and register the class with register_serializable."
+            )
+        policy = cls()
+    policy.deserialize(data)
+    return policy
 
 
 def _not_negative(name: str, value: Any) -> Any:
@@ -153,7 +224,32 @@ def _exception_classes(classes: Any) -> tuple[type[BaseException], ...]:
     if classes is None:
         return (Exception,)
     found = (classes,) if isinstance(classes, type) else tuple(classes)
+    # Names come from serilux, which hands a constructor the saved values before it restores the rest.
+    found = tuple(_exception_named(each) if isinstance(each, str) else each for each in found)
     for cls in found:
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
             raise InvalidTypeError(f"retryable_exceptions holds {cls!r}, which is not an exception class.")
     return found
+
+
+def _name_of(cls: type[BaseException]) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _exception_named(name: str) -> type[BaseException]:
+    """The exception class of a name, from builtins and modules that are imported already; nothing is imported."""
+    parts = name.split(".", 20)
+    found: Any = names_of_module("builtins").get(name)
+    for length in range(len(parts) - 1, 0, -1):  # the longest module name first; what remains are classes in classes
+        names = names_of_module(".".join(parts[:length]))
+        if names:
+            for part in parts[length:]:
+                found = names.get(part)
+                names = vars(found) if issubclass(type(found), type) else {}
+            break
+    if not (issubclass(type(found), type) and issubclass(found, BaseException)):
+        raise InvalidDataError(
+            f"retryable_exceptions names {shortened(name, 400)}, which is no exception class of an imported module. "
+            "Import its module before you restore."
+        )
+    return cast("type[BaseException]", found)

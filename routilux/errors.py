@@ -5,10 +5,14 @@
     │   ├── UnknownNameError                an id, event, slot or strategy that does not exist
     │   ├── DuplicateNameError              a name that is taken already
     │   ├── ForeignStateError               a JobState of another flow
+    │   ├── InvalidDataError                saved data that are broken, foreign or newer
+    │   ├── NotPendingError                 a JobState that was executed before
+    │   ├── CallableError                   a function that cannot be saved or restored
     │   └── RegisteredNameError             an application class holds one of our names in serilux
     ├── HandlerTypeError (TypeError)        a handler, or what it returned, is not usable
     ├── InvalidTypeError (TypeError)        an argument is of the wrong kind
     ├── MergeResultError (TypeError)        a merge strategy did not return a dict
+    ├── NotPlainError (TypeError)           user data that JSON cannot hold
     └── RunError (RuntimeError)             the moment is wrong, not the argument
         ├── NoRunError                      called outside an execution
         ├── RunEndedError                   emitted into a run that has ended
@@ -24,14 +28,18 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 __all__ = [
+    "CallableError",
     "DuplicateNameError",
     "FlowShutDownError",
     "ForeignStateError",
     "HandlerTypeError",
+    "InvalidDataError",
     "InvalidTypeError",
     "InvalidValueError",
     "MergeResultError",
     "NoRunError",
+    "NotPendingError",
+    "NotPlainError",
     "RegisteredNameError",
     "RoutiluxError",
     "RunEndedError",
@@ -75,7 +83,9 @@ class UnknownNameError(InvalidValueError):
         listed = ", ".join(repr(name) for name in self.known[:20])
         if len(self.known) > 20:
             listed += f" and {len(self.known) - 20} more"
-        near = get_close_matches(str(self.name), self.known, n=1)
+        # A long text is no slip of the pen, and comparing it would take all the memory there is.
+        text = self.name[:200] if isinstance(self.name, str) else ""
+        near = get_close_matches(text, self.known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return f"Known: {listed}.{hint}"
 
@@ -86,6 +96,27 @@ class DuplicateNameError(InvalidValueError):
 
 class ForeignStateError(InvalidValueError):
     """A JobState that belongs to another flow."""
+
+
+class NotPendingError(InvalidValueError):
+    """A JobState that was executed before is given to `execute`."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(
+            f"execute() takes a JobState that is pending; {job_id} is {status!r}. "
+            "Each run has one of its own: make a new JobState(flow.flow_id)."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (InvalidValueError, self.args)
+
+
+class InvalidDataError(InvalidValueError):
+    """Saved data that are truncated, foreign, newer, or not what they should be."""
+
+
+class CallableError(InvalidValueError):
+    """A callable that cannot be saved, or that saved data must not bring back."""
 
 
 class RegisteredNameError(InvalidValueError):
@@ -102,6 +133,10 @@ class InvalidTypeError(RoutiluxError, TypeError):
 
 class MergeResultError(RoutiluxError, TypeError):
     """A merge strategy did not return a dict."""
+
+
+class NotPlainError(RoutiluxError, TypeError):
+    """User data that JSON cannot hold."""
 
 
 class RunError(RoutiluxError, RuntimeError):

@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.saved import Reader
 
 if TYPE_CHECKING:  # an event is drawn between these
     from routilux.connection import Connection
@@ -57,6 +59,22 @@ class Event(OwnFields):
     def __repr__(self) -> str:
         place = f"{getattr(self.routine, '_id', '')}.{self.name}" if self.routine is not None else self.name
         return f"Event[{place}] ({', '.join(self.output_params)}) -> {len(self.connected_slots)} slots"
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The event as data; its connections are the flow's."""
+        params = plain(self.output_params, f"output_params of event {self.name!r}")
+        return {"_type": type(self).__name__, "name": self.name, "output_params": params}
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Take over what `serialize` wrote; a missing key keeps the present value."""
+        reader = Reader(data, f"event {self.name!r}")
+        name = reader.text("name") if "name" in reader else self.name
+        if "output_params" in reader:
+            params = reader.items("output_params")
+            if not all(isinstance(param, str) for param in params):
+                raise reader.wrong("output_params", "a list of names")
+            self.output_params = params
+        self.name = name
 
     def connect(self, slot: "Slot", param_mapping: dict[str, str] | None = None) -> None:
         """Let a slot hear this event. Doing it twice changes nothing."""

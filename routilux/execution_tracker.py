@@ -8,7 +8,9 @@ from threading import Lock, RLock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Protocol
 
+from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.saved import Reader
 
 if TYPE_CHECKING:  # the record's rows are read by shape
     from routilux.job_state import ExecutionRecord
@@ -104,7 +106,7 @@ class ExecutionTracker(OwnFields):
         # Figures of runs that are over, by the key of the run. A run hands them in while its own lock is held, so they
         # have a lock apart, which is taken last: with `_lock`, a run that ends and a reader would wait for each other.
         self._inbox_lock = Lock()
-        self._inbox: dict[int, RunFigures] = {}
+        self._inbox: dict[int, list[RunFigures]] = {}
         self._live_runs: Callable[[], Iterable[TrackedRun]] = list
         self._routine_executions: dict[str, list[dict[str, Any]]] = {}
         self._event_flow: list[dict[str, Any]] = []
@@ -124,6 +126,35 @@ class ExecutionTracker(OwnFields):
             f"ExecutionTracker[{self.flow_id}] ({performance['total_routines']} routines, "
             f"{performance['total_events']} events, {performance['total_execution_time']:.3f} s)"
         )
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The tracker as data.
+
+        Raises:
+            TypeError: What an event carried is not JSON.
+        """
+        with self._lock:
+            fields = {name: plain(getattr(self, name), f"the tracker's {name}") for name in self.fields_to_serialize}
+        return {"_type": type(self).__name__, **fields}
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Take over what `serialize` wrote; a missing key keeps the present value."""
+        reader = Reader(data, "an ExecutionTracker")
+        restored: dict[str, Any] = {}
+        if "flow_id" in reader:
+            restored["flow_id"] = reader.text("flow_id")
+        if "routine_executions" in reader:
+            for entries in reader.mapping("routine_executions").values():
+                if not isinstance(entries, list) or not all(map(_is_execution, entries)):
+                    raise reader.wrong("routine_executions", "a dict of lists of executions")
+            restored["routine_executions"] = reader.user_data("routine_executions")
+        if "event_flow" in reader:
+            restored["event_flow"] = reader.dicts("event_flow")
+        if "performance_metrics" in reader:
+            reader.mapping("performance_metrics")
+            restored["performance_metrics"] = reader.user_data("performance_metrics")
+        for name, value in restored.items():
+            setattr(self, name, value)
 
     # -- what is kept in detail
 
@@ -259,20 +290,25 @@ class ExecutionTracker(OwnFields):
     def hand_in(self, run_key: int, figures: RunFigures) -> None:
         """Take the figures of a run that is over. Called with the run's lock held; read later."""
         with self._inbox_lock:
-            self._inbox[run_key] = figures
+            self._inbox.setdefault(run_key, []).append(figures)  # a run that was paused hands in at each end of a leg
             if len(self._inbox) < INBOX_MAX:
                 return
             handed_in, self._inbox = self._inbox, {}
         # Nobody reads: keep it bounded. Another thread may be reading just now; then these are its next ones.
         if self._lock.acquire(blocking=False):
             try:
-                for each in handed_in.values():
-                    self._absorb(each)
+                self._absorb_all(handed_in)
             finally:
                 self._lock.release()
         else:
             with self._inbox_lock:
-                self._inbox.update(handed_in)
+                for key, legs in handed_in.items():
+                    self._inbox[key] = [*legs, *self._inbox.get(key, ())]
+
+    def _absorb_all(self, handed_in: dict[int, list[RunFigures]]) -> None:
+        for legs in handed_in.values():
+            for figures in legs:
+                self._absorb(figures)
 
     def _absorb(self, figures: RunFigures) -> None:
         for routine_id, part in figures.sums.items():
@@ -293,17 +329,15 @@ class ExecutionTracker(OwnFields):
         live_runs = list(self._live_runs())
         with self._inbox_lock:
             handed_in, self._inbox = self._inbox, {}
-        for figures in handed_in.values():
-            self._absorb(figures)
+        self._absorb_all(handed_in)
         live: dict[str, Sums] = {}
         event_count = 0
         for run in live_runs:
             found = run.live_figures()
             if found is None:
                 with self._inbox_lock:
-                    late = self._inbox.pop(run.key, None)
-                if late is not None:
-                    self._absorb(late)
+                    late = self._inbox.pop(run.key, [])
+                self._absorb_all({run.key: late})
                 continue
             for routine_id, part in found[0].items():
                 live.setdefault(routine_id, Sums()).merge(part)
@@ -335,10 +369,11 @@ class ExecutionTracker(OwnFields):
         self._kept.append(entry)
         while len(self._kept) > KEPT_COUNT:
             oldest = self._kept.popleft()
-            entries = self._routine_executions.get(oldest["routine_id"], [])
+            whose = oldest.get("routine_id", "")
+            entries = self._routine_executions.get(whose, [])
             if entries and entries[0] is oldest:
                 del entries[0]
-            running = self._running.get(oldest["routine_id"])
+            running = self._running.get(whose)
             if running and running[0] is oldest:
                 running.popleft()
             self._open_since.pop(id(oldest), None)
@@ -371,3 +406,17 @@ class ExecutionTracker(OwnFields):
         )
         if len(self._event_flow) > KEPT_COUNT:
             del self._event_flow[0]
+
+
+def _is_execution(entry: Any) -> bool:
+    """Whether a saved execution can be reckoned with: ids, times and durations are what they should be, if there."""
+    if not isinstance(entry, dict):
+        return False
+    seconds = entry.get("execution_time", 0.0)
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < 1e9
+    if not is_number or not isinstance(entry.get("routine_id", ""), str):
+        return False
+    try:
+        return entry.get("status") != "running" or datetime.fromisoformat(entry["start_time"]).tzinfo is None
+    except (KeyError, TypeError, ValueError):
+        return False

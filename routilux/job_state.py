@@ -6,17 +6,24 @@ import random
 import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from serilux import register_serializable
+from serilux import SerializableRegistry, register_serializable
 
-from routilux.errors import InvalidValueError
+from routilux.context import delivering_output
+from routilux.errors import InvalidDataError, InvalidValueError
+from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
-from routilux.ledger import Ledger, RecordKey, Row
+from routilux.ledger import Ledger, RecordKey
 from routilux.output_handler import OutputHandler, check_output_handler
+from routilux.pending_data import saved_form
+from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.state_data import FORMAT_VERSION, read_file, read_state, write_file
+from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 if TYPE_CHECKING:  # the flow stands two rooms above; the record only names it in signatures
@@ -33,36 +40,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random.seed)
 
 ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
-
-
-@registered
-class ExecutionRecord(OwnFields):
-    """One thing that happened in a run.
-
-    `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
-    error_continued, skipped, timeout, refused.
-    """
-
-    fields_to_serialize = ["routine_id", "event_name", "data", "timestamp"]
-
-    #: True for an event that a routine emitted, whatever its name; known in the process that recorded it.
-    is_emission = False
-
-    def __init__(
-        self,
-        routine_id: str = "",
-        event_name: str = "",
-        data: dict[str, Any] | None = None,
-        timestamp: datetime | None = None,
-    ) -> None:
-        # serilux's own constructor would give every record a list of field names of its own.
-        self.routine_id = routine_id
-        self.event_name = event_name
-        self.data: dict[str, Any] = {} if data is None else data
-        self.timestamp = datetime.now() if timestamp is None else timestamp
-
-    def __repr__(self) -> str:
-        return f"ExecutionRecord[{self.routine_id}.{self.event_name}@{self.timestamp}]"
 
 
 @registered
@@ -163,17 +140,21 @@ class JobState(OwnFields):
     @property
     def updated_at(self) -> datetime:
         """When anything was last written here (local time)."""
-        ledger = self._ledger
-        with ledger.lock:
-            if self._updated_at is not None and ledger.last_ns() <= ledger.origin_ns:
-                return self._updated_at
-            return ledger.instant(ledger.last_ns())
+        with self._ledger.lock:
+            return self._last_update()
 
     @updated_at.setter
     def updated_at(self, value: datetime) -> None:
+        self._created_at = self.created_at  # which is the origin, until that is moved here
         self._updated_at = value
         self._ledger.origin_ns = self._ledger.last_ns()
         self._ledger.origin = max(value, datetime.now())
+
+    def _last_update(self) -> datetime:
+        ledger = self._ledger
+        if self._updated_at is not None and ledger.last_ns() <= ledger.origin_ns:
+            return self._updated_at
+        return ledger.instant(ledger.last_ns())
 
     def _touch(self) -> None:
         self._ledger.touched_ns = self._ledger.now()
@@ -223,7 +204,7 @@ class JobState(OwnFields):
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
         ledger = self._ledger
         if ledger.keys:
-            self._history.extend(_record_of(row) for row in ledger.take_records())
+            self._history.extend(record_of(row) for row in ledger.take_records())
         if ledger.limit is not None and len(self._history) > ledger.limit:
             surplus = len(self._history) - ledger.limit
             del self._history[:surplus]
@@ -292,7 +273,7 @@ class JobState(OwnFields):
         lean_count, unfold = ledger.peek(max(skipped, len(ledger.keys) - most))
         return (
             len(folded) + lean_count,
-            lambda: [*folded, *(_record_of(row) for row in unfold())],
+            lambda: [*folded, *(record_of(row) for row in unfold())],
         )
 
     # -- shared data
@@ -391,12 +372,15 @@ class JobState(OwnFields):
                 ledger.live.poke()
         if self.output_handler is None:
             return
+        token = delivering_output.set(True)
         try:
             self.output_handler.handle(
                 job_id=self.job_id, routine_id=routine_id, output_type=output_type, data=data, timestamp=timestamp
             )
         except Exception as error:  # noqa: BLE001 - application code: it must not stop the run that reports to it
             _warn(f"Output handler failed: {type(error).__name__}: {error} ({self.output_handler!r})")
+        finally:
+            delivering_output.reset(token)
 
     def outputs(self, output_type: str | None = None) -> list[dict[str, Any]]:
         """A new list of the entries of the output log, of one type or of all."""
@@ -404,34 +388,175 @@ class JobState(OwnFields):
             entries = list(self.output_log)
         return entries if output_type is None else [e for e in entries if e["output_type"] == output_type]
 
+    # -- pausing and cancelling, as far as the record goes
+
+    def write_pause_point(self, point: dict[str, Any], active_count: int) -> None:
+        """With the engine's lock held: append a pause point. Not for applications."""
+        self.pause_points.append(
+            {
+                "timestamp": self._ledger.instant(self._ledger.now()).isoformat(),
+                "current_routine_id": self.current_routine_id,
+                **point,
+                "pending_tasks_count": len(self.pending_tasks),
+                "active_tasks_count": active_count,
+            }
+        )
+        self._touch()
+
+    def write_cancellation(self, reason: str) -> None:
+        """With the engine's lock held: note why. Not for applications."""
+        if reason:
+            self._ledger.merge_routine_state("_cancellation", {"reason": reason})
+        self._touch()
+
+    def note_pause(self, point: dict[str, Any], active_count: int) -> None:
+        """A run that is not going on is paused: its earlier status stays in the pause point. Not for applications."""
+        with self._ledger.lock:
+            before = self._ledger.status
+            if before == JobStatus.PAUSED and self.pause_points:
+                before = self.pause_points[-1].get("previous_status", before)
+            self.write_pause_point({**point, "previous_status": before}, active_count)
+            self._ledger.status = JobStatus.PAUSED.value
+
+    def note_cancellation(self, reason: str) -> None:
+        """A run that no engine drives is cancelled."""
+        with self._ledger.lock:
+            self._ledger.status = JobStatus.CANCELLED.value
+            self._ledger.refuses = True
+            self.pending_tasks.clear()
+            self.write_cancellation(reason)
+
+    # -- as data
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The run as data, at this instant: what is queued, active or on a timer stands in `pending_tasks`.
+
+        May be called from any thread while workers write.
+
+        Raises:
+            TypeError: Something in it is not JSON; the message names the path to it.
+        """
+        taken = self._snapshot()
+        history = taken.pop("execution_history")
+        pending = taken.pop("pending_tasks")
+        created_at, updated_at = taken.pop("created_at"), taken.pop("updated_at")
+        slot_data: dict[str, dict[str, Any]] = {}
+        for (routine_id, slot_name), held in taken.pop("slot_data").items():
+            path = f"slot_data[{routine_id!r}][{slot_name!r}]"
+            slot_data.setdefault(routine_id, {})[slot_name] = plain(held, path)
+        return {
+            "_type": type(self).__name__,
+            "format_version": FORMAT_VERSION,
+            **{name: plain(value, name) for name, value in taken.items()},
+            "created_at": created_at.isoformat(),
+            "updated_at": updated_at.isoformat(),
+            "execution_history": [
+                record.saved_form(f"execution_history[{number}].data") for number, record in enumerate(history)
+            ],
+            "pending_tasks": [saved_form(entry, f"pending_tasks[{number}]") for number, entry in enumerate(pending)],
+            "slot_data": slot_data,
+        }
+
+    def _snapshot(self) -> dict[str, Any]:
+        """Everything at one instant: objects that are shared with the run, in containers that are not."""
+        live = self._ledger.live
+        # The merge lock first: a merge function is the user's, and may use the shared data.
+        with live.snapshot_lock() if live is not None else nullcontext(), self._shared_lock, self._ledger.lock:
+            live = self._ledger.live
+            return {
+                "flow_id": self.flow_id,
+                "job_id": self.job_id,
+                "status": self._ledger.status,
+                "current_routine_id": self.current_routine_id,
+                "created_at": self._created_at or self._ledger.origin,
+                "updated_at": self._last_update(),
+                "routine_states": {
+                    key: dict(value) if isinstance(value, dict) else value
+                    for key, value in dict.items(self._ledger.routine_states)
+                },
+                "execution_history": list(self.folded_history()),
+                "pause_points": list(self.pause_points),
+                "pending_tasks": [*self.pending_tasks, *(live.outstanding_tasks() if live is not None else ())],
+                "deferred_events": list(self.deferred_events),
+                "shared_data": dict(dict.items(self._shared_data)),
+                "shared_log": list(self.shared_log),
+                "output_log": list(self.output_log),
+                "metadata": dict(self.metadata),
+                "execution_strategy": self._ledger.strategy,
+                "slot_data": _copied(self._ledger.slot_data),
+            }
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Become what `serialize` wrote; a missing key keeps the present value, an unknown one is ignored.
+
+        Raises:
+            ValueError: A value that cannot be, or a newer format; the state is then as it was.
+        """
+        if self._ledger.live is not None:
+            raise InvalidValueError(f"{self!r} is being driven by a flow. Restore into a new JobState().")
+        found = read_state(data)
+        if "execution_history" in found:
+            found["execution_history"] = [restored_record(saved) for saved in found["execution_history"]]
+        self._become(found)
+
+    def _become(self, found: dict[str, Any]) -> None:
+        """Take over what a snapshot, or a file, has."""
+        slot_data = found.pop("slot_data", None)
+        self._ledger.strategy = found.pop("execution_strategy", self._ledger.strategy)
+        updated_at = found.pop("updated_at", None)
+        for name, value in found.items():
+            setattr(self, name, value)
+        if slot_data is not None:
+            self._ledger.slot_data = slot_data
+        if "output_log" in found:
+            self._ledger.output_marks = [0] * len(self.output_log)
+        if updated_at is not None:
+            self.updated_at = updated_at
+        self._ledger.was_live = False
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Write the run to a file, and make its folders. At every instant the path holds the old file or the new one.
+
+        Raises:
+            TypeError: Something in it is not JSON; no file is touched.
+            OSError: The file cannot be written; the old one is still there.
+        """
+        write_file(filepath, self.serialize())
+
+    @classmethod
+    def load(cls, filepath: str | os.PathLike[str]) -> "JobState":
+        """The run that a file holds. Nothing is imported, built or run that the file names.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: It is no JobState, or one of a newer format; the message names the file and the trouble.
+        """
+        saved = read_file(filepath, cls._is_name_of_state)
+        job_state = cls()
+        try:
+            job_state.deserialize(saved)
+        except (TypeError, ValueError) as error:
+            raise InvalidDataError(f"{filepath} is not a JobState that can be read: {error}") from error
+        return job_state
+
+    @classmethod
+    def _is_name_of_state(cls, name: str) -> bool:
+        known = SerializableRegistry.get_class(name)
+        classes = (*cls.__mro__, known) if isinstance(known, type) else cls.__mro__
+        return any(each.__name__ == name and issubclass(each, JobState) for each in classes)
+
     # -- copies
 
     def __getstate__(self) -> dict[str, Any]:
         """What copy and pickle take: the record without its live side (locks, run, output handler)."""
-        history = self.execution_history
-        with self._shared_lock, self._ledger.lock:
-            state = {
-                name: value
-                for name, value in self.__dict__.items()
-                if name not in ("_ledger", "_shared_lock", "_shared_data", "_history", "output_handler")
-            }
-            state.update(
-                status=self._ledger.status,
-                execution_history=list(history),
-                routine_states={name: dict(state) for name, state in dict.items(self._ledger.routine_states)},
-                shared_data=dict(dict.items(self._shared_data)),
-                shared_log=list(self.shared_log),
-                _created_at=self._created_at or self._ledger.origin,
-                _updated_at=self._ledger.instant(self._ledger.last_ns()),
-            )
-        return state
+        state = self._snapshot()
+        ours = {"_ledger", "_shared_lock", "_shared_data", "_history", "_created_at", "_updated_at", "output_handler"}
+        foreign = {name: value for name, value in vars(self).items() if name not in ours and name not in state}
+        return {**state, **foreign}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__()  # type: ignore[misc]  # an unpickled object has not been through its constructor
-        updated_at = state.pop("_updated_at")
-        for name, value in state.items():
-            setattr(self, name, value)
-        self.updated_at = updated_at
+        self._become(dict(state))
 
     # -- waiting
 
@@ -484,11 +609,12 @@ class JobState(OwnFields):
         return wait_until_condition(flow, job_state, condition, timeout, check_interval, progress_callback)
 
 
-def _record_of(row: Row) -> ExecutionRecord:
-    record = ExecutionRecord(row.routine_id, row.event_name, row.data, row.timestamp)
-    if row.is_emission:
-        record.is_emission = True
-    return record
+def _copied(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The slots' data at this instant: what "append" collects grows in place."""
+    return {
+        key: {name: list(value) if isinstance(value, list) else value for name, value in list(held.items())}
+        for key, held in slot_data.items()
+    }
 
 
 def ledger_of(job_state: JobState) -> Ledger:

@@ -57,6 +57,12 @@ class LiveRun(Protocol):
     def wait_for_news(self, record_count: int, output_count: int) -> None:
         """Until there are more records or outputs than these, or the run is over."""
 
+    def outstanding_tasks(self) -> list[dict[str, Any]]:
+        """With the ledger's lock held: everything that is queued, active or on a timer, as pending tasks."""
+
+    def snapshot_lock(self) -> Any:
+        """Held around a snapshot, before the ledger's lock: no merge is half done then."""
+
     def poke(self) -> None:
         """With the ledger's lock held: something was written that a watcher may wait for."""
 
@@ -89,7 +95,9 @@ class Ledger:
         "output_marks",
         "refuses",
         "routine_states",
+        "slot_data",
         "status",
+        "strategy",
         "times",
         "touched_ns",
         "traceback_count",
@@ -113,6 +121,10 @@ class Ledger:
         # True once the run was cancelled or timed out: what is emitted into it is refused, not an error.
         self.refuses = False
         self.traceback_count = 0
+        # What `execute` was told for this run; None: the flow's.
+        self.strategy: str | None = None
+        # What the slots hold in this run, by (routine id, slot name). It outlives a leg of the run: a resume goes on.
+        self.slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.use_clock(clock)
 
     def use_clock(self, clock: Clock) -> None:
@@ -187,6 +199,16 @@ class Ledger:
         for key in remove:
             state.pop(key, None)
         dict.__setitem__(self.routine_states, routine_id, state)
+
+    def forget_failures(self) -> None:
+        """A resume begins with a clean slate: routines that failed have no state until they run again."""
+        for routine_id, state in list(dict.items(self.routine_states)):
+            if isinstance(state, dict) and state.get("status") in FAILED_ROUTINE:
+                rest = {key: value for key, value in state.items() if key not in ("status", "error", "error_time")}
+                if rest:
+                    dict.__setitem__(self.routine_states, routine_id, rest)
+                else:
+                    dict.__delitem__(self.routine_states, routine_id)
 
     def final_status(self) -> str:
         """What a run that has nothing left to do becomes."""

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from routilux.callables import describe_callable, remember_callable, restore_callable
 from routilux.context import current_activation
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
 from routilux.handlers import Caller, bind
+from routilux.plain import plain_dict
 from routilux.registration import OwnFields, registered
+from routilux.saved import Reader
 from routilux.synchronous import record_slot_error, working_for
 
 if TYPE_CHECKING:  # a slot is drawn between these; it calls none of them while it is defined
@@ -70,6 +73,8 @@ class Slot(OwnFields):
         self.routine = routine
         self.connected_events: list[Event] = []
         self._own_data: dict[str, Any] = {}
+        #: True while the data came from a file and no run has taken them up.
+        self.has_restored_data = False
         # Makes merges by `receive` atomic. Re-entrant: a merge function may call `receive` itself.
         self._receive_lock = RLock()
         self.handler = handler
@@ -92,9 +97,12 @@ class Slot(OwnFields):
         return self._handler
 
     @handler.setter
-    def handler(self, value: Callable[..., Any] | None) -> None:
+    def handler(self, value: Any) -> None:
+        if isinstance(value, dict) and value.get("_type") == "callable":
+            value = None  # serilux hands a constructor the saved form; `deserialize` finds the function
         self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
-        self._handler = value
+        self._handler: Callable[..., Any] | None = value
+        remember_callable(value)
 
     @property
     def merge_strategy(self) -> MergeStrategy:
@@ -102,10 +110,13 @@ class Slot(OwnFields):
         return self._merge_strategy
 
     @merge_strategy.setter
-    def merge_strategy(self, value: MergeStrategy) -> None:
+    def merge_strategy(self, value: Any) -> None:
+        if isinstance(value, dict) and value.get("_type") == "callable":
+            value = "override"  # as for the handler
         if not callable(value) and value not in MERGE_STRATEGIES:
             raise UnknownNameError("merge strategy", value, MERGE_STRATEGIES, f"slot {self.name!r}")
-        self._merge_strategy = value
+        self._merge_strategy: MergeStrategy = value
+        remember_callable(value)
         #: True when a delivery replaces what was there, so that nothing has to be computed.
         self.replaces = value == "override"
 
@@ -164,6 +175,63 @@ class Slot(OwnFields):
             activation.run.set_slot_data(self, activation, value)
         else:
             self._own_data = value
+
+    # -- as data
+
+    def take_restored_data(self) -> dict[str, Any]:
+        """What a file has brought, once; empty where it has brought nothing."""
+        if not self.has_restored_data:
+            return {}
+        self.has_restored_data = False
+        return dict(self._own_data)
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The slot as data.
+
+        Raises:
+            ValueError: The handler is a method of another routine.
+            TypeError: Its data are not JSON.
+        """
+        place = self.place()
+        strategy = self._merge_strategy
+        return {
+            "_type": type(self).__name__,
+            "name": self.name,
+            "_data": plain_dict(self._own_data, f"the data of slot {place!r}"),
+            "handler": describe_callable(self._handler, self.routine, f"The handler of slot {place!r}"),
+            "merge_strategy": strategy
+            if isinstance(strategy, str)
+            else describe_callable(strategy, self.routine, f"The merge strategy of slot {place!r}"),
+        }
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Take over what `serialize` wrote; a missing key keeps the present value.
+
+        A slot that has a handler keeps it, and its merge strategy, whatever the data say: they are the constructor's.
+
+        Raises:
+            ValueError: A callable that saved data may not bring back.
+        """
+        reader = Reader(data, f"slot {self.name!r}")
+        name = reader.text("name") if "name" in reader else self.name
+        own_data = plain_dict(reader.raw("_data"), f"the data of slot {name!r}") if "_data" in reader else None
+        handler, strategy = self._handler, self._merge_strategy
+        if handler is None and "handler" in reader:
+            handler = restore_callable(reader.raw("handler"), self.routine, f"The handler of slot {name!r}")
+        if self._handler is None and strategy == "override" and "merge_strategy" in reader:
+            saved = reader.raw("merge_strategy")
+            where = f"The merge strategy of slot {name!r}"
+            strategy = saved if isinstance(saved, str) else restore_callable(saved, self.routine, where) or "override"
+            if isinstance(strategy, str) and strategy not in MERGE_STRATEGIES:
+                raise reader.wrong("merge_strategy", 'a function, "override" or "append"')
+        self.name = name
+        if own_data is not None:
+            self._own_data = own_data
+            self.has_restored_data = bool(own_data)
+        if handler is not self._handler:
+            self.handler = handler
+        if strategy is not self._merge_strategy:
+            self.merge_strategy = strategy
 
     # -- connections
 

@@ -31,7 +31,8 @@ class RoutineStatus(StrEnum):
 FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 # A routine state with one of these makes its run "failed". Handlers may write "error" themselves.
-FAILED_ROUTINE = frozenset({"failed", "error"})
+# A tuple: a handler may have put anything there, and what has no hash can still be compared.
+FAILED_ROUTINE = ("failed", "error")
 
 # What the engine itself may do to a status; callers may assign any string. A finished run may be paused or
 # cancelled as well (it then keeps its earlier status in the pause point), and every run but a pending or a

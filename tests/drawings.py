@@ -1,6 +1,7 @@
 """Small flows for tests: routines out of functions, drawings out of text, waits with deadlines."""
 
 import itertools
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,7 @@ __all__ = [
     "node",
     "passed",
     "relay",
+    "reloaded",
     "source",
     "wait",
 ]
@@ -137,6 +139,13 @@ def wait(flow: Flow, job_state: JobState, timeout: float = DEADLINE) -> JobState
     """Wait for a run that must come to its end; returns it."""
     assert JobState.wait_for_completion(flow, job_state, timeout=timeout), f"still going: {job_state!r}"
     return job_state
+
+
+def reloaded(job_state: JobState) -> JobState:
+    """The run as another process would find it: through JSON text, into a new JobState."""
+    copy = JobState()
+    copy.deserialize(json.loads(json.dumps(job_state.serialize())))
+    return copy
 
 
 def names(job_state: JobState, routine_id: str | None = None) -> list[str]:

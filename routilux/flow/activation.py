@@ -59,9 +59,10 @@ def perform(task: "Activation") -> BaseException | None:
             current_job_state.set(task.job_state)
         current_activation.set(task)
     slot = task.slot
-    hooks = run.engine.hooks
+    listeners = run.engine.listeners
+    hooks = listeners.hooks
     if hooks is not None:
-        run.engine.tell(hooks.activation_started, task)
+        listeners.call(hooks.activation_started, task.job_state, task.port.node.id, slot.name)
     error: BaseException | None = None
     try:
         policy = policy_of(task)
@@ -77,7 +78,7 @@ def perform(task: "Activation") -> BaseException | None:
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
         error = raised
     if hooks is not None:
-        run.engine.tell(hooks.activation_ended, task, error)
+        listeners.call(hooks.activation_ended, task.job_state, task.port.node.id, slot.name, error)
     return error
 
 

@@ -4,10 +4,8 @@ import logging
 import os
 import threading
 import time
-import traceback
 import weakref
 from collections import deque
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
@@ -16,6 +14,7 @@ from routilux.errors import (
     ForeignStateError,
     InvalidTypeError,
     InvalidValueError,
+    NotPendingError,
     RunEndedError,
     RunError,
     WorkerStartError,
@@ -24,6 +23,7 @@ from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import drain, perform, settle
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
 from routilux.flow.task import Activation, SlotActivationTask
 from routilux.flow.wiring import Node, Port, Wiring
@@ -44,15 +44,13 @@ __all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
-TRACEBACK_CHARACTERS = 8000
-
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
 class Engine:
     """What a Flow needs while runs of it are alive.
 
-    `_lock` protects the arrivals, the listeners, the adopted runs and the shut-down flags. It is taken after a run's
+    `_lock` protects the arrivals, the adopted runs and the shut-down flags. It is taken after a run's
     lock or alone, and nothing is called while it is held.
     """
 
@@ -70,7 +68,7 @@ class Engine:
         self.executor = executor
         self.threaded = executor.threaded
         self.journal = journal
-        self.hooks = hooks
+        self.listeners = Listeners(hooks)
         self.wiring = Wiring(flow.routines, owner)
         self.workers = Workers(executor, flow.max_workers)
         # The loop's thread must not keep the flow alive when no run is live, so it knows this engine weakly.
@@ -81,8 +79,6 @@ class Engine:
         self._in_hand: SlotActivationTask | None = None
         self._taking_lock = threading.RLock()
         self._adopted: dict[int, Run] = {}
-        self._listeners: list[Callable[[JobState], Any]] = []
-        self._announcing = threading.local()
         self.paused: weakref.WeakSet[RunLifecycle] = weakref.WeakSet()
         self._arrived = threading.Condition(self._lock)
         self._is_closing = False
@@ -109,9 +105,10 @@ class Engine:
     ) -> JobState:
         """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
         port = self._entry_port(entry_id, params)
-        strategy = strategy or self.flow.execution_strategy
         self._refuse_when_closed(is_execute=True)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
+        ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs
+        strategy = strategy or self.flow.execution_strategy
         token_limit = self._token_limit(strategy)
         run = Run(self, job_state, 0 if strategy == "sequential" and inline else token_limit, timeout, _ancestors())
         if token_limit > self.flow.max_workers:
@@ -123,6 +120,9 @@ class Engine:
         try:
             self.loop.ensure_thread()
             run.start(entry, inline)
+        except NotPendingError:
+            self._withdraw(run)
+            raise
         except RuntimeError as error:
             self._withdraw(run)
             raise WorkerStartError(
@@ -170,16 +170,8 @@ class Engine:
                 f"{self.flow.flow_id!r}. Make it with JobState(flow.flow_id)."
             )
         ledger = ledger_of(job_state)
-        with ledger.lock:
-            # Looked at and taken in one step: of two callers with the same JobState, one is told.
-            status = ledger.status
-            if status == JobStatus.PENDING:
-                ledger.status = JobStatus.RUNNING.value
-        if status != JobStatus.PENDING:
-            raise InvalidValueError(
-                f"execute() takes a JobState that is pending; {job_state!r} is {status!r}. "
-                "Each run has one of its own: make a new JobState(flow.flow_id)."
-            )
+        if ledger.status != JobStatus.PENDING:
+            raise NotPendingError(job_state.job_id, job_state.status)
         job_state.flow_id = self.flow.flow_id
         if job_id is not None:
             job_state.job_id = job_id
@@ -197,10 +189,30 @@ class Engine:
 
     def _withdraw(self, run: RunLifecycle) -> None:
         """The run could not even start: leave nothing of it."""
-        run.ledger.status = JobStatus.PENDING.value
         self.loop.retire(run.key, 0)
         if run.reserved:
             self.workers.release(run.reserved)
+
+    def open_run(self, job_state: JobState) -> Run:
+        """A run for a state that goes on; it is closed until it is told to."""
+        ledger = ledger_of(job_state)
+        if ledger.clock is not self.clock:
+            ledger.use_clock(self.clock)
+        if ledger.limit is None:
+            ledger.limit = self.flow.history_limit
+        token_limit = self._token_limit(ledger.strategy or self.flow.execution_strategy)
+        run = Run(self, job_state, token_limit, None, _ancestors())
+        self._attach_tracker()
+        try:
+            self.loop.ensure_thread()
+        except RuntimeError as error:
+            self.loop.retire(run.key, 0)
+            raise WorkerStartError(f"The thread of the event loop could not be started ({error}).") from error
+        return run
+
+    def refuse_when_closed(self) -> None:
+        """Raise while the flow is shutting down; afterwards, a resume starts afresh."""
+        self._refuse_when_closed(is_execute=True)
 
     def _run_entry(self, run: Run, entry: Activation, token_limit: int) -> None:
         job_token = current_job_state.set(run.job_state)
@@ -232,14 +244,6 @@ class Engine:
         """One worker's turn with a run."""
         return drain(run, workers)
 
-    def traceback_text(self, error: BaseException) -> str:
-        """A traceback as text, the end of it where it is long: that is where the error was raised."""
-        try:
-            text = "".join(traceback.format_exception(error))
-        except Exception as inner:  # noqa: BLE001 - the exception is the application's, and may not even be printed
-            return f"<no traceback: {type(inner).__name__} while it was formatted>"
-        return text if len(text) <= TRACEBACK_CHARACTERS else "…" + text[-TRACEBACK_CHARACTERS:]
-
     # -- emissions and tasks from outside a run
 
     def emit_from_outside(
@@ -254,7 +258,7 @@ class Engine:
         """An emission that no activation makes: by the application, or for a job that it names."""
         run = ledger_of(job_state).live if job_state is not None else None
         if isinstance(run, Run):
-            run.emit(self._outsider(run), routine, event_name, data, delay, priority)
+            run.emit(self.outsider(run), routine, event_name, data, delay, priority)
             return
         if job_state is not None:
             if self._refuse_ended(job_state, routine, event_name, data):
@@ -266,15 +270,15 @@ class Engine:
             run = self._anonymous()
         run.hold_open()
         try:
-            run.emit(self._outsider(run), routine, event_name, data, delay, priority)
+            run.emit(self.outsider(run), routine, event_name, data, delay, priority)
         finally:
             run.let_close()
         if run.aborted_by is not None:
             raise run.aborted_by
 
-    def _outsider(self, run: Run) -> Activation:
+    def outsider(self, run: Run, identity: int | None = None) -> Activation:
         """What stands for an activation where something is emitted from outside."""
-        return Activation(run, _OUTSIDE, {}, identity=_unique())
+        return Activation(run, _OUTSIDE, {}, identity=_unique() if identity is None else identity)
 
     def _refuse_ended(self, job_state: JobState, routine: Any, event_name: str, data: dict[str, Any]) -> bool:
         """Whether a run that is over has refused an emission.
@@ -404,49 +408,9 @@ class Engine:
 
     # -- ends of runs
 
-    def on_run_end(self, callback: Callable[[JobState], Any]) -> None:
-        """Call `callback(job_state)` whenever a run becomes final."""
-        with self._lock:
-            self._listeners.append(callback)
-
-    def has_listeners(self) -> bool:
-        """Whether anybody wants to know of ends."""
-        return bool(self._listeners) or self.hooks is not None
-
-    def tell_listeners(self, run: RunLifecycle) -> None:
-        """Call those who want to know that a run is final; on the thread that ended it."""
-        with self._lock:
-            listeners = list(self._listeners)
-        # They are not part of the run: they may wait for it, and what they start is not nested in it.
-        job_token, activation_token = current_job_state.set(None), current_activation.set(None)
-        self._announcing.run = run
-        try:
-            for callback in listeners:
-                self.tell(callback, run.job_state)
-            if self.hooks is not None:
-                self.tell(self.hooks.run_ended, run.job_state)
-        finally:
-            self._announcing.run = None
-            current_activation.reset(activation_token)
-            current_job_state.reset(job_token)
-
-    def is_announcing(self, run: RunLifecycle) -> bool:
-        """Whether the calling thread is inside a callback about this run: a wait there must not wait for itself."""
-        return getattr(self._announcing, "run", None) is run
-
     def announce_elsewhere(self, run: RunLifecycle) -> None:
-        """Have a worker call the listeners: their code does not run on the loop's thread."""
+        """Have a thread of its own call the listeners: their code does not run on the loop's thread."""
         self.workers.call(run.announce)
-
-    def tell(self, listener: Callable[..., Any], *args: Any) -> None:
-        """Call application code that only looks on."""
-        if args and isinstance(args[0], Activation):
-            task = args[0]
-            args = (task.job_state, task.port.node.id, task.slot.name, *args[1:])
-        try:
-            listener(*args)
-        except BaseException:  # an onlooker must not change what it looks at, nor take the worker along
-            logger.exception("%r raised; the run goes on", listener)
 
     def absorb(self, run: RunLifecycle) -> None:
         """A run is over, and its lock is held: hand its figures to the tracker, and its places back."""
@@ -504,7 +468,7 @@ class Engine:
                 self._wait_for_live_runs(until, mine)
             for run in self.loop.live_runs():
                 if not (wait and run in mine and run.is_open()):
-                    run.pause("shutdown", {})
+                    run.pause({"reason": "shutdown", "checkpoint": {}})
             is_worker = workers_of_this_thread() is not None
             everything_over = self.loop.live_count() == 0
             self.workers.close(wait=wait and not is_worker and everything_over)
@@ -546,6 +510,7 @@ class Engine:
         self.loop.forget_threads()
         self.workers.forget_threads()
         self.wiring.forget_threads()
+        self.listeners.forget_threads()
         self._adopted.clear()
         self._is_closing = False
         for run in runs:

@@ -1,5 +1,6 @@
 """What a failed attempt leaves behind: records, the routine's state, a retry on a timer, or a run that fails."""
 
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import text_of
@@ -17,6 +18,9 @@ __all__ = ["TRACEBACKS_MAX", "settle_failed_attempt"]
 
 # Tracebacks kept per run. The first ones tell most; a run may fail a million times.
 TRACEBACKS_MAX = 100
+
+# The end of a longer one is kept: that is where the error was raised.
+TRACEBACK_CHARACTERS = 8000
 
 
 def settle_failed_attempt(
@@ -36,6 +40,7 @@ def settle_failed_attempt(
         at = run.ledger.instant(now).isoformat()
         changes = {"status": RoutineStatus.FAILED.value, "error": text_of(error), "error_time": at}
         run.ledger.merge_routine_state(node.id, changes)
+        task.deferred = None  # it is not over: it runs again after a resume, and defers them again
         run.leave(task, "failed")
         run.park(task, "failed")
         run.fail()
@@ -59,7 +64,7 @@ def _record(
             data["retry_in"] = retry_in
         if ledger.traceback_count < TRACEBACKS_MAX:
             ledger.traceback_count += 1
-            data["traceback"] = run.engine.traceback_text(error)
+            data["traceback"] = _traceback_text(error)
         ledger.write(RecordKey(routine_id, "error"), now, data)
     if is_tolerated:
         ledger.write(RecordKey(routine_id, decision.value), now, description)
@@ -92,3 +97,12 @@ def expire(run: "RunLifecycle") -> None:
     data = {"timeout": run.timeout, "error": text, "error_type": "TimeoutError"}
     run.ledger.write(RecordKey("", "timeout"), run.now(), data)
     run.refuse_from_now_on(JobStatus.FAILED.value)
+
+
+def _traceback_text(error: BaseException) -> str:
+    """A traceback as text, the end of it where it is long: that is where the error was raised."""
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception as inner:  # noqa: BLE001 - the exception is the application's, and may not even be printed
+        return f"<no traceback: {type(inner).__name__} while it was formatted>"
+    return text if len(text) <= TRACEBACK_CHARACTERS else "…" + text[-TRACEBACK_CHARACTERS:]

@@ -14,8 +14,10 @@ from routilux.error_handler import ErrorHandler
 from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
+from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.serialization import describe_flow, read_flow
 from routilux.flow.stream import RunStream
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
@@ -347,7 +349,7 @@ class Flow(OwnFields):
         for a timeout, outside the run's context. What it raises is logged. Returns the callback, so that this can
         decorate a function.
         """
-        self._engine.on_run_end(callback)
+        self._engine.listeners.add(callback)
         return callback
 
     def wait_for_completion(self, timeout: float | None = None, job_state: JobState | None = None) -> bool:
@@ -385,6 +387,96 @@ class Flow(OwnFields):
     ) -> None:
         # An exception in the block: the caller wants out, and what is left is parked, not awaited.
         self.shutdown(wait=error is None)
+
+    # -- stopping and going on
+
+    def pause(
+        self, job_state: JobState | None = None, reason: str = "", checkpoint: dict[str, Any] | None = None
+    ) -> None:
+        """Stop a run where it stands; `resume` goes on from there, here or in another process.
+
+        Handlers that are at work finish (waited for up to 5 seconds, unless the caller is itself a handler or runs an
+        asyncio loop); what they emit is kept. Nothing new starts. A finished run may be paused too.
+
+        Args:
+            job_state: The run; None: every live run of this flow.
+            reason: For readers of the pause point.
+            checkpoint: For the application; the pause point keeps it.
+
+        Raises:
+            ValueError: The state is of another flow.
+        """
+        pause(self._engine, job_state, reason, checkpoint)
+
+    def resume(self, job_state: JobState, timeout: float | None = None) -> JobState:
+        """Go on with a run that was paused, has failed or completed, or was restored from a file; returns it.
+
+        First what was parked, then what slots hold that no task carries, then the deferred events. It does not wait.
+
+        Args:
+            job_state: The run. One that is live in this flow is returned as it is.
+            timeout: Seconds that it may take from now on; else the flow's `execution_timeout`.
+
+        Raises:
+            ValueError: The state is of another flow, pending or cancelled, or names something that is gone.
+        """
+        limit = _timeout("timeout", timeout) if timeout is not None else self.execution_timeout
+        return resume(self._engine, job_state, limit)
+
+    def cancel(self, job_state: JobState | None = None, reason: str = "") -> None:
+        """End a run for good: what it has queued is dropped, and what its handlers still emit is refused.
+
+        Args:
+            job_state: The run; None: every live run of this flow.
+            reason: Kept under `routine_states["_cancellation"]["reason"]`.
+
+        Raises:
+            ValueError: The state is of another flow.
+        """
+        cancel(self._engine, job_state, reason)
+
+    # -- as data
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """The drawing as data: settings, routines, connections. Runs are saved by their JobStates.
+
+        Raises:
+            TypeError: A routine's class cannot be built without arguments, or a value is not JSON.
+            ValueError: A handler is a method of another routine.
+        """
+        return describe_flow(self, max_depth, _current_depth)
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Become what `serialize` wrote; a missing key keeps what the flow has.
+
+        Routines are built from registered classes, without arguments. A connection whose ends do not exist any more
+        is dropped with a warning.
+
+        Raises:
+            ValueError: A value that cannot be, or a class that is not registered; the flow is then as it was.
+        """
+        if self._engine.loop.live_count():
+            raise InvalidValueError(f"{self!r} is at work. Restore into a new Flow(), or pause its runs first.")
+        drawing = read_flow(self, data)
+        values = drawing.values
+        strategy = _strategy(values.get("execution_strategy", self.execution_strategy))
+        workers = _workers(values.get("max_workers", self.max_workers))
+        timeout = _timeout("execution_timeout", values.get("execution_timeout", self.execution_timeout))
+        with self._drawing_lock:
+            self.flow_id = values.get("flow_id", self.flow_id)
+            self.execution_timeout = timeout
+            self.error_handler = values.get("error_handler", self.error_handler)
+            self.set_execution_strategy(strategy, workers)
+            if drawing.lines is not None:
+                for connection in self.connections:
+                    connection.disconnect()
+                self.connections.clear()
+                if drawing.routines is not None:
+                    self.routines.clear()
+                    for routine_id, routine in drawing.routines.items():
+                        self.add_routine(routine, routine_id)
+                for line in drawing.lines:
+                    self.connect(*line)
 
     # -- for the rooms below and for those who look inside
 

@@ -16,9 +16,10 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation
-from routilux.errors import SelfWaitError
+from routilux.errors import NotPendingError, SelfWaitError
 from routilux.execution_tracker import KEPT_COUNT, Sums
 from routilux.flow.failure import expire, fail_from_outside
+from routilux.flow.gate import Gate
 from routilux.flow.pending import describe
 from routilux.flow.task import Activation
 from routilux.flow.timers import RunTimers, nanoseconds
@@ -33,24 +34,18 @@ if TYPE_CHECKING:  # the engine makes runs
     from routilux.flow.flow import Flow
     from routilux.waiting import Progress
 
-__all__ = ["Gate", "RunLifecycle"]
+__all__ = ["RunLifecycle"]
 
 logger = logging.getLogger(__name__)
+
+# How long a resumed run with nothing left waits for somebody to wait for it.
+RESUME_HOLD_NS = 50_000_000
 
 # Looking a member up in its enum costs more than comparing it.
 NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
 
 # Over all flows: a run of one flow may be started by a handler of another.
 _keys = itertools.count(1)
-
-
-class Gate:
-    """What becomes of an emission. Plain integers: they are compared once per emission."""
-
-    OPEN = 0  # it is queued
-    PARKING = 1  # the run was paused, or failed: it is kept in pending_tasks
-    REFUSING = 2  # the run was cancelled, or timed out: it is refused, and the refusal recorded
-    ENDED = 3  # nothing was outstanding any more: it is an error of the caller
 
 
 class RunLifecycle:
@@ -68,10 +63,12 @@ class RunLifecycle:
         "_announced",
         "_entry_ready",
         "_gate",
+        "_held_by_resume",
+        "_hold_number",
+        "_leg",
         "_low",
         "_merge_lock",
         "_normal",
-        "_slot_data",
         "_tracked_count",
         "_urgent",
         "_waiters",
@@ -135,6 +132,12 @@ class RunLifecycle:
         self.aborted_by: BaseException | None = None
         self._announced = False
         self._announce_due = False
+        # Counted as outstanding from a resume on, until somebody waits or a timer fires: a run that has nothing left
+        # must not end before its resume has returned.
+        self._held_by_resume = False
+        self._hold_number = 0
+        # Counts the resumes.
+        self._leg = 0
         # Activations that are not settled: queued, active, or waiting for a timer.
         self.outstanding = 0
         self.active: set[Activation] = set()
@@ -146,7 +149,6 @@ class RunLifecycle:
         self.token_limit = token_limit
         self.tokens = 0
         self.reserved = 0
-        self._slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.tracked: dict[str, Sums] = {}
         self.event_count = 0
         self._tracked_count = 0
@@ -195,14 +197,19 @@ class RunLifecycle:
         """Start the clock, and count the entry: as active when its caller runs it, else as the first in the queue.
 
         Raises:
+            InvalidValueError: The state is not pending any more.
             RuntimeError: No thread could be started for the timers.
         """
-        digest = blake2b(self.job_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        entry.identity = int.from_bytes(digest, "big")
+        entry.identity = self.entry_identity()
         with self.lock:
+            if self.ledger.status != JobStatus.PENDING:
+                raise NotPendingError(
+                    self.job_state.job_id, self.job_state.status
+                )  # another caller was quicker with the same JobState
             now = self.now()
             if self.timeout is not None:
                 self.timers.set_deadline(now, nanoseconds(self.timeout))
+            # One step with the entry's being counted: a snapshot sees a run that has not begun, or one with its entry.
             self.ledger.status = JobStatus.RUNNING.value
             self.ledger.live = self
             if self.engine.journal is not None:
@@ -213,8 +220,13 @@ class RunLifecycle:
                 self._begin(entry, now)
                 return
             self.push(entry)
-            given = self._tokens_for(1)
-        self._hand_out(given)
+            given = self.tokens_for(1)
+        self.hand_out(given)
+
+    def entry_identity(self) -> int:
+        """The identity of this run's entry: it derives from the job_id alone."""
+        digest = blake2b(self.job_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return int.from_bytes(digest, "big")
 
     def enqueue(self, task: Activation) -> bool:
         """Count a task that comes from outside, and queue it, or park it; False when the run takes nothing any more."""
@@ -226,16 +238,16 @@ class RunLifecycle:
                 return True
             self.outstanding += 1
             self.push(task)
-            given = self._tokens_for(1)
-        self._hand_out(given)
+            given = self.tokens_for(1)
+        self.hand_out(given)
         return True
 
     def open_for_tasks(self, token_limit: int) -> None:
         """Let workers at the queue: the entry handler of a sequential run has returned."""
         with self.lock:
             self.token_limit = token_limit
-            given = self._tokens_for(self.queue_size())
-        self._hand_out(given)
+            given = self.tokens_for(self.queue_size())
+        self.hand_out(given)
 
     def hold_open(self) -> None:
         """Count something that is about to emit, so that the run does not end before it has."""
@@ -248,15 +260,16 @@ class RunLifecycle:
             self.outstanding -= 1
             self._end_if_over()
 
-    def _tokens_for(self, task_count: int) -> int:
-        # With the lock held. A token counts as out from here on, though it is put into the line without the lock.
+    def tokens_for(self, task_count: int) -> int:
+        """With the lock held: tokens for new tasks. They count as out from here on, and are put into the line later."""
         given = min(self.token_limit - self.tokens, task_count)
         if given <= 0 or self._gate != Gate.OPEN:
             return 0
         self.tokens += given
         return given
 
-    def _hand_out(self, tokens: int) -> None:
+    def hand_out(self, tokens: int) -> None:
+        """Without the lock: put tokens that count as out into the line."""
         if tokens:
             self.workers.hand_out(self, tokens)
 
@@ -277,7 +290,7 @@ class RunLifecycle:
         if not task.merged and not task.retry_count:
             self.ledger.write(port.start_key, now, task.data if task.is_entry else None)
             if port.slot.replaces:
-                self._slot_data[port.key] = task.data
+                self.ledger.slot_data[port.key] = task.data
                 task.merged = True
 
     # -- stopping
@@ -294,6 +307,9 @@ class RunLifecycle:
             self.ledger.refuses = True
 
     def _close(self, gate: int, status: str) -> None:
+        if self._held_by_resume:
+            self._held_by_resume = False
+            self.outstanding -= 1
         for queue in (self._urgent, self._normal, self._low):
             while queue:
                 task = queue.popleft()
@@ -315,7 +331,8 @@ class RunLifecycle:
 
     def park(self, task: Activation, was: str, due_ns: int | None = None) -> None:
         """With the lock held: keep a task in pending_tasks."""
-        self.job_state.pending_tasks.append(describe(task, was, due_ns, self.ledger.clock))
+        if self.ledger.status != JobStatus.CANCELLED:  # what a cancelled run has left is dropped
+            self.job_state.pending_tasks.append(describe(task, was, due_ns, self.ledger.clock))
 
     def give_back(self, task: Activation) -> None:
         """A worker could not go on with an activation: it is kept in pending_tasks."""
@@ -337,24 +354,100 @@ class RunLifecycle:
         if announce:
             self.announce()
 
-    def pause(self, reason: str, checkpoint: dict[str, Any]) -> bool:
-        """Park everything that is not active; False when the run was stopped or over already."""
+    def pause(self, point: dict[str, Any]) -> bool:
+        """Park everything that is not active; False when the run was stopped or over already.
+
+        Args:
+            point: reason and checkpoint of the pause point.
+        """
         with self.lock:
             if self._gate != Gate.OPEN:
                 return False
             self._close(Gate.PARKING, JobStatus.PAUSED.value)
-            point = {
-                "timestamp": self.ledger.instant(self.now()).isoformat(),
-                "reason": reason,
-                "current_routine_id": self.job_state.current_routine_id,
-                "checkpoint": checkpoint,
-                "pending_tasks_count": len(self.job_state.pending_tasks),
-                "active_tasks_count": len(self.active),
-            }
-            self.job_state.pause_points.append(point)
+            self.job_state.write_pause_point(point, len(self.active))
             self.engine.paused.add(self)
             self._end_if_over()
             return True
+
+    def cancel(self, reason: str) -> bool:
+        """Drop everything that is not active, for good; False when the run had been cancelled or had ended."""
+        with self.lock:
+            if self._gate not in (Gate.OPEN, Gate.PARKING):
+                return False
+            was_final = self.ledger.status in FINAL
+            self.ledger.status = JobStatus.CANCELLED.value
+            if self._gate == Gate.OPEN:
+                self._close(Gate.REFUSING, JobStatus.CANCELLED.value)
+            else:
+                self._gate = Gate.REFUSING
+                if not was_final:
+                    self._become_final()
+            self.ledger.refuses = True
+            self.job_state.pending_tasks.clear()
+            self.job_state.write_cancellation(reason)
+            self._end_if_over()
+            self._detach()
+            announce, self._announce_due = self._announce_due, False
+        if announce:
+            self.announce()
+        return True
+
+    def reopen(self, timeout: float | None) -> None:
+        """With the lock held: be as a run that has begun, closed to workers until `open_for_tasks`."""
+        now = self.now()
+        self._gate, self.over, self._announced = Gate.OPEN, False, False
+        self._leg += 1
+        self.is_inline = False  # whoever waited for the entry's retry has gone: a resumed entry runs on the pool
+        self._tracked_count = self.job_state.record_total()
+        self.ledger.refuses = False
+        self.ledger.status = JobStatus.RUNNING.value
+        self.ledger.live = self
+        self.ledger.forget_failures()
+        self.engine.loop.adopt(self)
+        self.timeout = timeout
+        self.timers.forget_deadline()
+        if timeout is not None:
+            self.timers.set_deadline(now, nanoseconds(timeout))
+        self.outstanding = len(self.active) + 1
+        self._held_by_resume = True
+
+    def begin_hold(self) -> None:
+        """The last thing that a resume does: from now on the run may end, soon by itself or at once for a waiter."""
+        with self.lock:
+            if self._held_by_resume:
+                self._hold_number = self.timers.schedule(self.now() + RESUME_HOLD_NS)
+
+    def release_hold(self) -> None:
+        """Somebody waits: a resumed run that has nothing left may end now."""
+        if not self._held_by_resume:
+            return
+        with self.lock:
+            self._release_hold()
+            announce, self._announce_due = self._announce_due, False
+        if announce:
+            self.announce()
+
+    def _release_hold(self) -> None:
+        if self._held_by_resume:
+            self._held_by_resume = False
+            self.outstanding -= 1
+            self.timers.stand_still(self.outstanding, self.now())
+            self._end_if_over()
+
+    def outstanding_tasks(self) -> list[dict[str, Any]]:
+        """With the lock held: everything that is queued, active or on a timer, as pending tasks."""
+        clock = self.ledger.clock
+        found: list[tuple[Activation, str, int | None]] = [(task, "active", None) for task in self.active]
+        found += [(task, "retry" if task.retry_count else "queued", due_ns) for due_ns, task in self.timers.waiting()]
+        for queue in (self._urgent, self._normal, self._low):
+            found += [(task, "retry" if task.retry_count else "queued", None) for task in queue]
+        if self._entry_ready is not None:
+            found.append((self._entry_ready, "retry", None))
+        return [describe(task, was, due_ns, clock) for task, was, due_ns in found]
+
+    def snapshot_lock(self) -> Any:
+        """Held around a snapshot, before `lock`: no merge is half done then."""
+        return self._merge_lock
 
     # -- timers
 
@@ -362,7 +455,10 @@ class RunLifecycle:
         """Called by the loop: a retry or a delay is due, or the deadline."""
         given = 0
         with self.lock:
-            if self.timers.is_deadline(number):
+            if number == self._hold_number:
+                self.timers.heap_count -= 1
+                self._release_hold()
+            elif self.timers.is_deadline(number):
                 self.timers.heap_count -= 1
                 if self._gate == Gate.OPEN:
                     expire(self)
@@ -371,7 +467,7 @@ class RunLifecycle:
                 task = self.timers.take(number, self.now())
                 given = self._come_back(task) if task is not None else 0
             announce, self._announce_due = self._announce_due, False
-        self._hand_out(given)
+        self.hand_out(given)
         if announce:
             self.engine.announce_elsewhere(self)
 
@@ -381,13 +477,14 @@ class RunLifecycle:
             self._waiters.notify()
             return 0
         self.push(task)
-        return self._tokens_for(1)
+        return self.tokens_for(1)
 
     def wait_for_entry_retry(self, task: Activation) -> bool:
         """The caller of `execute` waits for its entry's next attempt; False when the run was stopped meanwhile."""
         with self.lock:
+            leg = self._leg
             while self._entry_ready is not task:
-                if self._gate != Gate.OPEN:
+                if self._gate != Gate.OPEN or self._leg != leg:
                     return False
                 self.ledger.clock.wait(self._waiters.condition(), None)
             self._entry_ready = None
@@ -414,12 +511,13 @@ class RunLifecycle:
         self.over = True
         self.engine.loop.retire(self.key, self.timers.heap_count)
         self.engine.absorb(self)
+        self.tracked, self.event_count = {}, 0  # handed in; a resume begins to count anew
         self._detach()
         self._waiters.notify()
 
     def _become_final(self) -> None:
         # With the lock held. Those who asked for it are told outside the lock, by whoever finds `_announce_due`.
-        self._announce_due = self.engine.has_listeners() and not self.is_adopted
+        self._announce_due = self.engine.listeners.want_ends() and not self.is_adopted
         self._announced = not self._announce_due
         if self.engine.journal is not None and not self.is_adopted:
             self.engine.journal.ended(self.job_id, self.ledger.status)
@@ -430,7 +528,7 @@ class RunLifecycle:
         Waiters come second, so that whoever returns from a wait finds the callbacks done.
         """
         try:
-            self.engine.tell_listeners(self)
+            self.engine.listeners.tell_end(self.job_state)
         finally:
             with self.lock:
                 self._announced = True
@@ -449,7 +547,7 @@ class RunLifecycle:
         """With the lock held: whether a wait may return."""
         if not self.over:
             return False
-        return self._announced or self.ledger.status not in FINAL or self.engine.is_announcing(self)
+        return self._announced or self.ledger.status not in FINAL or self.engine.listeners.are_told_of(self.job_state)
 
     def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
         """Until the run is over; False at the timeout.
@@ -468,6 +566,7 @@ class RunLifecycle:
                 f"A handler of run {run.job_id} waits for {relation} ({self.job_id}), which cannot end before the "
                 "handler does. Let the handler return; wait outside, or use flow.on_run_end(callback)."
             )
+        self.release_hold()
         return self.engine.wait_for(self, timeout, progress)
 
     def block(self, seconds: float | None) -> bool:

@@ -34,9 +34,17 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "attempt": task.retry_count + 1,
         "due_at": None if due_ns is None else _wall_clock(due_ns, clock),
         "merged": task.merged,
-        "released": dict(task.released or {}),
+        "released": _released(task),
         "was": was,
     }
+
+
+def _released(task: "Activation") -> dict[str, list[Any]]:
+    """What it has emitted, and what it had emitted in an earlier life and has not come to again."""
+    found = {name: list(payloads) for name, payloads in (task.released or {}).items()}
+    for name, payloads in (task.replay or {}).items():
+        found[name] = [*found.get(name, ()), *payloads[len(found.get(name, ())) :]]
+    return found
 
 
 def _wall_clock(at_ns: int, clock: "Clock") -> str:

@@ -11,13 +11,15 @@ from routilux.event import mapped
 from routilux.execution_tracker import Sums
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import settle_failed_attempt
-from routilux.flow.lifecycle import Gate, RunLifecycle
-from routilux.flow.task import Activation, HeldEmission, HeldOutput
+from routilux.flow.gate import Gate
+from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.task import IDENTITY_MASK, Activation, HeldEmission, HeldOutput
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Wired
 from routilux.flow.workers import Turn, Workers
 from routilux.interfaces import Settlement
 from routilux.ledger import RecordKey
+from routilux.pending_data import same_payload
 from routilux.priority import TaskPriority
 from routilux.status import FAILED_ROUTINE, RoutineStatus
 
@@ -61,7 +63,7 @@ class Run(RunLifecycle):
                 return
             given = self._release(activation, wired, data, delay, priority)
         if given:
-            self._hand_out(given)
+            self.hand_out(given)
 
     def _release(
         self, activation: Activation, wired: Wired, data: dict[str, Any], delay: float, priority: TaskPriority
@@ -71,15 +73,19 @@ class Run(RunLifecycle):
             self._refuse(wired, data)
             return 0
         now = self.now()
-        self.ledger.write(wired.record_key, now, data)
-        self.event_count += 1
         event_name = wired.record_key.event_name
         if activation.released is None:
+            activation.released = {event_name: [data]}
             nth = 0
-            activation.released = {event_name: 1}
         else:
-            nth = activation.released.get(event_name, 0)
-            activation.released[event_name] = nth + 1
+            payloads = activation.released.setdefault(event_name, [])
+            nth = len(payloads)
+            payloads.append(data)
+        if activation.replay is not None and nth < len(activation.replay.get(event_name, ())):
+            self._replay(activation, wired, nth, now)
+            return 0
+        self.ledger.write(wired.record_key, now, data)
+        self.event_count += 1
         if self._waiters.watcher_count:
             self._waiters.notify()
         is_due = not delay and self._gate == Gate.OPEN
@@ -92,7 +98,7 @@ class Run(RunLifecycle):
                 data.copy() if mapping is None else mapped(data, mapping),
                 delivery.connection,
                 priority,
-                hash((activation.identity, delivery.salt, nth)),
+                hash((activation.identity, delivery.salt, nth)) & IDENTITY_MASK,
                 now,
             )
             if is_due:
@@ -100,7 +106,7 @@ class Run(RunLifecycle):
                 queue.append(task)
             else:
                 self._set_aside(task, now, delay)
-        return self._tokens_for(len(wired.deliveries)) if is_due and self.tokens < self.token_limit else 0
+        return self.tokens_for(len(wired.deliveries)) if is_due and self.tokens < self.token_limit else 0
 
     def _set_aside(self, task: Activation, now: int, delay: float) -> None:
         due_ns = now + nanoseconds(delay) if delay > 0 else None
@@ -109,6 +115,23 @@ class Run(RunLifecycle):
         else:
             self.outstanding += 1
             self.timers.add(task, due_ns)
+
+    def _replay(self, activation: Activation, wired: Wired, nth: int, now: int) -> None:
+        """With the lock held: an activation that runs again emits what it had emitted before.
+
+        The first data stand, in the record and for a further stop, and are not sent again.
+        """
+        assert activation.released is not None  # noqa: S101 - for the type checker
+        assert activation.replay is not None  # noqa: S101 - as above
+        routine_id, event_name, *_ = wired.record_key
+        payloads, before = activation.released[event_name], activation.replay[event_name][nth]
+        data, payloads[nth] = payloads[nth], before
+        if not same_payload(before, data):
+            self.ledger.write(RecordKey(routine_id, "replay_differs"), now, {"event": event_name, "data": data})
+
+    def emit_deferred(self, wired: Wired, data: dict[str, Any], identity: int) -> int:
+        """With the lock held: emit an event that was deferred to this resume; returns the tokens to hand out."""
+        return self._release(self.engine.outsider(self, identity), wired, data, 0.0, TaskPriority.NORMAL)
 
     def _refuse(self, wired: Wired, data: dict[str, Any]) -> None:
         routine_id, event_name, *_ = wired.record_key
@@ -172,7 +195,7 @@ class Run(RunLifecycle):
             following = self._after(now, turn)
             announce, self._announce_due = self._announce_due, False
         if given:
-            self._hand_out(given)
+            self.hand_out(given)
         if announce:
             self.announce()
         return following
@@ -288,23 +311,23 @@ class Run(RunLifecycle):
         """What a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
         with self.lock:
-            return self._slot_data.setdefault(key, {})
+            return self.ledger.slot_data.setdefault(key, {})
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
         """Replace what a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
         with self.lock:
-            self._slot_data[key] = data
+            self.ledger.slot_data[key] = data
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery into what its slot holds; once, at the first attempt."""
         port = task.port
         with self._merge_lock:
             with self.lock:
-                old = self._slot_data.get(port.key, {})
+                old = self.ledger.slot_data.get(port.key, {})
             held, task.data = port.slot.merge(old, task.data)
             with self.lock:
-                self._slot_data[port.key] = held
+                self.ledger.slot_data[port.key] = held
             task.merged = True
 
     def drain(self, workers: Workers) -> bool:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:  # a task is what these hand to each other
     from routilux.job_state import JobState
     from routilux.slot import Slot
 
-__all__ = ["Activation", "HeldEmission", "HeldOutput", "SlotActivationTask", "TaskPriority"]
+__all__ = ["IDENTITY_MASK", "Activation", "HeldEmission", "HeldOutput", "SlotActivationTask", "TaskPriority"]
 
-_IDENTITY_MASK = (1 << 64) - 1
+IDENTITY_MASK = (1 << 64) - 1
 
 
 class SlotActivationTask:
@@ -93,7 +93,8 @@ class Activation(SlotActivationTask):
             the parent runs again, whatever the order of its emissions.
         is_entry: Whether it is the one that `execute` began with.
         merged: True once `data` are the merged arguments; every later attempt uses them.
-        released: How often this activation has emitted each event.
+        released: What this activation has emitted, by event.
+        replay: What it had emitted when it was stopped: those emissions are not repeated. Dicts, or their digests.
         effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
         deferred: Deferred events, which enter the state when it ends.
         started_ns: When its present attempt started.
@@ -108,6 +109,7 @@ class Activation(SlotActivationTask):
         "merged",
         "port",
         "released",
+        "replay",
         "run",
         "started_ns",
     )
@@ -134,7 +136,8 @@ class Activation(SlotActivationTask):
         self.identity = identity
         self._created_ns = self.started_ns = created_ns
         self.merged = self.is_entry = False
-        self.released: dict[str, int] | None = None
+        self.released: dict[str, list[Any]] | None = None
+        self.replay: dict[str, list[Any]] | None = None
         self.effects: list[HeldEmission | HeldOutput] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
 
@@ -149,7 +152,7 @@ class Activation(SlotActivationTask):
     @property
     def activation_id(self) -> str:
         """Names this activation in the world outside."""
-        return f"{self.run.job_id}:{self.identity & _IDENTITY_MASK:016x}"
+        return f"{self.run.job_id}:{self.identity:016x}"
 
     @property
     def flow(self) -> "Flow":

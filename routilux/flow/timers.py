@@ -46,11 +46,16 @@ class RunTimers:
 
     def add(self, task: "Activation", due_ns: int) -> None:
         """Give a task back when it is due. It stays counted meanwhile."""
-        self._waiting[self._schedule(due_ns)] = (due_ns, task)
+        self._waiting[self.schedule(due_ns)] = (due_ns, task)
         if not task.retry_count:
             self.delayed_count += 1
 
-    def _schedule(self, due_ns: int) -> int:
+    def waiting(self) -> "list[tuple[int, Activation]]":
+        """Every task that waits here, with its due time."""
+        return list(self._waiting.values())
+
+    def schedule(self, due_ns: int) -> int:
+        """Have the run's `on_timer(number)` called; returns the number."""
         self.heap_count += 1
         return self._loop.schedule(self._run_key, due_ns)
 
@@ -77,7 +82,12 @@ class RunTimers:
     def set_deadline(self, now: int, left_ns: int) -> None:
         """Expire after `left_ns`."""
         self.deadline_ns = now + left_ns
-        self._deadline_number = self._schedule(self.deadline_ns)
+        self._left_ns = None
+        self._deadline_number = self.schedule(self.deadline_ns)
+
+    def forget_deadline(self) -> None:
+        """No deadline from now on; the entry in the heap finds nothing."""
+        self.deadline_ns = self._deadline_number = self._left_ns = None
 
     def is_deadline(self, number: int) -> bool:
         """Whether a timer that fired was the deadline that is in force."""

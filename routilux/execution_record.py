@@ -1,0 +1,98 @@
+"""ExecutionRecord: one thing that happened in a run."""
+
+from datetime import datetime
+from typing import Any
+
+from routilux.ledger import Row
+from routilux.plain import plain
+from routilux.registration import OwnFields, registered
+from routilux.saved import Reader
+from routilux.state_data import read_instant
+
+__all__ = ["ExecutionRecord", "record_of", "restored_record"]
+
+
+@registered
+class ExecutionRecord(OwnFields):
+    """One thing that happened in a run.
+
+    `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
+    error_continued, skipped, timeout, refused.
+    """
+
+    fields_to_serialize = ["routine_id", "event_name", "data", "timestamp"]
+
+    #: True for an event that a routine emitted, whatever its name; known in the process that recorded it.
+    is_emission = False
+
+    def __init__(
+        self,
+        routine_id: str = "",
+        event_name: str = "",
+        data: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+    ) -> None:
+        # serilux's own constructor would give every record a list of field names of its own.
+        self.routine_id = routine_id
+        self.event_name = event_name
+        self.data: dict[str, Any] = {} if data is None else data
+        self.timestamp = datetime.now() if timestamp is None else timestamp
+
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+        """The record as data.
+
+        Raises:
+            TypeError: Its data are not JSON; the message names the path to the value.
+        """
+        return self.saved_form("data of an ExecutionRecord")
+
+    def saved_form(self, path: str) -> dict[str, Any]:
+        """The record as data; `path` is where its data stand, for messages."""
+        saved: dict[str, Any] = {
+            "_type": type(self).__name__,
+            "routine_id": self.routine_id,
+            "event_name": self.event_name,
+            "data": plain(self.data, path),
+            "timestamp": self.timestamp.isoformat(),
+        }
+        if self.is_emission:
+            saved["is_emission"] = True
+        return saved
+
+    def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
+        """Take over what `serialize` wrote; a missing key keeps the present value.
+
+        Raises:
+            ValueError: A value that cannot be.
+        """
+        reader = Reader(data, "an ExecutionRecord")
+        routine_id = reader.text("routine_id") if "routine_id" in reader else self.routine_id
+        event_name = reader.text("event_name") if "event_name" in reader else self.event_name
+        payload = reader.user_data("data") if "data" in reader else self.data
+        if not isinstance(payload, dict):
+            raise reader.wrong("data", "a dict")
+        timestamp = read_instant(reader, "timestamp") if "timestamp" in reader else self.timestamp
+        is_emission = reader.flag("is_emission") if "is_emission" in reader else self.is_emission
+        self.routine_id, self.event_name, self.data, self.timestamp = routine_id, event_name, payload, timestamp
+        if is_emission != self.is_emission:
+            self.is_emission = is_emission
+
+    def __repr__(self) -> str:
+        return f"ExecutionRecord[{self.routine_id}.{self.event_name}@{self.timestamp}]"
+
+
+def restored_record(saved: Any) -> ExecutionRecord:
+    """A record out of its saved form."""
+    if isinstance(saved, ExecutionRecord):
+        return saved
+    record = ExecutionRecord()
+    record.deserialize(saved)
+    return record
+
+
+def record_of(row: Row) -> ExecutionRecord:
+    """A record out of the columns."""
+    record = ExecutionRecord(row.routine_id, row.event_name, row.data, row.timestamp)
+    if row.is_emission:
+        record.is_emission = True
+    return record

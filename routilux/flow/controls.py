@@ -1,0 +1,153 @@
+"""Pause, resume and cancel: what callers do to runs from outside, or from inside their own handlers."""
+
+import asyncio
+import time
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from routilux.context import current_activation, delivering_output
+from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.revival import go_on
+from routilux.flow.run import Run
+from routilux.flow.waiters import GRACE_SECONDS
+from routilux.flow.workers import workers_of_this_thread
+from routilux.job_state import JobState, ledger_of
+from routilux.state_data import check_deferred, check_pending
+from routilux.status import FINAL, JobStatus
+
+if TYPE_CHECKING:  # driven by the flow that owns it
+    from routilux.flow.engine import Engine
+
+__all__ = ["cancel", "pause", "resume"]
+
+
+# Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
+# Taken before every other lock; no user code runs while it is held.
+_resuming = RLock()
+
+
+def pause(engine: "Engine", job_state: JobState | None, reason: str, checkpoint: dict[str, Any] | None) -> None:
+    """See `Flow.pause`."""
+    point = {"reason": reason, "checkpoint": checkpoint or {}}
+    at_work: list[RunLifecycle] = []
+    for state in _states(engine, job_state):
+        run = ledger_of(state).live
+        live = run if isinstance(run, RunLifecycle) else None
+        if live is None or not live.pause(point):
+            state.note_pause(point, live.active_count() if live is not None else 0)
+        if live is not None:
+            at_work.append(live)
+    if _must_not_wait():
+        return
+    until = time.monotonic() + GRACE_SECONDS
+    for run in at_work:
+        run.block(max(0.0, until - time.monotonic()))
+
+
+def cancel(engine: "Engine", job_state: JobState | None, reason: str) -> None:
+    """See `Flow.cancel`."""
+    for state in _states(engine, job_state):
+        run = ledger_of(state).live
+        if isinstance(run, RunLifecycle) and run.cancel(reason):
+            continue
+        if state.status != JobStatus.CANCELLED:
+            was_final = state.status in FINAL
+            state.note_cancellation(reason)
+            if not was_final:
+                engine.listeners.tell_end(state)
+
+
+def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobState:
+    """See `Flow.resume`."""
+    _check_flow(engine, job_state)
+    with _resuming:
+        live = ledger_of(job_state).live
+        if isinstance(live, RunLifecycle):
+            if live.engine is not engine and (live.is_open() or live.active_count()):
+                raise InvalidValueError(
+                    f"{job_state!r} is at work in another Flow object. Pause it there and wait for its handlers "
+                    "first, or resume a copy: save it, load it, resume that."
+                )
+            if live.is_open():
+                return job_state
+        _check_status(job_state)
+        engine.refuse_when_closed()
+        _check_names(engine, job_state)
+        if isinstance(live, Run) and live.engine is engine:
+            # The same run goes on: what its handlers, and threads of them, still emit finds its way.
+            run = live
+            engine.loop.ensure_thread()
+        else:
+            run = engine.open_run(job_state)
+        go_on(run, engine.wiring, timeout)
+    return job_state
+
+
+def _check_status(job_state: JobState) -> None:
+    status = job_state.status
+    if status == JobStatus.PAUSED and job_state.pause_points:
+        # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
+        status = job_state.pause_points[-1].get("previous_status", status)
+    if status in (JobStatus.PENDING, JobStatus.CANCELLED):
+        what = "has not started: use execute()" if status == JobStatus.PENDING else "was cancelled for good"
+        raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
+
+
+def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:
+    if job_state is not None:
+        _check_flow(engine, job_state)
+        return [job_state]
+    return [run.job_state for run in engine.loop.live_runs() if run.is_open() and not run.is_adopted]
+
+
+def _check_flow(engine: "Engine", job_state: Any) -> None:
+    if not isinstance(job_state, JobState):
+        raise InvalidTypeError(f"A JobState is needed, not {job_state!r}.")
+    if job_state.flow_id != engine.flow.flow_id:
+        raise ForeignStateError(
+            f"The state belongs to flow {job_state.flow_id!r} and does not match this one, {engine.flow.flow_id!r}. "
+            "Use the flow that it was executed in, or one with the same flow_id."
+        )
+
+
+def _check_names(engine: "Engine", job_state: JobState) -> None:
+    """Everything that a state names must be in the flow; nothing is dropped silently.
+
+    Raises:
+        UnknownNameError: A routine, slot or event that is gone.
+        InvalidDataError: An entry that is none.
+    """
+    routines = engine.flow.routines
+    current = job_state.current_routine_id
+    if current is not None and current not in routines:
+        raise UnknownNameError("routine", current, routines, "this flow (it is the state's current_routine_id)")
+    for number, entry in enumerate(list(job_state.pending_tasks)):
+        check_pending(entry, f"pending_tasks[{number}]")
+        routine_id, slot_name = entry["routine_id"], entry["slot"]
+        where = f"this flow (a pending task is for {routine_id}.{slot_name})"
+        routine = routines.get(routine_id)
+        if routine is None:
+            raise UnknownNameError("routine", routine_id, routines, where)
+        if routine.get_slot(slot_name) is None:
+            raise UnknownNameError("slot", slot_name, routine._slots, f"routine {routine_id!r} of {where}")
+    for number, event in enumerate(list(job_state.deferred_events)):
+        check_deferred(event, f"deferred_events[{number}]")
+        routine_id, event_name = event["routine_id"], event["event_name"]
+        where = f"this flow (a deferred event is {routine_id}.{event_name})"
+        routine = routines.get(routine_id)
+        if routine is None:
+            raise UnknownNameError("routine", routine_id, routines, where)
+        if routine.get_event(event_name) is None:
+            raise UnknownNameError("event", event_name, routine._events, f"routine {routine_id!r} of {where}")
+
+
+def _must_not_wait() -> bool:
+    """Whether waiting for handlers could wait for the caller itself, or stop an application's event loop."""
+    if current_activation.get() is not None or delivering_output.get() or workers_of_this_thread() is not None:
+        return True
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

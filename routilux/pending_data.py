@@ -1,0 +1,50 @@
+"""Pending tasks in files: what an activation has released is kept as digests."""
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from routilux.errors import NotPlainError
+from routilux.plain import plain, plain_dict
+
+__all__ = ["digest", "same_payload", "saved_form"]
+
+
+def saved_form(entry: dict[str, Any], path: str) -> dict[str, Any]:
+    """A pending task as JSON has it: what it has released is kept as digests.
+
+    The history has the payloads themselves; a second copy of them would double the file of a wide fan-out.
+
+    Raises:
+        NotPlainError: Its data are not JSON.
+    """
+    released = entry.get("released")
+    if not isinstance(released, dict):
+        return plain_dict(entry, path, 1)
+    # As deep as it stands when it is read: in the list of entries.
+    rest = plain_dict({key: value for key, value in entry.items() if key != "released"}, path, 1)
+    digests = {
+        name: [each if isinstance(each, str) else digest(each, f"{path}['released'][{name!r}]") for each in payloads]
+        for name, payloads in released.items()
+    }
+    return {**rest, "released": plain_dict(digests, f"{path}['released']")}
+
+
+def digest(payload: Any, path: str) -> str:
+    """What stands for a released payload in a file.
+
+    Raises:
+        NotPlainError: The payload is not JSON.
+    """
+    text = json.dumps(plain(payload, path), sort_keys=True)
+    return blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def same_payload(before: Any, data: dict[str, Any]) -> bool:
+    """Whether an emission carries what it carried the first time; `before` is the payload itself or its digest."""
+    if not isinstance(before, str):
+        return bool(before == data)
+    try:
+        return digest(data, "data") == before
+    except NotPlainError:
+        return False

@@ -1,0 +1,112 @@
+"""User data as JSON has them. They are never interpreted: checked, copied, and given back as they were."""
+
+import math
+from typing import Any
+
+from routilux.errors import NotPlainError
+
+__all__ = ["plain", "plain_dict", "shortened"]
+
+_ATOMS = frozenset({str, float, bool, type(None)})
+
+# Deeper data cannot be read back by Python's own JSON reader.
+DEPTH_MAX = 400
+
+# Python neither writes nor reads the digits of a greater number unless it is told to.
+INT_LIMIT = 10**4300
+
+
+def plain(value: Any, path: str, depth: int = 0) -> Any:
+    """A copy of `value` made of dicts, lists, str, int, float, bool and None; tuples become lists.
+
+    Args:
+        value: Anything.
+        path: Where it stands, for messages: `shared_data['a'][0]`.
+        depth: How deep it stands.
+
+    Raises:
+        NotPlainError: Something in it is not JSON; the message names the path to it.
+    """
+    try:
+        return _copy(value, path, depth)
+    except RecursionError:
+        raise NotPlainError(f"{path} is nested too deeply to be copied from here. Save flatter data.") from None
+
+
+def plain_dict(value: Any, path: str, depth: int = 0) -> dict[str, Any]:
+    """`plain` for something that must be a dict.
+
+    Raises:
+        NotPlainError: It is none, or holds something that is not JSON.
+    """
+    if not isinstance(value, dict):
+        raise NotPlainError(f"{path} must be a dict, not {shortened(value)}.")
+    copy: dict[str, Any] = plain(value, path, depth)
+    return copy
+
+
+def shortened(value: Any, length: int = 80) -> str:
+    """What to say of a value in a message, whatever it is."""
+    if isinstance(value, str):
+        value = value[:length]  # its `repr` is longer, and is cut below
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - nested too deeply, too many digits, or a `__repr__` of the application that fails
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _copy(value: Any, path: str, depth: int) -> Any:
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if depth > DEPTH_MAX:
+        raise NotPlainError(
+            f"{path[:160]}... is nested more than {DEPTH_MAX} levels deep, or holds itself. Save flatter data."
+        )
+    if isinstance(value, dict):
+        copy = {}
+        # A list of the pairs: a worker may add a key to a dict of the run while it is copied.
+        for key, item in list(value.items()):
+            if type(key) is not str:
+                key = _text_key(key, path)  # noqa: PLW2901 - an enum's value, say
+            kind = type(item)
+            if kind in _ATOMS or (kind is int and -INT_LIMIT < item < INT_LIMIT):
+                copy[key] = item
+            else:
+                copy[key] = _copy(item, f"{path}[{key[:80]!r}]", depth + 1)
+        return copy
+    if isinstance(value, list | tuple):
+        items = []
+        for index, item in enumerate(value):
+            kind = type(item)
+            if kind in _ATOMS or (kind is int and -INT_LIMIT < item < INT_LIMIT):
+                items.append(item)
+            else:
+                items.append(_copy(item, f"{path}[{index}]", depth + 1))
+        return items
+    return _number_or_text(value, path)
+
+
+def _text_key(key: Any, path: str) -> str:
+    if not isinstance(key, str):
+        raise NotPlainError(
+            f"A key of {path} is {shortened(key)} ({type(key).__name__}). JSON keys are text, and a silently "
+            "changed key is worse than an error: use str keys."
+        )
+    return str.__str__(key)
+
+
+def _number_or_text(value: Any, path: str) -> Any:
+    if isinstance(value, int):
+        if not -INT_LIMIT < value < INT_LIMIT:
+            raise NotPlainError(f"{path} is a whole number of more than 4300 digits. Save it as text, in base 16.")
+        return int(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float(value) if not math.isnan(value) else math.nan
+    raise NotPlainError(
+        f"{path} is {shortened(value)} ({type(value).__name__}), which JSON cannot hold. Save text, numbers, lists "
+        "and dicts, and keep live objects outside the run."
+    )

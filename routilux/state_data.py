@@ -1,0 +1,229 @@
+"""JobState <-> dict <-> file. The saved form is plain JSON; reading it imports, builds and runs nothing."""
+
+import contextlib
+import json
+import os
+import stat
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from routilux.errors import InvalidDataError, NotPlainError
+from routilux.plain import plain, shortened
+from routilux.saved import Reader
+
+__all__ = ["FORMAT_VERSION", "check_deferred", "check_pending", "read_file", "read_instant", "read_state", "write_file"]
+
+# The version of the saved form. Files without one are the oldest form, which is this one without `slot_data`.
+FORMAT_VERSION = 1
+
+# Later times are reckoned from those of a state: it must go on for so long.
+_CENTURY = timedelta(days=36525)
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def read_instant(reader: Reader, key: str) -> datetime:
+    """A time: ISO text, or a datetime in data that have not been through JSON."""
+    value = reader.raw(key)
+    try:
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(reader.text(key))
+        if instant.tzinfo is not None:
+            # Times in here are local and naive; one with a zone would not compare with the others.
+            instant = instant.astimezone().replace(tzinfo=None)
+        instant + _CENTURY
+    except (ValueError, OverflowError, OSError):  # the system's clock library has bounds of its own
+        raise reader.wrong(key, "a time in ISO form") from None
+    return instant
+
+
+def read_state(data: dict[str, Any]) -> dict[str, Any]:  # noqa: PLR0912 - one branch per key, and nothing else
+    """The attributes of a JobState, read and checked; `data` are not changed.
+
+    Raises:
+        InvalidDataError: A value that cannot be, or a newer format.
+    """
+    reader = Reader(data, "a JobState")
+    _check_version(reader)
+    found: dict[str, Any] = {}
+    for name in ("flow_id", "job_id", "status"):
+        if name in reader:
+            found[name] = reader.text(name)
+    if "current_routine_id" in reader:
+        found["current_routine_id"] = reader.text("current_routine_id") if reader.has("current_routine_id") else None
+    if reader.has("execution_strategy"):
+        found["execution_strategy"] = reader.text("execution_strategy")
+        if found["execution_strategy"] not in ("sequential", "concurrent"):
+            raise reader.wrong("execution_strategy", "'sequential' or 'concurrent'")
+    for name in ("created_at", "updated_at"):
+        if name in reader:
+            found[name] = read_instant(reader, name)
+    for name in ("shared_data", "metadata", "routine_states"):
+        if name in reader:
+            reader.mapping(name)
+            found[name] = reader.user_data(name)
+    for name, check in _LISTS.items():
+        if name in reader:
+            found[name] = reader.dicts(name, check)
+    if not all(isinstance(state, dict) for state in found.get("routine_states", {}).values()):
+        raise reader.wrong("routine_states", "a dict of dicts")
+    if "slot_data" in reader:
+        found["slot_data"] = _read_slot_data(reader)
+    if "execution_history" in reader:
+        found["execution_history"] = reader.items("execution_history")
+    return found
+
+
+def _check_version(reader: Reader) -> None:
+    version = reader.raw("format_version") if "format_version" in reader else 0
+    if isinstance(version, bool) or not isinstance(version, int) or version < 0:
+        raise reader.wrong("format_version", "a whole number")
+    if version > FORMAT_VERSION:
+        raise InvalidDataError(
+            f"The state has format version {shortened(version)}, and this routilux reads versions up to "
+            f"{FORMAT_VERSION}. Update routilux to read it."
+        )
+
+
+def _read_slot_data(reader: Reader) -> dict[tuple[str, str], dict[str, Any]]:
+    found = {}
+    for routine_id, slots in reader.mapping("slot_data").items():
+        if not isinstance(slots, dict):
+            raise reader.wrong("slot_data", "a dict of routines' slots")
+        for slot_name, held in slots.items():
+            if not isinstance(slot_name, str) or not isinstance(held, dict):
+                raise reader.wrong("slot_data", "a dict of routines' slots")
+            found[routine_id, slot_name] = plain(held, f"slot_data[{routine_id!r}][{slot_name!r}]")
+    return found
+
+
+def _check_texts(*names: str) -> Callable[[dict[str, Any], str], None]:
+    def check(item: dict[str, Any], where: str) -> None:
+        for name in names:
+            if not isinstance(item.get(name), str):
+                raise InvalidDataError(f"{where}: {name!r} must be text, not {shortened(item.get(name))}.")
+
+    return check
+
+
+def check_pending(item: Any, where: str) -> None:
+    """Raise unless something is a pending task.
+
+    Raises:
+        InvalidDataError: It is none.
+    """
+    if not isinstance(item, dict) or not isinstance(item.get("data"), dict):
+        raise InvalidDataError(f"{where} must be a dict with the 'data' of a delivery, not {shortened(item)}.")
+    _check_texts("routine_id", "slot")(item, where)
+    expected: dict[str, tuple[type, ...]] = {
+        "data": (dict,),
+        "attempt": (int,),
+        "priority": (int,),
+        "merged": (bool,),
+        "released": (dict,),
+        "id": (str,),
+        "was": (str,),
+        "due_at": (str, type(None)),
+        "connection": (dict, type(None)),
+    }
+    for name, kinds in expected.items():
+        if name in item and (not isinstance(item[name], kinds) or (kinds == (int,) and isinstance(item[name], bool))):
+            raise InvalidDataError(f"{where}: {name!r} cannot be {shortened(item[name])}.")
+    if item.get("priority", 2) not in (1, 2, 3):
+        raise InvalidDataError(f"{where}: 'priority' must be 1, 2 or 3, not {item['priority']!r}.")
+    if item.get("connection"):
+        _check_texts("routine_id", "event")(item["connection"], f"{where}: connection")
+    for payloads in item.get("released", {}).values():
+        if not isinstance(payloads, list) or not all(isinstance(each, str | dict) for each in payloads):
+            raise InvalidDataError(f"{where}: 'released' must list what was emitted, by event.")
+
+
+def check_deferred(item: Any, where: str) -> None:
+    """Raise unless something is a deferred event.
+
+    Raises:
+        InvalidDataError: It is none.
+    """
+    if not isinstance(item, dict):
+        raise InvalidDataError(f"{where} must be a dict, not {shortened(item)}.")
+    _check_texts("routine_id", "event_name")(item, where)
+    if not isinstance(item.get("data", {}), dict):
+        raise InvalidDataError(f"{where}: 'data' must be a dict, not {shortened(item['data'])}.")
+
+
+_LISTS: dict[str, Callable[[dict[str, Any], str], None] | None] = {
+    "pause_points": None,
+    "pending_tasks": check_pending,
+    "deferred_events": check_deferred,
+    "shared_log": None,
+    "output_log": _check_texts("routine_id", "output_type"),
+}
+
+
+def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
+    """Write data as JSON so that at every instant the path holds the old file or the new one.
+
+    The new one is written beside it, brought to the disk, and put in its place in one step; then the folder is brought
+    to the disk as well. Whatever fails leaves the old file as it is, and nothing beside it.
+
+    Raises:
+        OSError: The file cannot be written.
+        NotPlainError: The data are nested too deeply to be written from here; no file is touched.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(f"{target} is a folder. Give the path of a file in it.")
+    try:
+        text = json.dumps(data, indent=2)
+    except RecursionError:
+        raise NotPlainError("The state is nested too deeply to be written from here. Save flatter data.") from None
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # By chance and not by a number of the process: in containers that share a folder, all of them may be process 1.
+    beside = target.with_name(f".{target.name[:20]}.{uuid.uuid4().hex}.tmp")
+    try:
+        with beside.open("x", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):  # what was for its owner's eyes only stays so
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        beside.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every system lets a folder be opened; the rename is atomic all the same
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_file(path: str | os.PathLike[str], is_state: Callable[[str], bool]) -> dict[str, Any]:
+    """The saved form of a JobState in a file; `is_state` says whether a `_type` is one.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InvalidDataError: It is not the saved form of a JobState; the message names the file and the trouble.
+    """
+    target = Path(path)
+    if not target.exists():
+        raise FileNotFoundError(f"JobState file not found: {target}")
+    try:
+        # Decoded here: `json` would look for other encodings in it, and import what decodes them.
+        data = json.loads(target.read_bytes().removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))
+    except RecursionError:
+        raise InvalidDataError(f"{target} is not a JobState file: it is nested too deeply to be read.") from None
+    except ValueError as error:  # JSON that is broken or truncated, text that is not UTF-8, numbers beyond all bounds
+        raise InvalidDataError(f"{target} is not a JobState file: {error}.") from error
+    found = data.get("_type") if isinstance(data, dict) else type(data).__name__
+    if not isinstance(data, dict) or not isinstance(found, str) or not is_state(found):
+        raise InvalidDataError(f"{target} is not a JobState file: its _type is {shortened(found)}, not 'JobState'.")
+    return data
