@@ -22,6 +22,7 @@ __all__ = [
     "in_thread",
     "names",
     "node",
+    "own_run",
     "passed",
     "relay",
     "reloaded",
@@ -146,6 +147,13 @@ def reloaded(job_state: JobState) -> JobState:
     copy = JobState()
     copy.deserialize(json.loads(json.dumps(job_state.serialize())))
     return copy
+
+
+def own_run(routine: Routine) -> JobState:
+    """In a handler: the run that it works for."""
+    context = routine.get_execution_context()
+    assert context is not None
+    return context.job_state
 
 
 def names(job_state: JobState, routine_id: str | None = None) -> list[str]:

@@ -19,18 +19,13 @@ from tests.drawings import (
     in_thread,
     names,
     node,
+    own_run,
     passed,
     relay,
     reloaded,
     source,
     wait,
 )
-
-
-def own_run(routine: Routine) -> JobState:
-    context = routine.get_execution_context()
-    assert context is not None
-    return context.job_state
 
 
 def test_a_cancelled_run_says_so_and_why() -> None:

@@ -22,18 +22,12 @@ from tests.drawings import (
     in_thread,
     names,
     node,
+    own_run,
     passed,
     relay,
     source,
     wait,
 )
-
-
-def own_run(routine: Routine) -> JobState:
-    context = routine.get_execution_context()
-    assert context is not None
-    return context.job_state
-
 
 # -- what a pause keeps
 
