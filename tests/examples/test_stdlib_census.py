@@ -259,7 +259,16 @@ def test_progress_is_shown_on_standard_error_up_to_the_last_file(run_example):
     assert finished.stderr.splitlines()[-1] == "120 of 120 files"
 
 
+@pytest.fixture
+def heard_control_c():
+    """Children hear Ctrl-C, also where this process was started in the background and was told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a process cannot be sent Ctrl-C alone")
+@pytest.mark.usefixtures("heard_control_c")
 def test_control_c_ends_the_census_at_once_and_quietly(start_example):
     with start_example("stdlib_census") as running:
         first_line = running.stderr.readline()
