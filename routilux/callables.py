@@ -14,13 +14,15 @@ from weakref import WeakValueDictionary
 from serilux import Serializable, SerializableRegistry
 from serilux.exceptions import SeriluxError
 
-from routilux.errors import CallableError, InvalidDataError
+from routilux.errors import CallableError, ExpressionError, InvalidDataError
+from routilux.expressions import Expression
 from routilux.plain import shortened
 from routilux.registration import OwnFields
 
 __all__ = [
     "allow_callable",
     "describe_callable",
+    "is_saved_callable",
     "names_of_module",
     "remember_callable",
     "restore_callable",
@@ -59,6 +61,11 @@ def allow_callable(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def is_saved_callable(value: Any) -> bool:
+    """Whether something has the form that `describe_callable` writes."""
+    return isinstance(value, dict) and value.get("_type") in ("callable", "lambda_expression")
+
+
 def describe_callable(value: Any, owner: Any, where: str) -> dict[str, Any] | None:
     """A callable as data, in serilux's form.
 
@@ -72,6 +79,8 @@ def describe_callable(value: Any, owner: Any, where: str) -> dict[str, Any] | No
     """
     if value is None:
         return None
+    if isinstance(value, Expression):
+        return value.serialize()
     if isinstance(value, types.MethodType):
         target = value.__self__
         if target is not owner and hasattr(target, "_slots"):
@@ -118,8 +127,10 @@ def restore_callable(data: Any, owner: Any, where: str) -> Callable[..., Any] | 
     """
     if data is None:
         return None
-    if not isinstance(data, dict) or data.get("_type") != "callable":
+    if not is_saved_callable(data):
         raise CallableError(f"{where} is not a saved callable: {shortened(data)}")
+    if data["_type"] == "lambda_expression":
+        return _expression(data, where)
     if data.get("callable_type") == "method":
         return _own_method(data, owner, where)
     if data.get("callable_type") == "function":
@@ -161,8 +172,10 @@ def _refuse_callables(data: dict[str, Any], where: str) -> None:
         if not isinstance(item, dict):
             continue
         kind = item.get("_type")
-        if kind in ("callable", "lambda_expression"):
+        if is_saved_callable(item):
             found = restore_callable(item, None, f"A callable in {where}")
+            if isinstance(found, Expression):
+                raise CallableError(f"A callable in {where} is an expression, which serilux would evaluate.")
             # serilux takes it from the module: it has to stand there under that name.
             if names_of_module(item["module"]).get(item["name"]) is not found:
                 raise CallableError(f"{where} names {shortened(item['name'])}, which is not in its module.")
@@ -170,6 +183,16 @@ def _refuse_callables(data: dict[str, Any], where: str) -> None:
         known = SerializableRegistry.get_class(kind) if isinstance(kind, str) else None
         if not (isinstance(known, type) and issubclass(known, OwnFields)):  # our own classes look after their data
             items += item.values()
+
+
+def _expression(data: dict[str, Any], where: str) -> Expression:
+    parameters = data.get("parameters")
+    if not isinstance(parameters, list | tuple | None):
+        raise CallableError(f"{where} is an expression whose parameters are {shortened(parameters)}, not a list.")
+    try:
+        return Expression(data.get("expression"), parameters)  # type: ignore[arg-type]  # it looks at them itself
+    except ExpressionError as error:
+        raise CallableError(f"{where} was an expression that cannot be: {error}") from None
 
 
 def _own_method(data: dict[str, Any], owner: Any, where: str) -> Callable[..., Any]:

@@ -8,6 +8,7 @@
     │   ├── InvalidDataError                saved data that are broken, foreign or newer
     │   ├── NotPendingError                 a JobState that was executed before
     │   ├── CallableError                   a function that cannot be saved or restored
+    │   ├── ExpressionError                 a condition as text that is none, or goes too far
     │   └── RegisteredNameError             an application class holds one of our names in serilux
     ├── HandlerTypeError (TypeError)        a handler, or what it returned, is not usable
     ├── InvalidTypeError (TypeError)        an argument is of the wrong kind
@@ -30,6 +31,7 @@ from difflib import get_close_matches
 __all__ = [
     "CallableError",
     "DuplicateNameError",
+    "ExpressionError",
     "FlowShutDownError",
     "ForeignStateError",
     "HandlerTypeError",
@@ -117,6 +119,10 @@ class InvalidDataError(InvalidValueError):
 
 class CallableError(InvalidValueError):
     """A callable that cannot be saved, or that saved data must not bring back."""
+
+
+class ExpressionError(InvalidValueError):
+    """An expression that is none, that has something which is not allowed in one, or that goes beyond its bounds."""
 
 
 class RegisteredNameError(InvalidValueError):

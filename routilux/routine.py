@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from serilux import Serializable
 
-from routilux.callables import describe_callable, restore_callable, restore_part
+from routilux.callables import describe_callable, is_saved_callable, restore_callable, restore_part
 from routilux.context import ExecutionContext, current_activation
 from routilux.context import current_job_state as _current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy, restore_policy
@@ -160,7 +160,7 @@ class Routine(OwnFields):
             if value is not None and isinstance(present, Serializable):
                 restore_part(present, value, where)
                 continue
-            if (present is None or callable(present)) and isinstance(value, dict) and value.get("_type") == "callable":
+            if (present is None or callable(present)) and is_saved_callable(value):
                 is_there = present is not None and describe_callable(present, self, where) == value
                 value = present if is_there else restore_callable(value, self, where)
             setattr(self, name, value)

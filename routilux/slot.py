@@ -5,7 +5,7 @@ from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from routilux.callables import describe_callable, remember_callable, restore_callable
+from routilux.callables import describe_callable, is_saved_callable, remember_callable, restore_callable
 from routilux.context import current_activation
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
 from routilux.handlers import Caller, bind
@@ -98,7 +98,7 @@ class Slot(OwnFields):
 
     @handler.setter
     def handler(self, value: Any) -> None:
-        if isinstance(value, dict) and value.get("_type") == "callable":
+        if is_saved_callable(value):
             value = None  # serilux hands a constructor the saved form; `deserialize` finds the function
         self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
         self._handler: Callable[..., Any] | None = value
@@ -111,7 +111,7 @@ class Slot(OwnFields):
 
     @merge_strategy.setter
     def merge_strategy(self, value: Any) -> None:
-        if isinstance(value, dict) and value.get("_type") == "callable":
+        if is_saved_callable(value):
             value = "override"  # as for the handler
         if not callable(value) and value not in MERGE_STRATEGIES:
             raise UnknownNameError("merge strategy", value, MERGE_STRATEGIES, f"slot {self.name!r}")

@@ -62,7 +62,10 @@ HOSTILE = [
     {"_type": "callable", "callable_type": "object", "class_name": "Part"},
     {"_type": "callable", "callable_type": ["function"]},
     {"_type": "callable"},
-    {"_type": "lambda_expression", "expression": "__import__('os').system('true')"},
+    {"_type": "lambda_expression", "expression": ["data"]},
+    {"_type": "lambda_expression", "expression": "data", "parameters": "data"},
+    {"_type": "lambda_expression", "expression": "data", "parameters": ["__data"]},
+    {"_type": "lambda_expression"},
     {"_type": "function", "module": "os", "name": "system"},
     {"_type": "Hopper"},
     {},
@@ -147,6 +150,40 @@ def test_a_function_comes_back_when_it_was_allowed():
 def test_only_a_function_with_a_name_of_its_own_can_be_allowed(value):
     with pytest.raises(ValueError, match="not a function at module level"):
         allow_callable(value)
+
+
+def test_an_expression_comes_back_as_a_callable_that_walks_a_checked_syntax_tree():
+    saved = {
+        "_type": "lambda_expression",
+        "expression": "data['n'] > config['limit']",
+        "parameters": ["data", "config"],
+    }
+    restored = restore_callable(saved, None, "it")
+    assert restored({"n": 3}, {"limit": 2}) is True
+    assert describe_callable(restored, None, "it") == saved
+
+
+def test_an_expression_that_goes_too_far_comes_back_and_is_an_error_when_it_is_called():
+    restored = restore_callable(
+        {"_type": "lambda_expression", "expression": "__import__('os').system('true')"}, None, "it"
+    )
+    with pytest.raises(ValueError, match="__import__"):
+        restored({})
+
+
+def test_a_slot_takes_expressions_as_handler_and_as_merge_strategy():
+    merge = {
+        "_type": "lambda_expression",
+        "expression": "{'n': old.get('n', 0) + new['n']}",
+        "parameters": ["old", "new"],
+    }
+    handler = {"_type": "lambda_expression", "expression": "data"}
+    slot = Slot("input")
+    slot.deserialize({"handler": handler, "merge_strategy": merge})
+    slot.receive({"n": 2})
+    slot.receive({"n": 3})
+    assert slot._data == {"n": 5}
+    assert (slot.serialize()["handler"], slot.serialize()["merge_strategy"]) == (handler, merge)
 
 
 def test_nothing_is_nothing():

@@ -14,6 +14,7 @@ BUILT_IN = {
     "ForeignStateError": ValueError,
     "InvalidDataError": ValueError,
     "CallableError": ValueError,
+    "ExpressionError": ValueError,
     "NotPendingError": ValueError,
     "RegisteredNameError": ValueError,
     "HandlerTypeError": TypeError,
