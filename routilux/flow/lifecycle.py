@@ -287,9 +287,10 @@ class RunLifecycle:
         task.started_ns = now
         port = task.port
         self.job_state.current_routine_id = port.node.id
-        if not task.merged and not task.retry_count:
-            self.ledger.write(port.start_key, now, task.data if task.is_entry else None)
-            if port.slot.replaces:
+        if not task.retry_count:
+            if task.replay is None:
+                self.ledger.write(port.start_key, now, task.data if task.is_entry else None)
+            if port.slot.replaces and not task.merged:
                 self.ledger.slot_data[port.key] = task.data
                 task.merged = True
 

@@ -35,7 +35,8 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "due_at": None if due_ns is None else _wall_clock(due_ns, clock),
         "merged": task.merged,
         "released": _released(task),
-        "was": was,
+        # One that had begun before the run was stopped and has not come to it again is still one that had begun.
+        "was": "active" if was == "queued" and task.replay is not None else was,
     }
 
 

@@ -94,7 +94,8 @@ class Revival:
         task.merged = bool(entry.get("merged", False))
         task.is_entry = task.identity == run.entry_identity()
         released = entry.get("released") or {}
-        task.replay = {name: list(payloads) for name, payloads in released.items()} or None
+        if released or entry.get("was", "queued") != "queued":
+            task.replay = {name: list(payloads) for name, payloads in released.items()}
         return task, 0.0 if was_failed else _seconds_until(entry.get("due_at"), run)
 
     def _connection(self, entry: dict[str, Any]) -> Any:

@@ -94,7 +94,8 @@ class Activation(SlotActivationTask):
         is_entry: Whether it is the one that `execute` began with.
         merged: True once `data` are the merged arguments; every later attempt uses them.
         released: What this activation has emitted, by event.
-        replay: What it had emitted when it was stopped: those emissions are not repeated. Dicts, or their digests.
+        replay: For one that had begun when it was stopped: what it had emitted, as dicts or their digests, which is
+            not emitted again.
         effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
         deferred: Deferred events, which enter the state when it ends.
         started_ns: When its present attempt started.

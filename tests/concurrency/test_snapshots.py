@@ -230,6 +230,39 @@ def test_a_snapshot_of_the_entry_at_work_begins_with_the_entry() -> None:
     assert sorted(data["item"] for data in got) == [1, 2]
 
 
+class Camera:
+    """A hook that takes a snapshot when an activation is active, and its delivery is not merged yet."""
+
+    def __init__(self) -> None:
+        self.taken: list[JobState] = []
+
+    def activation_started(self, job_state: JobState, routine_id: str, slot: str) -> None:
+        if routine_id == "b":
+            self.taken.append(reloaded(job_state))
+
+    def activation_ended(self, job_state: JobState, routine_id: str, slot: str, error: Any) -> None: ...
+
+    def run_ended(self, job_state: JobState) -> None: ...
+
+
+def test_an_activation_that_was_taken_and_not_merged_starts_and_is_merged_once() -> None:
+    camera, got = Camera(), list[Any]()
+    flow, executor, _ = draw_stepped(
+        "a -> b", options={"hooks": camera}, a=source(1, 2), b=collector(got, merge_strategy="append")
+    )
+    flow.execute("a")
+    executor.run_until_idle()
+    assert [entry["merged"] for entry in camera.taken[0].pending_tasks] == [False, False]
+    # Once more before it comes to its turn: what is queued again has begun all the same.
+    resumed = [flow.resume(camera.taken[0]), flow.resume(reloaded(camera.taken[0]))]
+    executor.run_until_idle()
+    for job_state in resumed:
+        wait(flow, job_state)
+        words = [record.event_name for record in job_state.execution_history if record.routine_id == "b"]
+        assert sorted(words) == ["completed", "completed", "start", "start"]
+    assert sorted(map(len, (data["item"] for data in got))) == [1, 1, 1, 2, 2, 2]
+
+
 def test_a_snapshot_waits_for_a_merge_and_a_merge_may_use_the_shared_data() -> None:
     gate = Gate()
     got: list[Any] = []
