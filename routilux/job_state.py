@@ -23,7 +23,6 @@ from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
 from routilux.state_data import FORMAT_VERSION, read_file, read_state, write_file
-from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 if TYPE_CHECKING:  # the flow stands two rooms above; the record only names it in signatures
@@ -387,44 +386,6 @@ class JobState(OwnFields):
         with self._ledger.lock:
             entries = list(self.output_log)
         return entries if output_type is None else [e for e in entries if e["output_type"] == output_type]
-
-    # -- pausing and cancelling, as far as the record goes
-
-    def write_pause_point(self, point: dict[str, Any], active_count: int) -> None:
-        """With the engine's lock held: append a pause point. Not for applications."""
-        self.pause_points.append(
-            {
-                "timestamp": self._ledger.instant(self._ledger.now()).isoformat(),
-                "current_routine_id": self.current_routine_id,
-                **point,
-                "pending_tasks_count": len(self.pending_tasks),
-                "active_tasks_count": active_count,
-            }
-        )
-        self._touch()
-
-    def write_cancellation(self, reason: str) -> None:
-        """With the engine's lock held: note why. Not for applications."""
-        if reason:
-            self._ledger.merge_routine_state("_cancellation", {"reason": reason})
-        self._touch()
-
-    def note_pause(self, point: dict[str, Any], active_count: int) -> None:
-        """A run that is not going on is paused: its earlier status stays in the pause point. Not for applications."""
-        with self._ledger.lock:
-            before = self._ledger.status
-            if before == JobStatus.PAUSED and self.pause_points:
-                before = self.pause_points[-1].get("previous_status", before)
-            self.write_pause_point({**point, "previous_status": before}, active_count)
-            self._ledger.status = JobStatus.PAUSED.value
-
-    def note_cancellation(self, reason: str) -> None:
-        """A run that no engine drives is cancelled."""
-        with self._ledger.lock:
-            self._ledger.status = JobStatus.CANCELLED.value
-            self._ledger.refuses = True
-            self.pending_tasks.clear()
-            self.write_cancellation(reason)
 
     # -- as data
 

@@ -15,7 +15,7 @@ from routilux.flow.workers import Turn, Workers
 from routilux.slot import refuse_awaitable
 from routilux.synchronous import DirectCall
 
-if TYPE_CHECKING:  # runs call this room through their engine
+if TYPE_CHECKING:  # what is driven here
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 

@@ -10,6 +10,7 @@ from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueErr
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.revival import go_on
 from routilux.flow.run import Run
+from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
@@ -35,7 +36,7 @@ def pause(engine: "Engine", job_state: JobState | None, reason: str, checkpoint:
         run = ledger_of(state).live
         live = run if isinstance(run, RunLifecycle) else None
         if live is None or not live.pause(point):
-            state.note_pause(point, live.active_count() if live is not None else 0)
+            note_pause(state, point, live.active_count() if live is not None else 0)
         if live is not None:
             at_work.append(live)
     if _must_not_wait():
@@ -53,7 +54,7 @@ def cancel(engine: "Engine", job_state: JobState | None, reason: str) -> None:
             continue
         if state.status != JobStatus.CANCELLED:
             was_final = state.status in FINAL
-            state.note_cancellation(reason)
+            note_cancellation(state, reason)
             if not was_final:
                 engine.listeners.tell_end(state)
 

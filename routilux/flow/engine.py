@@ -20,7 +20,7 @@ from routilux.errors import (
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
-from routilux.flow.activation import drain, perform, settle
+from routilux.flow.activation import perform, settle
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.listeners import Listeners
@@ -239,10 +239,6 @@ class Engine:
             return run.wait_for_entry_retry(entry)
         with workers.place_given_away():
             return run.wait_for_entry_retry(entry)
-
-    def drain(self, run: Run, workers: Workers) -> bool:
-        """One worker's turn with a run."""
-        return drain(run, workers)
 
     # -- emissions and tasks from outside a run
 

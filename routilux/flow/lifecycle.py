@@ -21,6 +21,7 @@ from routilux.execution_tracker import KEPT_COUNT, Sums
 from routilux.flow.failure import expire, fail_from_outside
 from routilux.flow.gate import Gate
 from routilux.flow.pending import describe
+from routilux.flow.stops import write_cancellation, write_pause_point
 from routilux.flow.task import Activation
 from routilux.flow.timers import RunTimers, nanoseconds
 from routilux.flow.waiters import Waiters
@@ -365,7 +366,7 @@ class RunLifecycle:
             if self._gate != Gate.OPEN:
                 return False
             self._close(Gate.PARKING, JobStatus.PAUSED.value)
-            self.job_state.write_pause_point(point, len(self.active))
+            write_pause_point(self.job_state, point, len(self.active))
             self.engine.paused.add(self)
             self._end_if_over()
             return True
@@ -385,7 +386,7 @@ class RunLifecycle:
                     self._become_final()
             self.ledger.refuses = True
             self.job_state.pending_tasks.clear()
-            self.job_state.write_cancellation(reason)
+            write_cancellation(self.job_state, reason)
             self._end_if_over()
             self._detach()
             announce, self._announce_due = self._announce_due, False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
+from routilux.flow.activation import drain
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import settle_failed_attempt
 from routilux.flow.gate import Gate
@@ -16,7 +17,7 @@ from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.task import IDENTITY_MASK, Activation, HeldEmission, HeldOutput
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Wired
-from routilux.flow.workers import Turn, Workers
+from routilux.flow.workers import Turn
 from routilux.interfaces import Settlement
 from routilux.ledger import RecordKey
 from routilux.pending_data import same_payload
@@ -33,6 +34,8 @@ class Run(RunLifecycle):
     """The hot path of a run; see `RunLifecycle` for its lock and its attributes."""
 
     __slots__ = ()
+
+    drain = drain  # a worker's turn with this run
 
     # -- emitting
 
@@ -329,7 +332,3 @@ class Run(RunLifecycle):
             with self.lock:
                 self.ledger.slot_data[port.key] = held
             task.merged = True
-
-    def drain(self, workers: Workers) -> bool:
-        """Work for one turn; see `routilux.flow.activation.drain`."""
-        return self.engine.drain(self, workers)

@@ -74,6 +74,22 @@ def test_a_saved_file_is_the_serialized_state(tmp_path):
     assert json.loads((tmp_path / "state.json").read_text()) == state.serialize()
 
 
+def test_a_saved_file_has_a_line_for_each_record(tmp_path):
+    job_state = a_state()
+    for number in range(20):
+        job_state.record_execution("a", "line", {"number": number, "text": "one\ntwo"})
+    job_state.save(tmp_path / "run.json")
+    lines = (tmp_path / "run.json").read_text().splitlines()
+    assert [json.loads(line.rstrip(","))["data"]["number"] for line in lines if '"line"' in line] == list(range(20))
+
+
+def test_what_callers_append_to_the_shared_log_comes_back_whatever_it_is(tmp_path):
+    job_state = JobState("a")
+    job_state.shared_log += ["text", 5, None, ["list"], {"a": 1}]
+    job_state.save(tmp_path / "run.json")
+    assert JobState.load(tmp_path / "run.json").shared_log == job_state.shared_log
+
+
 def test_a_path_that_is_a_folder_is_refused_and_stays(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match="folder"):
@@ -331,7 +347,7 @@ from tests.acceptance.test_files_saving import a_state, names_in, word_in
 from pathlib import Path
 
 path, kind = Path(sys.argv[1]), sys.argv[2]
-size = 2000 if kind == "bytes" else 50
+size = 3000 if kind == "bytes" else 50
 a_state("old", size).save(path)
 new = a_state("new", size)
 data = new.serialize()
@@ -361,7 +377,7 @@ def saved_until(instant):
             os._exit(0)
     return os.waitpid(pid, 0)[1]
 
-killed, words, step = 0, [], 7000 if kind == "bytes" else 1
+killed, words, step = 0, [], 5000 if kind == "bytes" else 1
 for instant in range(0, 100_000, step):
     status = saved_until(instant)
     words.append(word_in(path))

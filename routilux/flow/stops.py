@@ -1,0 +1,58 @@
+"""How a stop stands in the record: pause points, and the reason of a cancellation."""
+
+from typing import Any
+
+from routilux.job_state import JobState, ledger_of
+from routilux.status import JobStatus
+
+__all__ = ["note_cancellation", "note_pause", "write_cancellation", "write_pause_point"]
+
+
+def write_pause_point(job_state: JobState, point: dict[str, Any], active_count: int) -> None:
+    """With the run's lock held: append a pause point.
+
+    Args:
+        job_state: The run.
+        point: Its reason and checkpoint.
+        active_count: How many handlers are still running.
+    """
+    ledger = ledger_of(job_state)
+    now = ledger.touched_ns = ledger.now()
+    job_state.pause_points.append(
+        {
+            "timestamp": ledger.instant(now).isoformat(),
+            "current_routine_id": job_state.current_routine_id,
+            **point,
+            "pending_tasks_count": len(job_state.pending_tasks),
+            "active_tasks_count": active_count,
+        }
+    )
+
+
+def write_cancellation(job_state: JobState, reason: str) -> None:
+    """With the run's lock held: note why it was cancelled."""
+    ledger = ledger_of(job_state)
+    ledger.touched_ns = ledger.now()
+    if reason:
+        ledger.merge_routine_state("_cancellation", {"reason": reason})
+
+
+def note_pause(job_state: JobState, point: dict[str, Any], active_count: int) -> None:
+    """A run that is not going on is paused: its earlier status stays in the pause point."""
+    ledger = ledger_of(job_state)
+    with ledger.lock:
+        before = ledger.status
+        if before == JobStatus.PAUSED and job_state.pause_points:
+            before = job_state.pause_points[-1].get("previous_status", before)
+        write_pause_point(job_state, {**point, "previous_status": before}, active_count)
+        ledger.status = JobStatus.PAUSED.value
+
+
+def note_cancellation(job_state: JobState, reason: str) -> None:
+    """A run that no engine drives is cancelled."""
+    ledger = ledger_of(job_state)
+    with ledger.lock:
+        ledger.status = JobStatus.CANCELLED.value
+        ledger.refuses = True
+        job_state.pending_tasks.clear()
+        write_cancellation(job_state, reason)
