@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux import ErrorHandler, ExecutionContext, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
 
 __all__ = [
@@ -20,14 +20,17 @@ __all__ = [
     "entry",
     "fails",
     "in_thread",
+    "items",
     "names",
     "node",
+    "own_context",
     "own_run",
     "passed",
     "relay",
     "reloaded",
     "source",
     "wait",
+    "wait_until",
 ]
 
 # Seconds after which a test gives up. Nothing takes that long on a slow machine; nothing waits for it to pass.
@@ -142,6 +145,12 @@ def wait(flow: Flow, job_state: JobState, timeout: float = DEADLINE) -> JobState
     return job_state
 
 
+def wait_until(flow: Flow, job_state: JobState, condition: Callable[[JobState], bool]) -> None:
+    """Wait for something that must become true of a run."""
+    came = JobState.wait_until_condition(flow, job_state, lambda _, state: condition(state), timeout=DEADLINE)
+    assert came, f"it never came true of {job_state!r}"
+
+
 def reloaded(job_state: JobState) -> JobState:
     """The run as another process would find it: through JSON text, into a new JobState."""
     copy = JobState()
@@ -149,11 +158,16 @@ def reloaded(job_state: JobState) -> JobState:
     return copy
 
 
-def own_run(routine: Routine) -> JobState:
-    """In a handler: the run that it works for."""
+def own_context(routine: Routine) -> ExecutionContext:
+    """In a handler: what it knows of its activation."""
     context = routine.get_execution_context()
     assert context is not None
-    return context.job_state
+    return context
+
+
+def own_run(routine: Routine) -> JobState:
+    """In a handler: the run that it works for."""
+    return own_context(routine).job_state
 
 
 def names(job_state: JobState, routine_id: str | None = None) -> list[str]:
@@ -162,6 +176,11 @@ def names(job_state: JobState, routine_id: str | None = None) -> list[str]:
     if routine_id is not None:
         return [record.event_name for record in records if record.routine_id == routine_id]
     return [f"{record.routine_id}.{record.event_name}" for record in records]
+
+
+def items(got: list[dict[str, Any]]) -> list[Any]:
+    """What a `collector` got as `item`, in its order."""
+    return [data["item"] for data in got]
 
 
 def passed(event: threading.Event) -> None:

@@ -19,6 +19,7 @@ from tests.drawings import (
     in_thread,
     names,
     node,
+    own_context,
     own_run,
     passed,
     relay,
@@ -90,9 +91,7 @@ def test_what_a_late_handler_emits_is_refused_and_recorded(before: str) -> None:
         if before == "paused":
             flow.pause(own_run(routine))
         flow.cancel(own_run(routine), reason="stop")
-        context = routine.get_execution_context()
-        assert context is not None
-        seen.append(context.cancelled)
+        seen.append(own_context(routine).cancelled)
         routine.emit("output", item="late")
         routine.emit_later("output", delay=5, data={"item": "later"})
 

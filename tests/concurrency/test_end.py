@@ -17,6 +17,7 @@ from tests.drawings import (
     fails,
     in_thread,
     node,
+    own_run,
     passed,
     source,
     wait,
@@ -145,10 +146,8 @@ def test_a_handler_that_waits_for_its_own_run_is_told_so() -> None:
     errors: list[BaseException] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         try:
-            JobState.wait_for_completion(flow, context.job_state)
+            JobState.wait_for_completion(flow, own_run(routine))
         except SelfWaitError as error:
             errors.append(error)
 
@@ -163,10 +162,8 @@ def test_a_handler_that_waits_for_the_run_that_waits_for_it_is_told_so() -> None
     outer: list[JobState] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         if not outer:
-            outer.append(context.job_state)
+            outer.append(own_run(routine))
             flow.run("a")
             return
         try:
@@ -204,9 +201,7 @@ def test_a_failed_run_is_waited_for_until_its_handlers_are_over() -> None:
 
 def test_a_status_that_somebody_assigned_is_not_overwritten_by_the_end() -> None:
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        context.job_state.status = "mine"
+        own_run(routine).status = "mine"
 
     flow = draw(a=entry(act))
     assert flow.execute("a").status == "mine"

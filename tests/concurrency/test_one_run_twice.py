@@ -13,7 +13,6 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
 from tests.drawings import (
-    DEADLINE,
     Gate,
     collector,
     draw,
@@ -21,16 +20,14 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    items,
     node,
     own_run,
     reloaded,
     source,
     wait,
+    wait_until,
 )
-
-
-def items(got: list[dict[str, Any]]) -> list[Any]:
-    return [data["item"] for data in got]
 
 
 def test_a_handler_that_is_still_at_work_here_is_not_started_again() -> None:
@@ -48,7 +45,7 @@ def test_a_handler_that_is_still_at_work_here_is_not_started_again() -> None:
     job_state = flow.execute("a")
     gate.await_arrival()
     pausing = in_thread(lambda: flow.pause(job_state))
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: job_state.status == "paused", timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: state.status == "paused")
     assert flow.resume(job_state) is job_state
     gate.open()
     pausing()

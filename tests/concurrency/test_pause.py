@@ -27,6 +27,7 @@ from tests.drawings import (
     relay,
     source,
     wait,
+    wait_until,
 )
 
 # -- what a pause keeps
@@ -189,7 +190,7 @@ def test_the_entrys_retry_is_parked_and_execute_returns() -> None:
     job_state = JobState(flow.flow_id)
     join = in_thread(lambda: flow.execute("a", job_state=job_state))
     passed(tried)
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: bool(job_state.errors), timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: bool(state.errors))
     flow.pause(job_state)
     assert join() is job_state
     assert job_state.status == "paused"
@@ -212,7 +213,7 @@ def test_handlers_that_are_at_work_finish_before_pause_returns() -> None:
     job_state = flow.execute("a")
     gate.await_arrival()
     join = in_thread(lambda: (flow.pause(job_state), finished.is_set()))
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: job_state.status == "paused", timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: state.status == "paused")
     gate.open()
     assert join() == (None, True)
     assert [task["data"] for task in job_state.pending_tasks] == [{"item": "last"}]

@@ -10,7 +10,6 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.flow import TaskPriority
 from tests.drawings import (
-    DEADLINE,
     Gate,
     collector,
     draw,
@@ -18,18 +17,15 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    items,
     node,
     own_run,
+    passed,
     relay,
     reloaded,
     source,
     wait,
 )
-
-
-def items(got: list[dict[str, Any]]) -> list[Any]:
-    return [data["item"] for data in got]
-
 
 # -- what is returned, and when the run ends
 
@@ -74,7 +70,7 @@ def test_nobody_has_to_wait_for_a_resumed_run() -> None:
     job_state = flow.run("a")
     flow.on_run_end(lambda job_state: ended.set())
     assert flow.resume(job_state).status == "running"
-    assert ended.wait(DEADLINE)
+    passed(ended)
     assert job_state.status == "completed"
     flow.shutdown()
 

@@ -10,14 +10,16 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
 from tests.drawings import (
-    DEADLINE,
     Gate,
     collector,
     draw,
     draw_stepped,
     entry,
     in_thread,
+    items,
     node,
+    own_run,
+    passed,
     reloaded,
     source,
     wait,
@@ -172,11 +174,9 @@ def test_a_snapshot_says_what_is_queued_active_and_waiting_for_a_timer() -> None
     saved: list[dict[str, Any]] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         if data["item"] == 1:
             raise OSError("down")
-        saved.append(context.job_state.serialize())
+        saved.append(own_run(routine).serialize())
 
     def start(routine: Routine, data: dict[str, Any]) -> None:
         routine.emit_later("output", delay=60, data={"item": 4})
@@ -213,11 +213,9 @@ def test_a_snapshot_of_the_entry_at_work_begins_with_the_entry() -> None:
     got: list[Any] = []
 
     def start(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         routine.emit("output", item=1)
         if not saved:
-            saved.append(reloaded(context.job_state))
+            saved.append(reloaded(own_run(routine)))
         routine.emit("output", item=2)
 
     flow, executor, _ = draw_stepped("a -> b", a=entry(start), b=collector(got))
@@ -246,12 +244,12 @@ def test_a_snapshot_waits_for_a_merge_and_a_merge_may_use_the_shared_data() -> N
     gate.await_arrival()
     calling = threading.Event()
     join = in_thread(lambda: (calling.set(), job_state.serialize())[1])
-    assert calling.wait(DEADLINE)
+    passed(calling)
     gate.open()
     saved = join()
     wait(flow, job_state)
     flow.shutdown()
-    assert [data["item"] for data in got] == [1, 3]
+    assert items(got) == [1, 3]
     # What the slot holds and which deliveries are still to be merged are of one instant.
     waiting = sum(task["data"]["item"] for task in saved["pending_tasks"] if not task["merged"])
     assert saved["slot_data"]["b"]["input"]["item"] + waiting == 3
@@ -285,7 +283,7 @@ def test_a_snapshot_in_the_middle_of_a_resume_has_every_deferred_event_once() ->
     flow.resume(job_state)
     asker.is_watched = False
     wait(flow, job_state)
-    assert [data["item"] for data in got] == [0, 1, 2]
+    assert items(got) == [0, 1, 2]
     for each in [join() for join in joins]:
         kept = [event["data"]["item"] for event in each["deferred_events"]]
         kept += [task["data"]["item"] for task in each["pending_tasks"] if task["routine_id"] == "b"]
