@@ -1,12 +1,13 @@
 """Small flows for tests: routines out of functions, drawings out of text, waits with deadlines."""
 
+import contextvars
 import itertools
 import json
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from routilux import ErrorHandler, ExecutionContext, Flow, JobState, Routine
+from routilux import ErrorHandler, Event, ExecutionContext, Flow, JobState, Routine, Slot
 from routilux.testing import FakeClock, ManualExecutor
 
 __all__ = [
@@ -14,13 +15,17 @@ __all__ = [
     "Act",
     "Gate",
     "SteppedFlow",
+    "Watched",
     "collector",
+    "delayed",
     "draw",
+    "draw_failing_beside",
     "draw_stepped",
     "entry",
     "fails",
     "in_thread",
     "items",
+    "keeps_context",
     "names",
     "node",
     "own_context",
@@ -29,6 +34,7 @@ __all__ = [
     "relay",
     "reloaded",
     "source",
+    "start_held",
     "wait",
     "wait_until",
 ]
@@ -50,6 +56,31 @@ class Node(Routine):
         self.define_slot(
             slot, handler=None if act is None else lambda **data: act(self, data), merge_strategy=merge_strategy
         )
+
+
+class Watched(Node):
+    """A node that tells when it is asked for its slots and events, which happens in the middle of a resume.
+
+    `on_get_slot()` and `on_get_event()` are called before the answer, on the thread that asks. A test sets them when it
+    begins to watch, and to None when it has seen enough.
+    """
+
+    def __init__(self, act: Act | None, *, slot: str = "input", events: tuple[str, ...] = ("output",)) -> None:
+        super().__init__(act, slot, events, "override")
+        self.on_get_slot: Callable[[], None] | None = None
+        self.on_get_event: Callable[[], None] | None = None
+
+    def get_slot(self, name: str) -> Slot | None:
+        look = self.on_get_slot
+        if look is not None:
+            look()
+        return super().get_slot(name)
+
+    def get_event(self, name: str) -> Event | None:
+        look = self.on_get_event
+        if look is not None:
+            look()
+        return super().get_event(name)
 
 
 def node(
@@ -83,6 +114,11 @@ def source(*items: Any) -> Routine:
     return entry(emit_all)
 
 
+def delayed(delay: float, item: Any = 1) -> Routine:
+    """An entry that emits `output` with one item, after `delay` seconds of the flow's clock."""
+    return entry(lambda routine, data: routine.emit_later("output", delay=delay, data={"item": item}))
+
+
 def relay(**options: Any) -> Routine:
     """A routine that emits as `output` what it receives."""
     return node(lambda routine, data: routine.emit("output", **data), **options)
@@ -106,6 +142,11 @@ def fails(error: Exception, times: int | None = None) -> Act:
         routine.emit("output", **data)
 
     return act
+
+
+def keeps_context(into: list[Any]) -> Act:
+    """An act that keeps (its context, its routine): with them a test emits as a thread of the handler would."""
+    return lambda routine, data: into.append((contextvars.copy_context(), routine))
 
 
 def draw(*lines: str, flow: Flow | None = None, **routines: Routine) -> Flow:
@@ -213,6 +254,38 @@ class Gate:
         self.hold()
         if routine.get_event("output") is not None:
             routine.emit("output", **data)
+
+
+def start_held() -> tuple[Flow, JobState, Gate]:
+    """A run of `a -> b` whose only handler at work, the one of `b`, is held at the gate."""
+    gate = Gate()
+    flow = draw("a -> b", a=source(1), b=node(gate.act))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    return flow, job_state, gate
+
+
+def draw_failing_beside(act: Act) -> Flow:
+    """A flow for one run from `a`: `fail` raises while `slow` is at work, and `slow` calls `act` after that.
+
+    What `act` emits goes to `c`.
+    """
+    at_work, failed = threading.Event(), threading.Event()
+
+    def slow(routine: Routine, data: dict[str, Any]) -> None:
+        at_work.set()
+        passed(failed)
+        act(routine, data)
+
+    def fail(routine: Routine, data: dict[str, Any]) -> None:
+        passed(at_work)
+        raise ValueError("boom")
+
+    flow = draw("a -> slow -> c", "a -> fail", a=source(1), slow=node(slow), c=node(),
+                fail=node(fail, error_handler=ErrorHandler("stop")))  # fmt: skip
+    flow.set_execution_strategy("concurrent", 2)
+    flow.on_run_end(lambda job_state: failed.set())
+    return flow
 
 
 def in_thread(function: Callable[[], Any]) -> Callable[[], Any]:

@@ -1,6 +1,5 @@
 """The end of a run: it comes once, at the last settlement, and everybody who waits for it hears of it."""
 
-import contextvars
 import threading
 from typing import Any
 
@@ -16,10 +15,12 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    keeps_context,
     node,
     own_run,
     passed,
     source,
+    start_held,
     wait,
 )
 
@@ -35,10 +36,7 @@ def test_a_run_becomes_final_without_anybody_waiting() -> None:
 
 
 def test_two_waiters_of_one_run_both_return() -> None:
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    job_state = flow.execute("a")
-    gate.await_arrival()
+    flow, job_state, gate = start_held()
     joins = [in_thread(lambda: JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)) for _ in range(2)]
     gate.open()
     assert [join() for join in joins] == [True, True]
@@ -128,11 +126,7 @@ def test_what_a_callback_raises_stops_nothing(caplog: pytest.LogCaptureFixture) 
 
 def test_an_emission_into_a_run_that_has_ended_is_an_error_that_names_it() -> None:
     kept: list[Any] = []
-
-    def act(routine: Routine, data: dict[str, Any]) -> None:
-        kept.append((contextvars.copy_context(), routine))
-
-    flow, executor, _ = draw_stepped("a -> b", a=source(1), b=node(act))
+    flow, executor, _ = draw_stepped("a -> b", a=source(1), b=node(keeps_context(kept)))
     job_state = flow.execute("a")
     executor.run_until_idle()
     context, routine = kept[0]

@@ -11,6 +11,7 @@ from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
 from tests.drawings import (
     Gate,
+    Watched,
     collector,
     draw,
     draw_stepped,
@@ -259,31 +260,20 @@ def test_a_snapshot_in_the_middle_of_a_resume_has_every_deferred_event_once() ->
     joins: list[Any] = []
     got: list[Any] = []
 
-    class Asker(Routine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.is_watched = False
-            self.define_slot("trigger", handler=self.ask)
-            self.define_event("asked")
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        for item in range(3):
+            routine.emit_deferred_event("asked", item=item)
 
-        def ask(self) -> None:
-            for item in range(3):
-                self.emit_deferred_event("asked", item=item)
-
-        def get_event(self, name: str) -> Any:
-            # Asked by an emission that has to be wired, which is in the middle of the resume.
-            if self.is_watched:
-                joins.append(in_thread(job_state.serialize))
-            return super().get_event(name)
-
-    asker = Asker()
+    asker = Watched(ask, slot="trigger", events=("asked",))
     flow, _, _ = draw_stepped("a.asked -> b", a=asker, b=collector(got))
     job_state = flow.execute("a")
-    asker.is_watched = True
+    # Asked by an emission that has to be wired, which is in the middle of the resume.
+    asker.on_get_event = lambda: joins.append(in_thread(job_state.serialize))
     flow.resume(job_state)
-    asker.is_watched = False
+    asker.on_get_event = None
     wait(flow, job_state)
     assert items(got) == [0, 1, 2]
+    assert joins
     for each in [join() for join in joins]:
         kept = [event["data"]["item"] for event in each["deferred_events"]]
         kept += [task["data"]["item"] for task in each["pending_tasks"] if task["routine_id"] == "b"]
