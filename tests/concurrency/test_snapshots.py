@@ -282,6 +282,7 @@ def test_a_snapshot_in_the_middle_of_a_resume_has_every_deferred_event_once() ->
         assert len(set(kept)) == len(kept) == 3 - ended
 
 
+@pytest.mark.usefixtures("hasty_switching")
 def test_a_snapshot_may_be_taken_while_handlers_change_what_they_share_in_place() -> None:
     stop = threading.Event()
 
@@ -298,10 +299,18 @@ def test_a_snapshot_may_be_taken_while_handlers_change_what_they_share_in_place(
     job_state = JobState(flow.flow_id)
     job_state.update_shared_data("counted", {})
     flow.execute("a", job_state=job_state)
+    snapshots: list[dict[str, Any]] = []
     try:
-        for _ in range(200):
-            json.dumps(job_state.serialize())
+        while len(snapshots) < 200 or len({len(counted) for counted in snapshots}) < 20:
+            saved = json.loads(json.dumps(job_state.serialize()))
+            snapshots.append(saved["shared_data"]["counted"])
     finally:
         stop.set()
-    wait(flow, job_state)
+    assert wait(flow, job_state).status == "completed"
     flow.shutdown()
+    for counted in snapshots:
+        # As it was at one instant: what was written since it was cleared, in that order.
+        numbers = [row["number"] for row in counted.values()]
+        assert list(counted) == [str(number % 1000) for number in numbers]
+        first = numbers[0] if numbers else 0
+        assert numbers == list(range(first, first + len(numbers)))

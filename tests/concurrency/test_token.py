@@ -2,9 +2,7 @@
 
 import contextvars
 import itertools
-import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,15 +10,6 @@ import pytest
 from routilux import Flow, JobState, Routine
 from routilux.flow import TaskPriority
 from tests.drawings import DEADLINE, Gate, draw, draw_stepped, entry, in_thread, node, passed, source, start_held, wait
-
-
-@pytest.fixture
-def hasty_switching() -> Iterator[None]:
-    """Threads are switched after each few instructions: what can interleave, does."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_a_sequential_run_has_one_activation_at_a_time_even_when_workers_are_free() -> None:
