@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -25,6 +26,15 @@ def forgotten_registrations() -> Iterator[None]:
     for name in set(registry) - before:
         if not registry[name].__module__.startswith("routilux."):
             del registry[name]
+
+
+@pytest.fixture
+def hasty_switching() -> Iterator[None]:
+    """Threads are switched after each few instructions: what can interleave, does."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """Small flows for tests: routines out of functions, drawings out of text, waits with deadlines."""
 
+import contextvars
 import itertools
 import json
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux import ErrorHandler, Event, ExecutionContext, Flow, JobState, Routine, Slot
 from routilux.testing import FakeClock, ManualExecutor
 
 __all__ = [
@@ -14,20 +15,28 @@ __all__ = [
     "Act",
     "Gate",
     "SteppedFlow",
+    "Watched",
     "collector",
+    "delayed",
     "draw",
+    "draw_failing_beside",
     "draw_stepped",
     "entry",
     "fails",
     "in_thread",
+    "items",
+    "keeps_context",
     "names",
     "node",
+    "own_context",
     "own_run",
     "passed",
     "relay",
     "reloaded",
     "source",
+    "start_held",
     "wait",
+    "wait_until",
 ]
 
 # Seconds after which a test gives up. Nothing takes that long on a slow machine; nothing waits for it to pass.
@@ -47,6 +56,31 @@ class Node(Routine):
         self.define_slot(
             slot, handler=None if act is None else lambda **data: act(self, data), merge_strategy=merge_strategy
         )
+
+
+class Watched(Node):
+    """A node that tells when it is asked for its slots and events, which happens in the middle of a resume.
+
+    `on_get_slot()` and `on_get_event()` are called before the answer, on the thread that asks. A test sets them when it
+    begins to watch, and to None when it has seen enough.
+    """
+
+    def __init__(self, act: Act | None, *, slot: str = "input", events: tuple[str, ...] = ("output",)) -> None:
+        super().__init__(act, slot, events, "override")
+        self.on_get_slot: Callable[[], None] | None = None
+        self.on_get_event: Callable[[], None] | None = None
+
+    def get_slot(self, name: str) -> Slot | None:
+        look = self.on_get_slot
+        if look is not None:
+            look()
+        return super().get_slot(name)
+
+    def get_event(self, name: str) -> Event | None:
+        look = self.on_get_event
+        if look is not None:
+            look()
+        return super().get_event(name)
 
 
 def node(
@@ -80,6 +114,11 @@ def source(*items: Any) -> Routine:
     return entry(emit_all)
 
 
+def delayed(delay: float, item: Any = 1) -> Routine:
+    """An entry that emits `output` with one item, after `delay` seconds of the flow's clock."""
+    return entry(lambda routine, data: routine.emit_later("output", delay=delay, data={"item": item}))
+
+
 def relay(**options: Any) -> Routine:
     """A routine that emits as `output` what it receives."""
     return node(lambda routine, data: routine.emit("output", **data), **options)
@@ -103,6 +142,11 @@ def fails(error: Exception, times: int | None = None) -> Act:
         routine.emit("output", **data)
 
     return act
+
+
+def keeps_context(into: list[Any]) -> Act:
+    """An act that keeps (its context, its routine): with them a test emits as a thread of the handler would."""
+    return lambda routine, data: into.append((contextvars.copy_context(), routine))
 
 
 def draw(*lines: str, flow: Flow | None = None, **routines: Routine) -> Flow:
@@ -142,6 +186,12 @@ def wait(flow: Flow, job_state: JobState, timeout: float = DEADLINE) -> JobState
     return job_state
 
 
+def wait_until(flow: Flow, job_state: JobState, condition: Callable[[JobState], bool]) -> None:
+    """Wait for something that must become true of a run."""
+    came = JobState.wait_until_condition(flow, job_state, lambda _, state: condition(state), timeout=DEADLINE)
+    assert came, f"it never came true of {job_state!r}"
+
+
 def reloaded(job_state: JobState) -> JobState:
     """The run as another process would find it: through JSON text, into a new JobState."""
     copy = JobState()
@@ -149,11 +199,16 @@ def reloaded(job_state: JobState) -> JobState:
     return copy
 
 
-def own_run(routine: Routine) -> JobState:
-    """In a handler: the run that it works for."""
+def own_context(routine: Routine) -> ExecutionContext:
+    """In a handler: what it knows of its activation."""
     context = routine.get_execution_context()
     assert context is not None
-    return context.job_state
+    return context
+
+
+def own_run(routine: Routine) -> JobState:
+    """In a handler: the run that it works for."""
+    return own_context(routine).job_state
 
 
 def names(job_state: JobState, routine_id: str | None = None) -> list[str]:
@@ -162,6 +217,11 @@ def names(job_state: JobState, routine_id: str | None = None) -> list[str]:
     if routine_id is not None:
         return [record.event_name for record in records if record.routine_id == routine_id]
     return [f"{record.routine_id}.{record.event_name}" for record in records]
+
+
+def items(got: list[dict[str, Any]]) -> list[Any]:
+    """What a `collector` got as `item`, in its order."""
+    return [data["item"] for data in got]
 
 
 def passed(event: threading.Event) -> None:
@@ -194,6 +254,38 @@ class Gate:
         self.hold()
         if routine.get_event("output") is not None:
             routine.emit("output", **data)
+
+
+def start_held() -> tuple[Flow, JobState, Gate]:
+    """A run of `a -> b` whose only handler at work, the one of `b`, is held at the gate."""
+    gate = Gate()
+    flow = draw("a -> b", a=source(1), b=node(gate.act))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    return flow, job_state, gate
+
+
+def draw_failing_beside(act: Act) -> Flow:
+    """A flow for one run from `a`: `fail` raises while `slow` is at work, and `slow` calls `act` after that.
+
+    What `act` emits goes to `c`.
+    """
+    at_work, failed = threading.Event(), threading.Event()
+
+    def slow(routine: Routine, data: dict[str, Any]) -> None:
+        at_work.set()
+        passed(failed)
+        act(routine, data)
+
+    def fail(routine: Routine, data: dict[str, Any]) -> None:
+        passed(at_work)
+        raise ValueError("boom")
+
+    flow = draw("a -> slow -> c", "a -> fail", a=source(1), slow=node(slow), c=node(),
+                fail=node(fail, error_handler=ErrorHandler("stop")))  # fmt: skip
+    flow.set_execution_strategy("concurrent", 2)
+    flow.on_run_end(lambda job_state: failed.set())
+    return flow
 
 
 def in_thread(function: Callable[[], Any]) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.job_state import register_serializable
-from tests.drawings import wait
+from tests.drawings import own_context, own_run, wait
 
 __all__ = ["FANNED_OUT", "at_instants", "draw_moving", "finish", "result"]
 
@@ -41,9 +41,7 @@ class Moving(Routine):
 
     def share(self, key: str, value: Any) -> None:
         """Write a result."""
-        context = self.get_execution_context()
-        assert context is not None
-        context.job_state.update_shared_data(key, value)
+        own_run(self).update_shared_data(key, value)
         instant()
 
     def send(self, event_name: str, item: Any) -> None:
@@ -85,8 +83,7 @@ class MovingWorker(Moving):
 
     def work(self, item: int) -> None:
         instant()
-        context = self.get_execution_context()
-        assert context is not None
+        context = own_context(self)
         self.send("output", item * 10)
         self.send("output", item * 10 + 1)
         if item % 3 == 0 and context.attempt == 1:

@@ -8,7 +8,20 @@ import pytest
 
 from routilux import Flow, JobState, QueueOutputHandler, Routine
 from routilux.flow import TaskPriority
-from tests.drawings import Gate, collector, draw, draw_stepped, entry, names, node, passed, relay, source, wait
+from tests.drawings import (
+    Gate,
+    collector,
+    draw,
+    draw_stepped,
+    entry,
+    names,
+    node,
+    passed,
+    relay,
+    source,
+    start_held,
+    wait,
+)
 
 
 def test_a_flow_has_an_id_of_its_own():
@@ -478,10 +491,7 @@ def test_a_handler_may_run_the_same_flow_and_wait(strategy):
 
 
 def test_what_a_flow_is_doing_is_seen_in_its_repr():
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    job_state = flow.execute("a")
-    gate.await_arrival()
+    flow, job_state, gate = start_held()
     assert "1 live run" in repr(flow)
     assert "1 active" in repr(job_state)
     gate.open()

@@ -517,6 +517,7 @@ def test_processes_that_save_to_one_path_leave_one_of_their_states_whole(tmp_pat
     assert names_in(path.parent) == ["state.json"]
 
 
+@pytest.mark.usefixtures("hasty_switching")
 def test_a_state_may_be_saved_while_others_write_it(tmp_path):
     state, stop = a_state(), threading.Event()
     nested = {"rows": {}}
@@ -528,16 +529,27 @@ def test_a_state_may_be_saved_while_others_write_it(tmp_path):
                 return
             if number < 500:
                 state.record_execution("a", "tick", {"n": number})
+            state.update_routine_state("a", {"n": number})
             state.update_shared_data(f"k{number % 50}", number)
             nested["rows"][str(number % 100)] = [number]
             nested["rows"].pop(str((number * 7) % 100), None)
             ledger_of(state).slot_data["a", "input"] = {"n": [number]}
 
     join = in_thread(write)
+    saved = []
     try:
-        for _ in range(10):
+        for _ in range(30):
             state.save(tmp_path / "state.json")
-            JobState.load(tmp_path / "state.json")
+            saved.append(JobState.load(tmp_path / "state.json"))
     finally:
         stop.set()
         join()
+    for each in saved:
+        ticks = [record.data["n"] for record in each.execution_history if record.event_name == "tick"]
+        assert ticks == list(range(len(ticks)))
+        # All of it is of one instant: a number is in the routine's state, and then in the shared data.
+        newest = max((value for key, value in each.shared_data.items() if key.startswith("k")), default=-1)
+        assert newest <= each.routine_states.get("a", {"n": -1})["n"] <= newest + 1
+        assert all(number % 100 == int(key) for key, (number,) in each.shared_data["nested"]["rows"].items())
+    state.save(tmp_path / "state.json")
+    assert JobState.load(tmp_path / "state.json").serialize() == state.serialize()

@@ -284,7 +284,7 @@ def normal_time(text: str) -> str:
 
 
 def check_state(data: dict[str, Any]) -> bool:
-    """Load data; they load to an equal state, or are refused and change nothing."""
+    """Whether data load. Asserts that they load to an equal state, or are refused and change nothing."""
     state = JobState("before")
     before, given_data = json.dumps(state.serialize()), copy.deepcopy(data)
     try:
@@ -347,6 +347,12 @@ def normal_flow(data: dict[str, Any]) -> dict[str, Any]:
         text = text.replace(json.dumps(routine["_id"]), '"an id"')
     found: dict[str, Any] = json.loads(text)
     return found
+
+
+def test_what_was_not_changed_loads():
+    # Without this, the tests below would pass where everything is refused.
+    assert check_state(good_state())
+    assert check_flow(good_flow())
 
 
 FAST = settings(max_examples=300, suppress_health_check=list(HealthCheck))

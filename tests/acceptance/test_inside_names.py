@@ -11,7 +11,7 @@ from routilux import Flow, JobState
 from routilux.flow import SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
-from tests.drawings import Gate, collector, draw, draw_stepped, node, source, wait
+from tests.drawings import Gate, collector, draw, draw_stepped, node, source, start_held, wait
 
 
 def running(flow: Flow) -> JobState:
@@ -56,10 +56,7 @@ def test_queue_and_active_tasks_show_what_waits_and_what_is_at_work():
 
 
 def test_paused_is_exactly_false_while_a_run_goes_on():
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    flow.execute("a")
-    gate.await_arrival()
+    flow, _, gate = start_held()
     assert flow._paused is False
     gate.open()
     flow.shutdown()

@@ -12,7 +12,7 @@ import pytest
 from routilux import Flow, JobState, Routine
 from routilux.job_state import register_serializable
 from routilux.testing import FakeClock, ManualExecutor
-from tests.drawings import DEADLINE, wait
+from tests.drawings import DEADLINE, own_context, own_run, wait
 from tests.moving import at_instants, draw_moving, finish, result
 
 EVENTS = 2000
@@ -88,9 +88,7 @@ class Arrivals(Routine):
         self.define_slot("input", handler=self.note)
 
     def note(self, item: int) -> None:
-        context = self.get_execution_context()
-        assert context is not None
-        context.job_state.append_to_shared_log({"item": item})
+        own_run(self).append_to_shared_log({"item": item})
 
 
 def draw_many() -> Flow:
@@ -261,8 +259,7 @@ class Interviewer(Routine):
         self.define_event("answered")
 
     def ask(self, question: str) -> None:
-        context = self.get_execution_context()
-        assert context is not None
+        context = own_context(self)
         self.send_output("question", text=question)
         self.emit_deferred_event("answered", question=question)
         context.flow.pause(context.job_state, reason="waiting for an answer", checkpoint={"asked": question})
@@ -278,8 +275,7 @@ class Listener(Routine):
         self.define_slot("input", handler=self.listen)
 
     def listen(self, question: str) -> None:
-        context = self.get_execution_context()
-        assert context is not None
+        context = own_context(self)
         answer = context.job_state.get_shared_data("answer")
         context.job_state.update_shared_data("heard", f"{question} {answer}")
 

@@ -16,7 +16,7 @@ from routilux import (
     QueueOutputHandler,
     Routine,
 )
-from tests.drawings import DEADLINE, Gate, collector, draw, entry, node, passed, source
+from tests.drawings import DEADLINE, Gate, collector, draw, entry, names, node, passed, source
 
 
 def reporting(routine: Routine, data: dict[str, Any]) -> None:
@@ -138,13 +138,15 @@ def test_a_stream_yields_while_the_run_goes_on():
 
 
 def test_leaving_a_stream_lets_the_run_go_on():
-    gate, ended = Gate(), threading.Event()
+    gate, runs = Gate(), queue.SimpleQueue()
     flow = draw("a -> b", a=source(1), b=node(gate.act))
-    flow.on_run_end(lambda job_state: ended.set())
+    flow.on_run_end(runs.put)
     for _ in flow.stream("a"):
         break
     gate.open()
-    passed(ended)
+    job_state = runs.get(timeout=DEADLINE)
+    assert job_state.status == "completed"
+    assert names(job_state, "b") == ["start", "output", "completed"]
     flow.shutdown()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, JobState, Routine
-from tests.drawings import Gate, collector, draw, entry, in_thread, node, passed, source, wait
+from tests.drawings import Gate, collector, draw, entry, in_thread, node, passed, source, start_held, wait
 
 
 def made_by_hand(flow: Flow, status: str) -> JobState:
@@ -159,10 +159,7 @@ def test_a_tolerated_routine_does_not_fail_a_state_made_by_hand(word):
 
 
 def test_a_running_state_made_by_hand_is_not_complete_while_the_flow_works():
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    flow.execute("a")
-    gate.await_arrival()
+    flow, _, gate = start_held()
     job_state = made_by_hand(flow, "running")
     assert quickly(flow, job_state) is False
     assert job_state.status == "running"

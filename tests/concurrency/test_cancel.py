@@ -13,18 +13,20 @@ from tests.drawings import (
     Gate,
     collector,
     draw,
+    draw_failing_beside,
     draw_stepped,
     entry,
     fails,
     in_thread,
     names,
     node,
+    own_context,
     own_run,
-    passed,
     relay,
     reloaded,
     source,
     wait,
+    wait_until,
 )
 
 
@@ -66,16 +68,10 @@ def test_a_retry_of_a_cancelled_run_never_comes() -> None:
 
 
 def test_the_caller_of_execute_stops_waiting_for_the_entrys_retry() -> None:
-    tried = threading.Event()
-
-    def start(routine: Routine, data: dict[str, Any]) -> None:
-        tried.set()
-        raise OSError("down")
-
-    flow = draw(a=entry(start, error_handler=ErrorHandler("retry", retry_delay=3600)))
+    flow = draw(a=entry(fails(OSError("down")), error_handler=ErrorHandler("retry", retry_delay=3600)))
     job_state = JobState(flow.flow_id)
     join = in_thread(lambda: flow.execute("a", job_state=job_state))
-    passed(tried)
+    wait_until(flow, job_state, lambda state: bool(state.errors))
     flow.cancel(job_state)
     assert join().status == "cancelled"
     assert job_state.pending_tasks == []
@@ -90,9 +86,7 @@ def test_what_a_late_handler_emits_is_refused_and_recorded(before: str) -> None:
         if before == "paused":
             flow.pause(own_run(routine))
         flow.cancel(own_run(routine), reason="stop")
-        context = routine.get_execution_context()
-        assert context is not None
-        seen.append(context.cancelled)
+        seen.append(own_context(routine).cancelled)
         routine.emit("output", item="late")
         routine.emit_later("output", delay=5, data={"item": "later"})
 
@@ -111,22 +105,11 @@ def test_what_a_late_handler_emits_is_refused_and_recorded(before: str) -> None:
 
 
 def test_what_a_failed_runs_handler_still_emits_is_refused_once_the_run_is_cancelled() -> None:
-    at_work, failed = Gate(), threading.Event()
-
-    def slow(routine: Routine, data: dict[str, Any]) -> None:
-        at_work.arrived.set()
-        passed(failed)
+    def cancel_and_emit(routine: Routine, data: dict[str, Any]) -> None:
         flow.cancel(own_run(routine))
         routine.emit("output", item="late")
 
-    def fail(routine: Routine, data: dict[str, Any]) -> None:
-        at_work.await_arrival()
-        raise ValueError("boom")
-
-    flow = draw("a -> slow -> c", "a -> fail", a=source(1), slow=node(slow), c=node(),
-                fail=node(fail, error_handler=ErrorHandler("stop")))  # fmt: skip
-    flow.set_execution_strategy("concurrent", 2)
-    flow.on_run_end(lambda job_state: failed.set())
+    flow = draw_failing_beside(cancel_and_emit)
     job_state = wait(flow, flow.execute("a"))
     assert (job_state.status, job_state.pending_tasks) == ("cancelled", [])
     assert "refused" in names(job_state, "slow")

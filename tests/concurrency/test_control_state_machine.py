@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
-from tests.drawings import draw, entry, node
+from tests.drawings import draw, entry, node, own_context
 
 KINDS = (
     "plain",
@@ -98,8 +98,7 @@ class Controls(RuleBasedStateMachine):
     # -- the handlers
 
     def track_of(self, routine: Routine, data: dict[str, Any]) -> Track:
-        context = routine.get_execution_context()
-        assert context is not None
+        context = own_context(routine)
         (track,) = [track for track in self.tracks if track.job_state is context.job_state]
         assert context.flow is track.flow
         if "run" in data:
@@ -115,8 +114,6 @@ class Controls(RuleBasedStateMachine):
                 self.save_once("a", track, number)
 
     def retried(self, routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         track, number, kind = self.track_of(routine, data), data["number"], data["kind"]
         payload = {"run": data["run"], "way": "retried", "number": number}
         if kind == "later":
@@ -129,7 +126,7 @@ class Controls(RuleBasedStateMachine):
             self.save_once("retried", track, number)
         if kind == "defers":
             routine.emit_deferred_event("asked", **{**payload, "way": "asked"}, copy=0)
-        if kind == "fails once" and context.attempt == 1:
+        if kind == "fails once" and own_context(routine).attempt == 1:
             raise OSError("as planned")
 
     def stopped(self, routine: Routine, data: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from routilux import ErrorHandler, Routine
-from tests.drawings import collector, draw_stepped, entry, names, node
+from tests.drawings import collector, draw_stepped, entry, names, node, own_run
 
 CONCURRENT = {"execution_strategy": "concurrent", "max_workers": 4}
 
@@ -16,9 +16,7 @@ def test_a_run_goes_on_when_its_last_child_settles_while_the_parent_still_emits(
         for item in range(3):
             routine.emit("output", item=item)
             executor.run_until_idle()  # the only child there is settles here, in the middle of its parent
-            context = routine.get_execution_context()
-            assert context is not None
-            statuses.append(context.job_state.status)
+            statuses.append(own_run(routine).status)
 
     flow, executor, _ = draw_stepped("parent -> child", options=CONCURRENT, parent=entry(parent), child=collector(got))
     job_state = flow.execute("parent")
@@ -116,9 +114,7 @@ def test_a_failed_run_is_over_only_when_its_other_handlers_are() -> None:
 
     def slow(routine: Routine, data: dict[str, Any]) -> None:
         executor.step()  # the other one fails meanwhile
-        context = routine.get_execution_context()
-        assert context is not None
-        seen.append(context.job_state.status)
+        seen.append(own_run(routine).status)
         routine.emit("output", late=True)
 
     def fail(routine: Routine, data: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The end of a run: it comes once, at the last settlement, and everybody who waits for it hears of it."""
 
-import contextvars
 import threading
 from typing import Any
 
@@ -16,9 +15,12 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    keeps_context,
     node,
+    own_run,
     passed,
     source,
+    start_held,
     wait,
 )
 
@@ -34,10 +36,7 @@ def test_a_run_becomes_final_without_anybody_waiting() -> None:
 
 
 def test_two_waiters_of_one_run_both_return() -> None:
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    job_state = flow.execute("a")
-    gate.await_arrival()
+    flow, job_state, gate = start_held()
     joins = [in_thread(lambda: JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)) for _ in range(2)]
     gate.open()
     assert [join() for join in joins] == [True, True]
@@ -127,11 +126,7 @@ def test_what_a_callback_raises_stops_nothing(caplog: pytest.LogCaptureFixture) 
 
 def test_an_emission_into_a_run_that_has_ended_is_an_error_that_names_it() -> None:
     kept: list[Any] = []
-
-    def act(routine: Routine, data: dict[str, Any]) -> None:
-        kept.append((contextvars.copy_context(), routine))
-
-    flow, executor, _ = draw_stepped("a -> b", a=source(1), b=node(act))
+    flow, executor, _ = draw_stepped("a -> b", a=source(1), b=node(keeps_context(kept)))
     job_state = flow.execute("a")
     executor.run_until_idle()
     context, routine = kept[0]
@@ -145,10 +140,8 @@ def test_a_handler_that_waits_for_its_own_run_is_told_so() -> None:
     errors: list[BaseException] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         try:
-            JobState.wait_for_completion(flow, context.job_state)
+            JobState.wait_for_completion(flow, own_run(routine))
         except SelfWaitError as error:
             errors.append(error)
 
@@ -163,10 +156,8 @@ def test_a_handler_that_waits_for_the_run_that_waits_for_it_is_told_so() -> None
     outer: list[JobState] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         if not outer:
-            outer.append(context.job_state)
+            outer.append(own_run(routine))
             flow.run("a")
             return
         try:
@@ -204,9 +195,7 @@ def test_a_failed_run_is_waited_for_until_its_handlers_are_over() -> None:
 
 def test_a_status_that_somebody_assigned_is_not_overwritten_by_the_end() -> None:
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        context.job_state.status = "mine"
+        own_run(routine).status = "mine"
 
     flow = draw(a=entry(act))
     assert flow.execute("a").status == "mine"

@@ -6,7 +6,20 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
-from tests.drawings import Gate, collector, draw, draw_stepped, entry, in_thread, names, node, passed, source, wait
+from tests.drawings import (
+    Gate,
+    collector,
+    draw,
+    draw_stepped,
+    entry,
+    in_thread,
+    names,
+    node,
+    own_run,
+    passed,
+    source,
+    wait,
+)
 
 CONCURRENT = {"execution_strategy": "concurrent", "max_workers": 4}
 
@@ -24,9 +37,7 @@ def test_two_runs_never_see_each_others_slot_data(merge: Any) -> None:
             routine.emit("output", item=f"{data['run']} {number}")
 
     def note(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        seen[context.job_state.metadata["name"]].append(items_of(data))
+        seen[own_run(routine).metadata["name"]].append(items_of(data))
 
     flow, executor, _ = draw_stepped("a -> b", options=CONCURRENT, a=entry(start), b=node(note, merge_strategy=merge))
     for name in seen:
@@ -133,16 +144,12 @@ def test_a_handler_sees_its_own_run_in_the_context_on_every_thread() -> None:
 
     def note(routine: Routine, data: dict[str, Any]) -> None:
         gate.wait()
-        context = routine.get_execution_context()
-        assert context is not None
-        if context.job_state.job_id != data["job_id"]:
+        if own_run(routine).job_id != data["job_id"]:
             mixed.set()
 
     def start(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         for _ in range(20):
-            routine.emit("output", job_id=context.job_state.job_id)
+            routine.emit("output", job_id=own_run(routine).job_id)
 
     flow = draw("a -> b", a=entry(start), b=node(note))
     flow.set_execution_strategy("concurrent", 2)
@@ -189,9 +196,7 @@ def test_reading_a_run_while_workers_write_it_never_fails() -> None:
     states: list[JobState] = []
 
     def busy(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        state = context.job_state
+        state = own_run(routine)
         number = data.get("number", 0)
         state.update_shared_data(f"key {number}", number)
         state.modify_shared_data("sum", lambda value: value + 1, default=0)

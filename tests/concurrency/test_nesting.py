@@ -7,7 +7,20 @@ import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.errors import FlowShutDownError
-from tests.drawings import DEADLINE, Gate, collector, draw, entry, fails, in_thread, node, passed, source, wait
+from tests.drawings import (
+    DEADLINE,
+    Gate,
+    collector,
+    draw,
+    entry,
+    fails,
+    in_thread,
+    node,
+    passed,
+    source,
+    start_held,
+    wait,
+)
 
 
 def nesting(depth: int, into: list[tuple[int, str]], strategy: str, workers: int) -> Flow:
@@ -169,10 +182,7 @@ def test_a_shutdown_from_a_handler_waits_for_the_other_runs() -> None:
 
 
 def test_two_shutdowns_at_once_both_return() -> None:
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    job_state = flow.execute("a")
-    gate.await_arrival()
+    flow, job_state, gate = start_held()
     joins = [in_thread(lambda: flow.shutdown(wait=True)) for _ in range(2)]
     gate.open()
     for join in joins:

@@ -1,6 +1,5 @@
 """A run, its copies, its earlier handlers and its shutdowns, side by side in one process."""
 
-import contextvars
 import copy
 import itertools
 import pickle
@@ -13,24 +12,23 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
 from tests.drawings import (
-    DEADLINE,
     Gate,
+    Watched,
     collector,
+    delayed,
     draw,
     draw_stepped,
-    entry,
     fails,
     in_thread,
+    items,
+    keeps_context,
     node,
     own_run,
     reloaded,
     source,
     wait,
+    wait_until,
 )
-
-
-def items(got: list[dict[str, Any]]) -> list[Any]:
-    return [data["item"] for data in got]
 
 
 def test_a_handler_that_is_still_at_work_here_is_not_started_again() -> None:
@@ -48,7 +46,7 @@ def test_a_handler_that_is_still_at_work_here_is_not_started_again() -> None:
     job_state = flow.execute("a")
     gate.await_arrival()
     pausing = in_thread(lambda: flow.pause(job_state))
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: job_state.status == "paused", timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: state.status == "paused")
     assert flow.resume(job_state) is job_state
     gate.open()
     pausing()
@@ -63,26 +61,18 @@ def test_a_handler_that_defers_an_event_while_its_run_is_resumed_loses_nothing(l
     got: list[Any] = []
     looks = itertools.count(1)
 
-    class Asker(Routine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.is_watched = False
-            self.define_slot("trigger", handler=self.ask)
-            self.define_event("asked")
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        routine.emit_deferred_event("asked", item="first")
+        routine.emit("asked", item="at once")
 
-        def ask(self) -> None:
-            self.emit_deferred_event("asked", item="first")
-            self.emit("asked", item="at once")
-
-        def get_event(self, name: str) -> Any:
-            # Somewhere in the resume: the handler that is still at work comes to its end just now.
-            if self.is_watched and next(looks) == look:
-                gate.open()
-                for _ in range(20):
-                    if len(job_state.deferred_events) != 1:
-                        break
-                    never.wait(0.01)
-            return super().get_event(name)
+    def let_the_handler_end() -> None:
+        # Somewhere in the resume: the handler that is still at work comes to its end just now.
+        if next(looks) == look:
+            gate.open()
+            for _ in range(20):
+                if len(job_state.deferred_events) != 1:
+                    break
+                never.wait(0.01)
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
         if data["item"] == "at once":
@@ -90,14 +80,14 @@ def test_a_handler_that_defers_an_event_while_its_run_is_resumed_loses_nothing(l
             routine.emit_deferred_event("late", item="second")
             gate.hold()
 
-    asker, b = Asker(), node(act, events=("late",))
+    asker, b = Watched(ask, slot="trigger", events=("asked",)), node(act, events=("late",))
     flow = draw("a.asked -> b", "a.asked -> c", "b.late -> c", a=asker, b=b, c=collector(got))
     flow.set_execution_strategy("concurrent", 2)
     job_state = flow.execute("a")
     gate.await_arrival()
-    asker.is_watched = True
+    asker.on_get_event = let_the_handler_end
     flow.resume(job_state)
-    asker.is_watched = False
+    asker.on_get_event = None
     gate.open()
     wait(flow, job_state)
     if job_state.deferred_events:
@@ -180,11 +170,7 @@ def test_a_copy_goes_on_in_the_same_flow_while_the_original_is_alive() -> None:
 def test_what_a_thread_of_an_earlier_handler_emits_after_the_resume_is_delivered() -> None:
     kept: list[Any] = []
     got: list[Any] = []
-
-    def act(routine: Routine, data: dict[str, Any]) -> None:
-        kept.append((contextvars.copy_context(), routine))
-
-    flow, executor, _ = draw_stepped("a -> b -> c", a=source(1, 2), b=node(act), c=collector(got))
+    flow, executor, _ = draw_stepped("a -> b -> c", a=source(1, 2), b=node(keeps_context(kept)), c=collector(got))
     job_state = flow.execute("a")
     executor.step()
     context, routine = kept[0]
@@ -230,8 +216,7 @@ def test_a_resumed_run_tells_its_end_again() -> None:
 
 def test_a_run_that_a_shutdown_has_parked_goes_on() -> None:
     got: list[Any] = []
-    start = entry(lambda routine, data: routine.emit_later("output", delay=0.05, data={"item": 1}))
-    flow = draw("a -> b", a=start, b=collector(got))
+    flow = draw("a -> b", a=delayed(0.05), b=collector(got))
     job_state = flow.execute("a")
     flow.shutdown(wait=False)
     assert (job_state.status, job_state.pause_points[-1]["reason"]) == ("paused", "shutdown")

@@ -15,7 +15,9 @@ from tests.drawings import (
     DEADLINE,
     Gate,
     collector,
+    delayed,
     draw,
+    draw_failing_beside,
     draw_stepped,
     entry,
     fails,
@@ -26,7 +28,9 @@ from tests.drawings import (
     passed,
     relay,
     source,
+    start_held,
     wait,
+    wait_until,
 )
 
 # -- what a pause keeps
@@ -140,9 +144,7 @@ def test_what_a_late_handler_emits_is_parked_behind_what_was_queued() -> None:
 
 
 def test_a_delay_is_parked_with_the_instant_at_which_it_is_due() -> None:
-    flow, _, clock = draw_stepped(
-        "a -> b", a=entry(lambda routine, data: routine.emit_later("output", delay=60)), b=node()
-    )
+    flow, _, clock = draw_stepped("a -> b", a=delayed(60), b=node())
     job_state = flow.execute("a")
     flow.pause(job_state)
     (task,) = job_state.pending_tasks
@@ -179,17 +181,10 @@ def test_a_handler_that_fails_after_the_pause_is_parked_as_a_retry() -> None:
 
 
 def test_the_entrys_retry_is_parked_and_execute_returns() -> None:
-    tried = threading.Event()
-
-    def start(routine: Routine, data: dict[str, Any]) -> None:
-        tried.set()
-        raise OSError("down")
-
-    flow = draw(a=entry(start, error_handler=ErrorHandler("retry", 3, retry_delay=3600)))
+    flow = draw(a=entry(fails(OSError("down")), error_handler=ErrorHandler("retry", 3, retry_delay=3600)))
     job_state = JobState(flow.flow_id)
     join = in_thread(lambda: flow.execute("a", job_state=job_state))
-    passed(tried)
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: bool(job_state.errors), timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: bool(state.errors))
     flow.pause(job_state)
     assert join() is job_state
     assert job_state.status == "paused"
@@ -212,7 +207,7 @@ def test_handlers_that_are_at_work_finish_before_pause_returns() -> None:
     job_state = flow.execute("a")
     gate.await_arrival()
     join = in_thread(lambda: (flow.pause(job_state), finished.is_set()))
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: job_state.status == "paused", timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: state.status == "paused")
     gate.open()
     assert join() == (None, True)
     assert [task["data"] for task in job_state.pending_tasks] == [{"item": "last"}]
@@ -300,10 +295,7 @@ def pause_from_an_asyncio_loop(flow: Flow, job_state: JobState) -> None:
     ],
 )
 def test_a_pause_does_not_wait_where_somebody_may_be_waiting_for_it(pause: Callable[[Flow, JobState], None]) -> None:
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    job_state = flow.execute("a")
-    gate.await_arrival()
+    flow, job_state, gate = start_held()
     began = time.monotonic()
     in_thread(lambda: pause(flow, job_state))()
     assert time.monotonic() - began < 4.5  # the handler is still held: whoever waits for it waits five seconds
@@ -386,23 +378,14 @@ def test_a_finished_run_may_be_paused_and_the_pause_point_keeps_what_it_was(outc
 
 
 def test_a_failed_run_may_be_paused_while_a_handler_of_it_is_at_work() -> None:
-    at_work, failed, executed = Gate(), threading.Event(), threading.Event()
+    executed = threading.Event()
 
-    def slow(routine: Routine, data: dict[str, Any]) -> None:
-        at_work.arrived.set()
-        passed(failed)
+    def pause_and_emit(routine: Routine, data: dict[str, Any]) -> None:
         passed(executed)  # the entry is over: this handler is the only one at work
         flow.pause(own_run(routine))
         routine.emit("output", item="late")
 
-    def fail(routine: Routine, data: dict[str, Any]) -> None:
-        at_work.await_arrival()
-        raise ValueError("boom")
-
-    flow = draw("a -> slow -> c", "a -> fail", a=source(1), slow=node(slow), c=node(),
-                fail=node(fail, error_handler=ErrorHandler("stop")))  # fmt: skip
-    flow.set_execution_strategy("concurrent", 2)
-    flow.on_run_end(lambda job_state: failed.set())
+    flow = draw_failing_beside(pause_and_emit)
     job_state = flow.execute("a")
     executed.set()
     wait(flow, job_state)
@@ -443,7 +426,7 @@ def test_without_a_job_state_every_live_run_of_the_flow_is_paused() -> None:
 def test_a_pause_of_all_runs_stops_each_before_it_waits_for_any() -> None:
     gate = Gate()
     flow = draw("a -> b", "later -> c", a=source(1), b=node(gate.act), c=node(),
-                later=entry(lambda routine, data: routine.emit_later("output", delay=3600)))  # fmt: skip
+                later=delayed(3600))  # fmt: skip
     busy = flow.execute("a")
     gate.await_arrival()
     idle = flow.execute("later")

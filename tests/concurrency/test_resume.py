@@ -10,26 +10,24 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.flow import TaskPriority
 from tests.drawings import (
-    DEADLINE,
     Gate,
+    Watched,
     collector,
+    delayed,
     draw,
     draw_stepped,
     entry,
     fails,
     in_thread,
+    items,
     node,
     own_run,
+    passed,
     relay,
     reloaded,
     source,
     wait,
 )
-
-
-def items(got: list[dict[str, Any]]) -> list[Any]:
-    return [data["item"] for data in got]
-
 
 # -- what is returned, and when the run ends
 
@@ -74,7 +72,7 @@ def test_nobody_has_to_wait_for_a_resumed_run() -> None:
     job_state = flow.run("a")
     flow.on_run_end(lambda job_state: ended.set())
     assert flow.resume(job_state).status == "running"
-    assert ended.wait(DEADLINE)
+    passed(ended)
     assert job_state.status == "completed"
     flow.shutdown()
 
@@ -94,28 +92,20 @@ def test_a_run_that_is_live_is_returned_as_it_is() -> None:
 
 def test_two_callers_who_resume_at_once_resume_once() -> None:
     first_is_there, hold = Gate(), Gate()
-    looks = iter([first_is_there.hold])
     got: list[Any] = []
 
-    class Target(Routine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.is_watched = False
-            self.define_slot("input", handler=self.take)
+    def take(routine: Routine, data: dict[str, Any]) -> None:
+        hold.hold()
+        got.append(data["item"])
 
-        def take(self, item: int) -> None:
-            hold.hold()
-            got.append(item)
+    def hold_the_first() -> None:
+        target.on_get_slot = None
+        first_is_there.hold()
 
-        def get_slot(self, name: str) -> Any:
-            if self.is_watched:
-                next(looks, lambda: None)()
-            return super().get_slot(name)
-
-    target = Target()
+    target = Watched(take)
     flow = draw("a -> b", a=entry(lambda routine, data: (routine.emit("output", item=1), flow.pause())), b=target)
     job_state = flow.execute("a")
-    target.is_watched = True
+    target.on_get_slot = hold_the_first
     join = in_thread(lambda: flow.resume(job_state))
     first_is_there.await_arrival()
     other = in_thread(lambda: flow.resume(job_state))
@@ -406,8 +396,7 @@ def test_the_fresh_timeout_ends_the_run_like_the_first() -> None:
 
 def test_the_fresh_timeout_stands_still_while_only_delays_are_left() -> None:
     got: list[Any] = []
-    start = entry(lambda routine, data: routine.emit_later("output", delay=60, data={"item": 1}))
-    flow, executor, clock = draw_stepped("a -> b", a=start, b=collector(got))
+    flow, executor, clock = draw_stepped("a -> b", a=delayed(60), b=collector(got))
     job_state = flow.execute("a")
     flow.pause(job_state)
     flow.resume(job_state, timeout=10)
@@ -421,8 +410,7 @@ def test_the_fresh_timeout_stands_still_while_only_delays_are_left() -> None:
 
 def test_a_delay_goes_on_while_the_run_is_paused() -> None:
     got: list[Any] = []
-    start = entry(lambda routine, data: routine.emit_later("output", delay=60, data={"item": 1}))
-    flow, executor, clock = draw_stepped("a -> b", a=start, b=collector(got))
+    flow, executor, clock = draw_stepped("a -> b", a=delayed(60), b=collector(got))
     job_state = flow.execute("a")
     clock.advance(10)
     flow.pause(job_state)
@@ -439,8 +427,7 @@ def test_a_delay_goes_on_while_the_run_is_paused() -> None:
 
 def test_a_delay_that_was_over_meanwhile_is_delivered_at_once() -> None:
     got: list[Any] = []
-    start = entry(lambda routine, data: routine.emit_later("output", delay=60, data={"item": 1}))
-    flow, _, clock = draw_stepped("a -> b", a=start, b=collector(got))
+    flow, _, clock = draw_stepped("a -> b", a=delayed(60), b=collector(got))
     job_state = flow.execute("a")
     flow.pause(job_state)
     clock.advance(3600)

@@ -8,7 +8,6 @@ import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from tests.drawings import (
-    DEADLINE,
     Gate,
     collector,
     draw,
@@ -16,18 +15,18 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    items,
     names,
     node,
+    own_context,
     own_run,
+    passed,
     relay,
     reloaded,
     source,
     wait,
+    wait_until,
 )
-
-
-def items(got: list[dict[str, Any]]) -> list[Any]:
-    return [data["item"] for data in got]
 
 
 def failing_once(error: Exception) -> Any:
@@ -50,8 +49,7 @@ def test_a_retry_goes_on_with_its_attempt_when_it_is_due() -> None:
     attempts: list[int] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
+        context = own_context(routine)
         attempts.append(context.attempt)
         if context.attempt < 4:
             raise OSError("down")
@@ -104,8 +102,7 @@ def test_what_a_retried_attempt_held_back_is_released_once() -> None:
     outputs: list[Any] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
+        context = own_context(routine)
         routine.emit("output", item=context.attempt)
         routine.send_output("told", attempt=context.attempt)
         if context.attempt == 1:
@@ -140,7 +137,7 @@ def test_the_entrys_parked_retry_runs_on_the_pool() -> None:
     job_state = JobState(flow.flow_id)
     join = in_thread(lambda: flow.execute("a", {"item": 1}, job_state=job_state))
     tried.await_arrival()
-    assert JobState.wait_until_condition(flow, job_state, lambda *_: bool(job_state.errors), timeout=DEADLINE)
+    wait_until(flow, job_state, lambda state: bool(state.errors))
     flow.pause(job_state)
     join()
     job_state.pending_tasks[0]["due_at"] = None  # an hour later
@@ -172,7 +169,7 @@ def test_the_entrys_retry_goes_on_when_another_handler_pauses_and_resumes_the_ru
                 y=relay(), z=node(again))  # fmt: skip
     job_state = JobState(flow.flow_id)
     join = in_thread(lambda: flow.execute("a", job_state=job_state))
-    assert first.wait(DEADLINE)
+    passed(first)
     flow.routines["y"].emit("output", flow=flow, job_state=job_state)
     gate.await_arrival()
     gate.open()
@@ -241,9 +238,7 @@ def test_an_activation_keeps_its_id_when_it_runs_again() -> None:
     ids: list[str] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        ids.append(context.activation_id)
+        ids.append(own_context(routine).activation_id)
         if len(ids) < 4:
             raise ValueError("boom")
 
@@ -261,9 +256,7 @@ def test_different_activations_have_different_ids() -> None:
     ids: list[str] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        ids.append(context.activation_id)
+        ids.append(own_context(routine).activation_id)
         routine.emit("output", **data)
 
     flow, executor, _ = draw_stepped("a -> b -> c", "a -> c", a=source(1, 1, 1), b=node(act), c=node(act))
@@ -393,9 +386,7 @@ def test_a_retry_uses_the_arguments_that_its_first_attempt_merged() -> None:
     got: list[Any] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        if data["item"] == [1] and context.attempt == 1:
+        if data["item"] == [1] and own_context(routine).attempt == 1:
             raise OSError("down")
         got.append(list(data["item"]))
 
@@ -482,8 +473,7 @@ def test_deferred_events_of_a_failed_attempt_that_is_retried_are_dropped_with_it
     got: list[Any] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
+        context = own_context(routine)
         routine.emit_deferred_event("output", item=context.attempt)
         if context.attempt == 1:
             raise OSError("down")

@@ -10,14 +10,17 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
 from tests.drawings import (
-    DEADLINE,
     Gate,
+    Watched,
     collector,
     draw,
     draw_stepped,
     entry,
     in_thread,
+    items,
     node,
+    own_run,
+    passed,
     reloaded,
     source,
     wait,
@@ -172,11 +175,9 @@ def test_a_snapshot_says_what_is_queued_active_and_waiting_for_a_timer() -> None
     saved: list[dict[str, Any]] = []
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         if data["item"] == 1:
             raise OSError("down")
-        saved.append(context.job_state.serialize())
+        saved.append(own_run(routine).serialize())
 
     def start(routine: Routine, data: dict[str, Any]) -> None:
         routine.emit_later("output", delay=60, data={"item": 4})
@@ -213,11 +214,9 @@ def test_a_snapshot_of_the_entry_at_work_begins_with_the_entry() -> None:
     got: list[Any] = []
 
     def start(routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
         routine.emit("output", item=1)
         if not saved:
-            saved.append(reloaded(context.job_state))
+            saved.append(reloaded(own_run(routine)))
         routine.emit("output", item=2)
 
     flow, executor, _ = draw_stepped("a -> b", a=entry(start), b=collector(got))
@@ -279,12 +278,12 @@ def test_a_snapshot_waits_for_a_merge_and_a_merge_may_use_the_shared_data() -> N
     gate.await_arrival()
     calling = threading.Event()
     join = in_thread(lambda: (calling.set(), job_state.serialize())[1])
-    assert calling.wait(DEADLINE)
+    passed(calling)
     gate.open()
     saved = join()
     wait(flow, job_state)
     flow.shutdown()
-    assert [data["item"] for data in got] == [1, 3]
+    assert items(got) == [1, 3]
     # What the slot holds and which deliveries are still to be merged are of one instant.
     waiting = sum(task["data"]["item"] for task in saved["pending_tasks"] if not task["merged"])
     assert saved["slot_data"]["b"]["input"]["item"] + waiting == 3
@@ -294,31 +293,20 @@ def test_a_snapshot_in_the_middle_of_a_resume_has_every_deferred_event_once() ->
     joins: list[Any] = []
     got: list[Any] = []
 
-    class Asker(Routine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.is_watched = False
-            self.define_slot("trigger", handler=self.ask)
-            self.define_event("asked")
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        for item in range(3):
+            routine.emit_deferred_event("asked", item=item)
 
-        def ask(self) -> None:
-            for item in range(3):
-                self.emit_deferred_event("asked", item=item)
-
-        def get_event(self, name: str) -> Any:
-            # Asked by an emission that has to be wired, which is in the middle of the resume.
-            if self.is_watched:
-                joins.append(in_thread(job_state.serialize))
-            return super().get_event(name)
-
-    asker = Asker()
+    asker = Watched(ask, slot="trigger", events=("asked",))
     flow, _, _ = draw_stepped("a.asked -> b", a=asker, b=collector(got))
     job_state = flow.execute("a")
-    asker.is_watched = True
+    # Asked by an emission that has to be wired, which is in the middle of the resume.
+    asker.on_get_event = lambda: joins.append(in_thread(job_state.serialize))
     flow.resume(job_state)
-    asker.is_watched = False
+    asker.on_get_event = None
     wait(flow, job_state)
-    assert [data["item"] for data in got] == [0, 1, 2]
+    assert items(got) == [0, 1, 2]
+    assert joins
     for each in [join() for join in joins]:
         kept = [event["data"]["item"] for event in each["deferred_events"]]
         kept += [task["data"]["item"] for task in each["pending_tasks"] if task["routine_id"] == "b"]
@@ -327,6 +315,7 @@ def test_a_snapshot_in_the_middle_of_a_resume_has_every_deferred_event_once() ->
         assert len(set(kept)) == len(kept) == 3 - ended
 
 
+@pytest.mark.usefixtures("hasty_switching")
 def test_a_snapshot_may_be_taken_while_handlers_change_what_they_share_in_place() -> None:
     stop = threading.Event()
 
@@ -343,10 +332,18 @@ def test_a_snapshot_may_be_taken_while_handlers_change_what_they_share_in_place(
     job_state = JobState(flow.flow_id)
     job_state.update_shared_data("counted", {})
     flow.execute("a", job_state=job_state)
+    snapshots: list[dict[str, Any]] = []
     try:
-        for _ in range(200):
-            json.dumps(job_state.serialize())
+        while len(snapshots) < 200 or len({len(counted) for counted in snapshots}) < 20:
+            saved = json.loads(json.dumps(job_state.serialize()))
+            snapshots.append(saved["shared_data"]["counted"])
     finally:
         stop.set()
-    wait(flow, job_state)
+    assert wait(flow, job_state).status == "completed"
     flow.shutdown()
+    for counted in snapshots:
+        # As it was at one instant: what was written since it was cleared, in that order.
+        numbers = [row["number"] for row in counted.values()]
+        assert list(counted) == [str(number % 1000) for number in numbers]
+        first = numbers[0] if numbers else 0
+        assert numbers == list(range(first, first + len(numbers)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from routilux import ErrorHandler, JobState, Routine
-from tests.drawings import draw_stepped, entry, node
+from tests.drawings import draw_stepped, entry, node, own_context, own_run
 
 # What the middle routine does with an item, by its kind.
 KINDS = ("pass", "twice", "fails once", "fails for good", "later", "stop")
@@ -61,8 +61,7 @@ class Schedules(RuleBasedStateMachine):
             routine.emit("output", number=number, kind=kind)
 
     def work(self, routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
+        context = own_context(routine)
         job_id, number, kind = context.job_state.job_id, data["number"], data["kind"]
         self.attempts[job_id, number] += 1
         assert context.attempt == self.attempts[job_id, number]
@@ -78,9 +77,7 @@ class Schedules(RuleBasedStateMachine):
             raise ValueError("not worth a retry")
 
     def note(self, routine: Routine, data: dict[str, Any]) -> None:
-        context = routine.get_execution_context()
-        assert context is not None
-        self.delivered[context.job_state.job_id][data["number"], data["copy"]] += 1
+        self.delivered[own_run(routine).job_id][data["number"], data["copy"]] += 1
 
     @rule(kinds=st.lists(st.sampled_from(KINDS[:3]), max_size=4))
     def execute(self, kinds: list[str]) -> None:

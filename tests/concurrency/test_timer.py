@@ -16,6 +16,7 @@ from tests.drawings import (
     in_thread,
     names,
     node,
+    own_context,
     passed,
     source,
     wait,
@@ -53,9 +54,7 @@ def test_a_timeout_parks_what_is_queued_and_refuses_what_is_emitted_afterwards()
         if data["item"] == 1:
             clock.advance(5)
             executor.fire_timers()
-            context = routine.get_execution_context()
-            assert context is not None
-            assert context.cancelled
+            assert own_context(routine).cancelled
         routine.emit("output", item=data["item"])
 
     got: list[Any] = []

@@ -2,25 +2,14 @@
 
 import contextvars
 import itertools
-import sys
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from routilux import Flow, JobState, Routine
 from routilux.flow import TaskPriority
-from tests.drawings import DEADLINE, Gate, draw, draw_stepped, entry, in_thread, node, passed, source, wait
-
-
-@pytest.fixture
-def hasty_switching() -> Iterator[None]:
-    """Threads are switched after each few instructions: what can interleave, does."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
+from tests.drawings import DEADLINE, Gate, draw, draw_stepped, entry, in_thread, node, passed, source, start_held, wait
 
 
 def test_a_sequential_run_has_one_activation_at_a_time_even_when_workers_are_free() -> None:
@@ -237,10 +226,7 @@ def test_two_flows_do_not_share_workers() -> None:
 
 
 def test_a_wait_with_a_timeout_returns_false_and_leaves_the_run_alone() -> None:
-    gate = Gate()
-    flow = draw("a -> b", a=source(1), b=node(gate.act))
-    job_state = flow.execute("a")
-    gate.await_arrival()
+    flow, job_state, gate = start_held()
     assert JobState.wait_for_completion(flow, job_state, timeout=0.01) is False
     assert job_state.status == "running"
     gate.open()

@@ -42,12 +42,16 @@ def test_a_block_that_ends_the_interpreter_fails(page_of) -> None:
         run_page(page_of("```python\nraise SystemExit\n```\n"))
 
 
-def test_a_block_sees_what_the_blocks_above_it_defined(page_of) -> None:
-    run_page(page_of("```python\na = 1\n```\n\n```python\nassert a == 1\n```\n"))
+def test_a_block_sees_what_the_blocks_above_it_defined(page_of, capsys) -> None:
+    run_page(page_of("```python\na = 1\n```\n\n```python\nprint(a)\n```\n"))
+    assert capsys.readouterr().out == "1\n"
 
 
-def test_a_block_that_prints_what_the_page_says_passes(page_of) -> None:
-    run_page(page_of("```python\nprint('a')\n```\n\n<!-- output -->\n```text\na\n```\n"))
+def test_a_block_that_prints_what_the_page_says_passes_and_the_next_one_runs(page_of, capsys) -> None:
+    run_page(
+        page_of("```python\nprint('a')\n```\n\n<!-- output -->\n```text\na\n```\n\n```python\nprint('the next')\n```\n")
+    )
+    assert capsys.readouterr().out == "the next\n"
 
 
 def test_a_block_that_prints_something_else_fails(page_of) -> None:

@@ -27,8 +27,14 @@ def test_the_systems_clock_knows_the_date():
 
 def test_the_systems_clock_waits_no_longer_than_it_was_told():
     condition = threading.Condition()
-    with condition:
-        SYSTEM_CLOCK.wait(condition, 0.001)
+
+    def seconds_waited() -> float:
+        with condition:
+            began_at = time.monotonic()
+            SYSTEM_CLOCK.wait(condition, 0.01)
+            return time.monotonic() - began_at
+
+    assert in_thread(seconds_waited)() < 5.0  # nobody notifies it
 
 
 def test_a_fake_clock_stands_still_until_it_is_advanced():
@@ -64,7 +70,13 @@ def test_advancing_a_fake_clock_wakes_those_who_wait_by_it():
 
 
 def test_a_fake_clock_does_not_wait_when_there_is_no_time_left():
-    condition = threading.Condition()
-    with condition:
-        FakeClock().wait(condition, 0)
-        FakeClock().wait(condition, -1)
+    clock, condition = FakeClock(), threading.Condition()
+
+    def wait_without_time() -> bool:
+        with condition:
+            clock.wait(condition, 0)
+            clock.wait(condition, -1)
+        return True
+
+    assert in_thread(wait_without_time)() is True
+    assert clock.monotonic_ns() == 0

@@ -48,8 +48,9 @@ def test_defining_an_event_gives_the_event():
 
 def test_a_slot_and_an_event_may_have_the_same_name():
     routine = Routine()
-    routine.define_slot("data")
-    routine.define_event("data")
+    slot, event = routine.define_slot("data"), routine.define_event("data")
+    assert routine.get_slot("data") is slot
+    assert routine.get_event("data") is event
 
 
 def test_an_unknown_slot_or_event_is_none():
