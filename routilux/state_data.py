@@ -200,7 +200,7 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
 
 
 def _text_of(data: dict[str, Any]) -> str:
-    """JSON with a line for each record: a person finds their way in it, and it takes a fifth of the time of `indent`."""
+    """JSON with a line for each record: a person finds their way in it, and it takes a fifth of `indent`'s time."""
     encode = json.JSONEncoder().encode
     lines = []
     for key, value in data.items():

@@ -378,7 +378,7 @@ def saved_until(instant):
     return os.waitpid(pid, 0)[1]
 
 killed, words, step = 0, [], 5000 if kind == "bytes" else 1
-for instant in range(0, 100_000, step):
+for instant in range(0, 1_000_000, step):
     status = saved_until(instant)
     words.append(word_in(path))
     if status == 0:
