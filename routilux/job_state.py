@@ -5,16 +5,16 @@ import os
 import random
 import uuid
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from threading import RLock
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any
 
 from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import delivering_output
-from routilux.errors import InvalidDataError, InvalidValueError
+from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
 from routilux.ledger import Ledger, RecordKey
@@ -22,7 +22,8 @@ from routilux.output_handler import OutputHandler, check_output_handler
 from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
-from routilux.state_data import FORMAT_VERSION, read_file, read_state, write_file
+from routilux.state_data import FORMAT_VERSION, Saves, check_shapes, read_file, read_state
+from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 if TYPE_CHECKING:  # the flow stands two rooms above; the record only names it in signatures
@@ -82,8 +83,10 @@ class JobState(OwnFields):
     def __init__(self, flow_id: str = "") -> None:
         self._ledger = Ledger()
         # Protects shared_data, shared_log and nothing else. Re-entrant: the function given to modify_shared_data
-        # may use the other methods. Taken before every other lock of a run.
+        # may use the other methods. Taken after a run's merge lock, since a merge function may use the shared data,
+        # and before the ledger's.
         self._shared_lock = RLock()
+        self._modifying_thread = 0
         self._shared_data: GuardedDict[str, Any] = GuardedDict(lock=self._shared_lock)
         self._history: list[ExecutionRecord] = []
         self._created_at: datetime | None = None
@@ -96,6 +99,7 @@ class JobState(OwnFields):
         self.deferred_events: list[dict[str, Any]] = []
         self.shared_log: list[dict[str, Any]] = []
         self.output_handler: OutputHandler | None = None
+        self._saves: Saves | None = None
         self.output_log: list[dict[str, Any]] = []
         self.metadata: dict[str, Any] = {}
 
@@ -134,7 +138,7 @@ class JobState(OwnFields):
 
     @created_at.setter
     def created_at(self, value: datetime) -> None:
-        self._created_at = value
+        self._created_at = _instant("created_at", value)
 
     @property
     def updated_at(self) -> datetime:
@@ -144,6 +148,7 @@ class JobState(OwnFields):
 
     @updated_at.setter
     def updated_at(self, value: datetime) -> None:
+        _instant("updated_at", value)
         self._created_at = self.created_at  # which is the origin, until that is moved here
         self._updated_at = value
         self._ledger.origin_ns = self._ledger.last_ns()
@@ -256,6 +261,7 @@ class JobState(OwnFields):
         self._ledger.use_new_lock()
         self._shared_lock = RLock()
         self._shared_data = GuardedDict(dict(dict.items(self._shared_data)), lock=self._shared_lock)
+        self._modifying_thread, self._saves = 0, None
 
     def record_total(self) -> int:
         """With the engine's lock held: how many records there have been. For the stream, not for applications."""
@@ -300,10 +306,15 @@ class JobState(OwnFields):
     def modify_shared_data(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
         """Replace a shared value by `fn(value)`, with no other write in between, and return the new one.
 
-        `fn` runs under the lock of the shared data: keep it short. What it raises leaves the value as it was.
+        `fn` runs under the lock of the shared data: keep it short, and save nothing in it. What it raises leaves the
+        value as it was.
         """
         with self._shared_lock:
-            value = fn(self._shared_data.get(key, default))
+            before, self._modifying_thread = self._modifying_thread, get_ident()
+            try:
+                value = fn(self._shared_data.get(key, default))
+            finally:
+                self._modifying_thread = before
             self._shared_data[key] = value
             self._touch()
             return value
@@ -401,6 +412,7 @@ class JobState(OwnFields):
         history = taken.pop("execution_history")
         pending = taken.pop("pending_tasks")
         created_at, updated_at = taken.pop("created_at"), taken.pop("updated_at")
+        check_shapes(taken, history, pending)
         slot_data: dict[str, dict[str, Any]] = {}
         for (routine_id, slot_name), held in taken.pop("slot_data").items():
             path = f"slot_data[{routine_id!r}][{slot_name!r}]"
@@ -418,11 +430,29 @@ class JobState(OwnFields):
             "slot_data": slot_data,
         }
 
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """While no merge is half done, and nobody writes.
+
+        Raises:
+            RunError: Called by the function that `modify_shared_data` was given: another thread may be in a merge
+                function, and wait for the shared data.
+        """
+        if self._modifying_thread == get_ident() and self._ledger.live is not None:
+            raise RunError(
+                "A run cannot be saved or copied by the function given to modify_shared_data. Return the new value, "
+                "and save afterwards."
+            )
+        while True:
+            live = self._ledger.live
+            with live.snapshot_lock() if live is not None else nullcontext(), self._shared_lock, self._ledger.lock:
+                if self._ledger.live in (live, None):  # else it began to run before we had the locks
+                    yield
+                    return
+
     def _snapshot(self) -> dict[str, Any]:
         """Everything at one instant: objects that are shared with the run, in containers that are not."""
-        live = self._ledger.live
-        # The merge lock first: a merge function is the user's, and may use the shared data.
-        with live.snapshot_lock() if live is not None else nullcontext(), self._shared_lock, self._ledger.lock:
+        with self._at_rest():
             live = self._ledger.live
             return {
                 "flow_id": self.flow_id,
@@ -431,19 +461,18 @@ class JobState(OwnFields):
                 "current_routine_id": self.current_routine_id,
                 "created_at": self._created_at or self._ledger.origin,
                 "updated_at": self._last_update(),
-                "routine_states": {
-                    key: dict(value) if isinstance(value, dict) else value
-                    for key, value in dict.items(self._ledger.routine_states)
-                },
+                "routine_states": {key: _shallow(value) for key, value in dict.items(self._ledger.routine_states)},
                 "execution_history": list(self.folded_history()),
-                "pause_points": list(self.pause_points),
-                "pending_tasks": [*self.pending_tasks, *(live.outstanding_tasks() if live is not None else ())],
-                "deferred_events": list(self.deferred_events),
+                "pause_points": _shallow(self.pause_points),
+                # What is active has begun before what is parked.
+                "pending_tasks": [*(live.outstanding_tasks() if live is not None else ()), *self.pending_tasks],
+                "deferred_events": _shallow(self.deferred_events),
                 "shared_data": dict(dict.items(self._shared_data)),
-                "shared_log": list(self.shared_log),
-                "output_log": list(self.output_log),
-                "metadata": dict(self.metadata),
+                "shared_log": _shallow(self.shared_log),
+                "output_log": _shallow(self.output_log),
+                "metadata": _shallow(self.metadata),
                 "execution_strategy": self._ledger.strategy,
+                **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
                 "slot_data": _copied(self._ledger.slot_data),
             }
 
@@ -454,7 +483,8 @@ class JobState(OwnFields):
             ValueError: A value that cannot be, or a newer format; the state is then as it was.
         """
         if self._ledger.live is not None:
-            raise InvalidValueError(f"{self!r} is being driven by a flow. Restore into a new JobState().")
+            doing = "paused in" if self.status == JobStatus.PAUSED else "being driven by"
+            raise InvalidValueError(f"{self!r} is {doing} a flow of this process. Restore into a new JobState().")
         found = read_state(data)
         if "execution_history" in found:
             found["execution_history"] = [restored_record(saved) for saved in found["execution_history"]]
@@ -464,11 +494,15 @@ class JobState(OwnFields):
         """Take over what a snapshot, or a file, has."""
         slot_data = found.pop("slot_data", None)
         self._ledger.strategy = found.pop("execution_strategy", self._ledger.strategy)
+        self._ledger.limit = found.pop("history_limit", self._ledger.limit)
         updated_at = found.pop("updated_at", None)
         for name, value in found.items():
             setattr(self, name, value)
         if slot_data is not None:
             self._ledger.slot_data = slot_data
+        dropped = self.metadata.get("history_dropped")
+        if type(dropped) is int and dropped > 0:
+            self._ledger.dropped = dropped
         if "output_log" in found:
             self._ledger.output_marks = [0] * len(self.output_log)
         if updated_at is not None:
@@ -478,11 +512,16 @@ class JobState(OwnFields):
     def save(self, filepath: str | os.PathLike[str]) -> None:
         """Write the run to a file, and make its folders. At every instant the path holds the old file or the new one.
 
+        Of several threads that save one run to one path at once, the one that called last decides what the file says.
+
         Raises:
             TypeError: Something in it is not JSON; no file is touched.
             OSError: The file cannot be written; the old one is still there.
         """
-        write_file(filepath, self.serialize())
+        if self._saves is None:
+            with self._ledger.lock:
+                self._saves = self._saves or Saves()
+        self._saves.save(filepath, self.serialize)
 
     @classmethod
     def load(cls, filepath: str | os.PathLike[str]) -> "JobState":
@@ -511,7 +550,7 @@ class JobState(OwnFields):
     def __getstate__(self) -> dict[str, Any]:
         """What copy and pickle take: the record without its live side (locks, run, output handler)."""
         state = self._snapshot()
-        ours = {"_ledger", "_shared_lock", "_shared_data", "_history", "_created_at", "_updated_at", "output_handler"}
+        ours = {*vars(JobState()), "output_handler"}
         foreign = {name: value for name, value in vars(self).items() if name not in ours and name not in state}
         return {**state, **foreign}
 
@@ -570,6 +609,11 @@ class JobState(OwnFields):
         return wait_until_condition(flow, job_state, condition, timeout, check_interval, progress_callback)
 
 
+def _shallow(value: Any) -> Any:
+    """A copy of a list or dict; what is neither, though it should be, is found out when it is checked."""
+    return value.copy() if isinstance(value, list | dict) else value
+
+
 def _copied(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """The slots' data at this instant: what "append" collects grows in place."""
     return {
@@ -581,6 +625,12 @@ def _copied(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str,
 def ledger_of(job_state: JobState) -> Ledger:
     """The engine's side of a record. For the rooms of this package, not for applications."""
     return job_state._ledger  # noqa: SLF001 - its own room
+
+
+def _instant(name: str, value: Any) -> datetime:
+    if not isinstance(value, datetime):
+        raise InvalidTypeError(f"{name} must be a datetime, not {value!r}. datetime.fromisoformat() reads text.")
+    return value
 
 
 def _warn(message: str) -> None:

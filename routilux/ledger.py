@@ -66,6 +66,9 @@ class LiveRun(Protocol):
     def poke(self) -> None:
         """With the ledger's lock held: something was written that a watcher may wait for."""
 
+    def is_open(self) -> bool:
+        """Whether it goes on, rather than being paused, stopped or over."""
+
     def queue_size(self) -> int:
         """Activations that wait to be started."""
 
@@ -77,8 +80,8 @@ class Ledger:
     """The record of one run.
 
     `lock` protects everything in here and everything in the `Run` that writes it: one critical section per hop
-    instead of two. It is a plain lock: no user code runs while it is held. Lock order: a JobState's shared-data lock,
-    a run's merge lock, this lock, then the locks of the flow's workers and timers.
+    instead of two. It is a plain lock: no user code runs while it is held. Lock order: a run's merge lock, a JobState's
+    shared-data lock, this lock, then the locks of the flow's workers and timers.
     """
 
     __slots__ = (

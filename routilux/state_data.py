@@ -1,6 +1,7 @@
 """JobState <-> dict <-> file. The saved form is plain JSON; reading it imports, builds and runs nothing."""
 
 import contextlib
+import itertools
 import json
 import os
 import stat
@@ -8,13 +9,24 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from routilux.errors import InvalidDataError, NotPlainError
 from routilux.plain import plain, shortened
 from routilux.saved import Reader
 
-__all__ = ["FORMAT_VERSION", "check_deferred", "check_pending", "read_file", "read_instant", "read_state", "write_file"]
+__all__ = [
+    "FORMAT_VERSION",
+    "Saves",
+    "check_deferred",
+    "check_pending",
+    "check_shapes",
+    "read_file",
+    "read_instant",
+    "read_state",
+    "write_file",
+]
 
 # The version of the saved form. Files without one are the oldest form, which is this one without `slot_data`.
 FORMAT_VERSION = 1
@@ -57,6 +69,10 @@ def read_state(data: dict[str, Any]) -> dict[str, Any]:  # noqa: PLR0912 - one b
         found["execution_strategy"] = reader.text("execution_strategy")
         if found["execution_strategy"] not in ("sequential", "concurrent"):
             raise reader.wrong("execution_strategy", "'sequential' or 'concurrent'")
+    if reader.has("history_limit"):
+        found["history_limit"] = reader.raw("history_limit")
+        if type(found["history_limit"]) is not int or found["history_limit"] < 1:
+            raise reader.wrong("history_limit", "a whole number above 0")
     for name in ("created_at", "updated_at"):
         if name in reader:
             found[name] = read_instant(reader, name)
@@ -162,6 +178,70 @@ _LISTS: dict[str, Callable[[dict[str, Any], str], None] | None] = {
     "deferred_events": check_deferred,
     "output_log": _check_texts("routine_id", "output_type"),
 }
+
+
+def check_shapes(taken: dict[str, Any], history: list[Any], pending: list[Any]) -> None:
+    """Raise where something that callers may write to is not what it must be to be read again.
+
+    Args:
+        taken: The attributes of a JobState, but for these:
+        history: Its records.
+        pending: Its pending tasks.
+
+    Raises:
+        NotPlainError: Something is of another kind.
+        InvalidDataError: An entry lacks what it must have.
+    """
+    for name, kinds in _KINDS.items():
+        if not isinstance(taken[name], kinds):
+            raise NotPlainError(f"{name} must be {kinds[0].__name__}, not {shortened(taken[name])}.")
+    for routine_id, state in taken["routine_states"].items():
+        if not isinstance(state, dict):
+            raise NotPlainError(f"routine_states[{shortened(routine_id)}] must be a dict, not {shortened(state)}.")
+    for name, check in _LISTS.items():
+        for number, entry in enumerate(pending if name == "pending_tasks" else taken[name]):
+            where = f"{name}[{number}]"
+            if not isinstance(entry, dict):
+                raise NotPlainError(f"{where} must be a dict, not {shortened(entry)}.")
+            if check is not None:
+                check(entry, where)
+    for number, record in enumerate(history):
+        found = (getattr(record, name, None) for name in ("routine_id", "event_name", "data"))
+        if not all(map(isinstance, found, (str, str, dict))):
+            raise NotPlainError(f"execution_history[{number}] is no record with texts and a dict: {shortened(record)}.")
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "flow_id": (str,),
+    "job_id": (str,),
+    "status": (str,),
+    "current_routine_id": (str, type(None)),
+    "pause_points": (list,),
+    "deferred_events": (list,),
+    "shared_log": (list,),
+    "output_log": (list,),
+    "metadata": (dict,),
+}
+
+
+class Saves:
+    """The order of the saves of one run: what was saved earlier never takes the place of what was saved later."""
+
+    def __init__(self) -> None:
+        # Held while a file is written, and nothing else is taken meanwhile.
+        self._lock = Lock()
+        self._numbers = itertools.count(1)
+        self._written: dict[str, int] = {}
+
+    def save(self, path: str | os.PathLike[str], serialize: Callable[[], dict[str, Any]]) -> None:
+        """Serialize and write, unless somebody who called later has written to this path meanwhile."""
+        number = next(self._numbers)
+        data = serialize()
+        target = os.path.realpath(path)
+        with self._lock:
+            if self._written.get(target, 0) < number:
+                write_file(path, data)
+                self._written[target] = number
 
 
 def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Pause, resume and cancel: what callers do to runs from outside, or from inside their own handlers."""
 
 import asyncio
+import os
 import time
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -24,39 +25,68 @@ __all__ = ["cancel", "pause", "resume"]
 
 
 # Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
-# Taken before every other lock; no user code runs while it is held.
+# Taken before every other lock. Of user code, only a routine's own `get_slot` or `get_event` may run while it is held.
 _resuming = RLock()
+
+
+def _forget_threads() -> None:
+    """In a forked child, where the thread that held the lock does not exist."""
+    global _resuming  # noqa: PLW0603 - it is one for all flows, and a lock cannot be emptied
+    _resuming = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def pause(engine: "Engine", job_state: JobState | None, reason: str, checkpoint: dict[str, Any] | None) -> None:
     """See `Flow.pause`."""
-    point = {"reason": reason, "checkpoint": checkpoint or {}}
-    at_work: list[RunLifecycle] = []
-    for state in _states(engine, job_state):
-        run = ledger_of(state).live
-        live = run if isinstance(run, RunLifecycle) else None
-        if live is None or not live.pause(point):
-            note_pause(state, point, live.active_count() if live is not None else 0)
-        if live is not None:
-            at_work.append(live)
+    if not isinstance(checkpoint, dict | None):
+        raise InvalidTypeError(f"The checkpoint of a pause is a dict or None, not {checkpoint!r}.")
+    point = {"reason": reason, "checkpoint": dict(checkpoint or {})}
+    at_work = [_pause_one(engine, state, point) for state in _states(engine, job_state)]
     if _must_not_wait():
         return
     until = time.monotonic() + GRACE_SECONDS
     for run in at_work:
-        run.block(max(0.0, until - time.monotonic()))
+        if run is not None:
+            run.block(max(0.0, until - time.monotonic()))
+
+
+def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunLifecycle | None:
+    """Pause one run; returns the live side whose handlers may still be at work."""
+    while True:
+        run = _driver_of(engine, state)
+        if run is not None and run.pause(point):
+            return run
+        # Unless it was executed or resumed since we looked: then there is something to pause after all.
+        if note_pause(state, point, run.active_count() if run is not None else 0):
+            return run
 
 
 def cancel(engine: "Engine", job_state: JobState | None, reason: str) -> None:
     """See `Flow.cancel`."""
     for state in _states(engine, job_state):
-        run = ledger_of(state).live
-        if isinstance(run, RunLifecycle) and run.cancel(reason):
-            continue
-        if state.status != JobStatus.CANCELLED:
-            was_final = state.status in FINAL
-            note_cancellation(state, reason)
-            if not was_final:
-                engine.listeners.tell_end(state)
+        _cancel_one(engine, state, reason)
+
+
+def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
+    while True:
+        run, before = _driver_of(engine, state), state.status
+        if run is not None and run.cancel(reason):
+            is_told = not run.is_adopted
+            break
+        found = note_cancellation(state, reason)
+        if found is not None:  # else it was executed or resumed since we looked
+            before, is_told = found, False
+            break
+    if not is_told and before not in FINAL:
+        engine.listeners.tell_end(state)
+
+
+def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
+    live = ledger_of(state).live
+    return live if isinstance(live, RunLifecycle) else engine.adopted(state)
 
 
 def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobState:
@@ -73,15 +103,20 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
             if live.is_open():
                 return job_state
         _check_status(job_state)
-        engine.refuse_when_closed()
         _check_names(engine, job_state)
+        engine.refuse_when_closed(is_execute=True)
         if isinstance(live, Run) and live.engine is engine:
             # The same run goes on: what its handlers, and threads of them, still emit finds its way.
             run = live
             engine.loop.ensure_thread()
         else:
             run = engine.open_run(job_state)
-        go_on(run, engine.wiring, timeout)
+        try:
+            go_on(run, engine.wiring, timeout)
+        except BaseException:
+            if run is not live:
+                engine.withdraw(run)
+            raise
     return job_state
 
 
@@ -91,7 +126,11 @@ def _check_status(job_state: JobState) -> None:
         # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
         status = job_state.pause_points[-1].get("previous_status", status)
     if status in (JobStatus.PENDING, JobStatus.CANCELLED):
-        what = "has not started: use execute()" if status == JobStatus.PENDING else "was cancelled for good"
+        what = (
+            "was cancelled for good. Start a new run with execute()"
+            if status == JobStatus.CANCELLED
+            else "has not started. Use execute(), with a new JobState if this one was paused"
+        )
         raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
 
 

@@ -22,7 +22,7 @@ from routilux.errors import (
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import perform, settle
 from routilux.flow.event_loop import EventLoop
-from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.lifecycle import RunLifecycle, ancestors_here
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
 from routilux.flow.task import Activation, SlotActivationTask
@@ -105,15 +105,13 @@ class Engine:
     ) -> JobState:
         """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
         port = self._entry_port(entry_id, params)
-        self._refuse_when_closed(is_execute=True)
+        self.refuse_when_closed(is_execute=True)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs
         strategy = strategy or self.flow.execution_strategy
         token_limit = self._token_limit(strategy)
-        run = Run(self, job_state, 0 if strategy == "sequential" and inline else token_limit, timeout, _ancestors())
-        if token_limit > self.flow.max_workers:
-            run.reserved = token_limit
-            self.workers.reserve(token_limit)
+        run = Run(self, job_state, 0 if strategy == "sequential" and inline else token_limit, timeout, ancestors_here())
+        self.reserve_places(run)
         entry = Activation(run, port, dict(params or {}))
         entry.is_entry = True
         self._attach_tracker()
@@ -121,10 +119,10 @@ class Engine:
             self.loop.ensure_thread()
             run.start(entry, inline)
         except NotPendingError:
-            self._withdraw(run)
+            self.withdraw(run)
             raise
         except RuntimeError as error:
-            self._withdraw(run)
+            self.withdraw(run)
             raise WorkerStartError(
                 f"The thread of the event loop could not be started ({error}), and nothing has run. Free threads, "
                 "then execute again."
@@ -187,11 +185,21 @@ class Engine:
             return 1
         return self.flow.max_workers if self.flow.execution_strategy == "concurrent" else self.flow.concurrent_workers
 
-    def _withdraw(self, run: RunLifecycle) -> None:
+    def withdraw(self, run: RunLifecycle) -> None:
         """The run could not even start: leave nothing of it."""
         self.loop.retire(run.key, 0)
+        self._release_places(run)
+
+    def reserve_places(self, run: RunLifecycle) -> None:
+        """Let there be as many workers as a run may use, where it may use more than its flow has."""
+        if run.token_limit > self.flow.max_workers and not run.reserved:
+            run.reserved = run.token_limit
+            self.workers.reserve(run.reserved)
+
+    def _release_places(self, run: RunLifecycle) -> None:
         if run.reserved:
             self.workers.release(run.reserved)
+            run.reserved = 0
 
     def open_run(self, job_state: JobState) -> Run:
         """A run for a state that goes on; it is closed until it is told to."""
@@ -201,18 +209,14 @@ class Engine:
         if ledger.limit is None:
             ledger.limit = self.flow.history_limit
         token_limit = self._token_limit(ledger.strategy or self.flow.execution_strategy)
-        run = Run(self, job_state, token_limit, None, _ancestors())
+        run = Run(self, job_state, token_limit, None, ancestors_here())
         self._attach_tracker()
         try:
             self.loop.ensure_thread()
         except RuntimeError as error:
-            self.loop.retire(run.key, 0)
+            self.withdraw(run)
             raise WorkerStartError(f"The thread of the event loop could not be started ({error}).") from error
         return run
-
-    def refuse_when_closed(self) -> None:
-        """Raise while the flow is shutting down; afterwards, a resume starts afresh."""
-        self._refuse_when_closed(is_execute=True)
 
     def _run_entry(self, run: Run, entry: Activation, token_limit: int) -> None:
         job_token = current_job_state.set(run.job_state)
@@ -259,10 +263,10 @@ class Engine:
         if job_state is not None:
             if self._refuse_ended(job_state, routine, event_name, data):
                 return
-            self._refuse_when_closed(is_execute=False)
+            self.refuse_when_closed(is_execute=False)
             run = self._adopt(job_state)
         else:
-            self._refuse_when_closed(is_execute=False)
+            self.refuse_when_closed(is_execute=False)
             run = self._anonymous()
         run.hold_open()
         try:
@@ -284,7 +288,7 @@ class Engine:
         """
         status = job_state.status
         routine_id = self.wiring.node_of(routine).id
-        if status == JobStatus.CANCELLED or (status == JobStatus.FAILED and ledger_of(job_state).refuses):
+        if _takes_nothing(job_state):
             job_state.record_execution(routine_id, "refused", {"event": event_name, "status": status, "data": data})
             return True
         if status in FINAL:
@@ -295,16 +299,27 @@ class Engine:
         return False
 
     def _adopt(self, job_state: JobState) -> Run:
-        """A run for a JobState that was made by hand: its tasks are counted and recorded, its status is not ours."""
-        with self._lock:
-            run = self._adopted.get(id(ledger_of(job_state)))
-            if run is not None and not run.over:
-                return run
+        """A run for a JobState that was made by hand: its tasks are counted and recorded, its status is not ours.
+
+        For one that is paused, its tasks are kept for the resume.
+        """
+        run = self.adopted(job_state)
+        if run is not None:
+            return run
         run = Run(self, job_state, self._token_limit(self.flow.execution_strategy))
         run.is_adopted = True
+        if job_state.status == JobStatus.PAUSED:
+            run.only_park()
+            return run
         with self._lock:
             self._adopted[id(run.ledger)] = run
         return run
+
+    def adopted(self, job_state: JobState) -> Run | None:
+        """The run that drives the tasks of a JobState that was made by hand; None when there are none."""
+        with self._lock:
+            run = self._adopted.get(id(ledger_of(job_state)))
+        return run if run is not None and not run.over else None
 
     def _anonymous(self) -> Run:
         run = Run(self, JobState(self.flow.flow_id), self._token_limit(self.flow.execution_strategy))
@@ -355,10 +370,16 @@ class Engine:
         # The run may end between this look and its answer; then the task runs for the record alone.
         if isinstance(live, Run) and live.enqueue(self._activation_of(task, live)):
             return
-        while not (run := self._adopt(job_state) if job_state is not None else self._anonymous()).enqueue(
-            self._activation_of(task, run)
-        ):
-            pass  # an adopted run that just ended; the next one is new
+        is_queued = False
+        while not is_queued:  # an adopted run may just have ended; the next one is new
+            if job_state is not None and _takes_nothing(job_state):
+                return  # the queued work of a cancelled run is dropped
+            run = self._adopt(job_state) if job_state is not None else self._anonymous()
+            run.hold_open()
+            try:
+                is_queued = run.enqueue(self._activation_of(task, run))
+            finally:
+                run.let_close()
 
     def _activation_of(self, task: SlotActivationTask, run: Run) -> Activation:
         port = self.wiring.node_of(task.slot.routine).port(task.slot)
@@ -404,14 +425,13 @@ class Engine:
 
     # -- ends of runs
 
-    def announce_elsewhere(self, run: RunLifecycle) -> None:
+    def announce_elsewhere(self, run: RunLifecycle, ended_leg: int) -> None:
         """Have a thread of its own call the listeners: their code does not run on the loop's thread."""
-        self.workers.call(run.announce)
+        self.workers.call(lambda: run.announce(ended_leg))
 
     def absorb(self, run: RunLifecycle) -> None:
         """A run is over, and its lock is held: hand its figures to the tracker, and its places back."""
-        if run.reserved:
-            self.workers.release(run.reserved)
+        self._release_places(run)
         with self._lock:
             self._adopted.pop(id(run.ledger), None)
         tracker = self.flow.execution_tracker
@@ -436,7 +456,8 @@ class Engine:
 
     # -- shutting down
 
-    def _refuse_when_closed(self, is_execute: bool) -> None:
+    def refuse_when_closed(self, is_execute: bool) -> None:
+        """Raise while the flow is shutting down; afterwards, an `execute` or a resume starts afresh."""
         with self._lock:
             if self._is_closing:
                 raise FlowShutDownError(
@@ -517,14 +538,13 @@ class Engine:
 _OUTSIDE = Port(Node("", None), Slot())
 
 
+def _takes_nothing(job_state: JobState) -> bool:
+    """Whether a run that nobody drives was cancelled, or is over because its time was."""
+    return job_state.status == JobStatus.CANCELLED or ledger_of(job_state).refuses
+
+
 def _unique() -> int:
     return int.from_bytes(os.urandom(8), "big")
-
-
-def _ancestors() -> frozenset[int]:
-    activation = current_activation.get()
-    run = activation.run if activation is not None else None
-    return frozenset() if run is None else run.ancestors | {run.key}
 
 
 def _block(run: RunLifecycle, until: float | None, progress: Progress | None) -> bool:

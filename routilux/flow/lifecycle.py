@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.context import current_activation
 from routilux.errors import NotPendingError, SelfWaitError
 from routilux.execution_tracker import KEPT_COUNT, Sums
-from routilux.flow.failure import expire, fail_from_outside
+from routilux.flow.failure import expire, fail_from_outside, told_of
 from routilux.flow.gate import Gate
 from routilux.flow.pending import describe
 from routilux.flow.stops import write_cancellation, write_pause_point
@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # the engine makes runs
     from routilux.flow.flow import Flow
     from routilux.waiting import Progress
 
-__all__ = ["RunLifecycle"]
+__all__ = ["RunLifecycle", "ancestors_here"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,13 @@ NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
 
 # Over all flows: a run of one flow may be started by a handler of another.
 _keys = itertools.count(1)
+
+
+def ancestors_here() -> frozenset[int]:
+    """The runs that cannot end before the calling thread's handler does."""
+    activation = current_activation.get()
+    run = activation.run if activation is not None else None
+    return frozenset() if run is None else run.ancestors | {run.key}
 
 
 class RunLifecycle:
@@ -132,13 +139,14 @@ class RunLifecycle:
         self.over = False
         self.aborted_by: BaseException | None = None
         self._announced = False
-        self._announce_due = False
+        # The leg whose end is to be announced by whoever finds it here; 0: none.
+        self._announce_due = 0
         # Counted as outstanding from a resume on, until somebody waits or a timer fires: a run that has nothing left
         # must not end before its resume has returned.
         self._held_by_resume = False
         self._hold_number = 0
-        # Counts the resumes.
-        self._leg = 0
+        # From its start, or a resume, to its next stop or end.
+        self._leg = 1
         # Activations that are not settled: queued, active, or waiting for a timer.
         self.outstanding = 0
         self.active: set[Activation] = set()
@@ -177,7 +185,7 @@ class RunLifecycle:
             return list(self.active)
 
     def is_open(self) -> bool:
-        """Whether what is emitted is queued."""
+        """Whether it goes on, rather than being paused, stopped or over."""
         return self._gate == Gate.OPEN
 
     def is_refusing(self) -> bool:
@@ -242,6 +250,11 @@ class RunLifecycle:
             given = self.tokens_for(1)
         self.hand_out(given)
         return True
+
+    def only_park(self) -> None:
+        """Be for a state that is paused: what it is given waits in pending_tasks."""
+        with self.lock:
+            self._gate = Gate.PARKING
 
     def open_for_tasks(self, token_limit: int) -> None:
         """Let workers at the queue: the entry handler of a sequential run has returned."""
@@ -349,12 +362,13 @@ class RunLifecycle:
         with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
             logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
         self.aborted_by = error
+        told = told_of(error)
         with self.lock:
-            fail_from_outside(self, error)
+            fail_from_outside(self, told)
             self._end_if_over()
-            announce, self._announce_due = self._announce_due, False
-        if announce:
-            self.announce()
+            ended_leg, self._announce_due = self._announce_due, 0
+        if ended_leg:
+            self.announce(ended_leg)
 
     def pause(self, point: dict[str, Any]) -> bool:
         """Park everything that is not active; False when the run was stopped or over already.
@@ -366,6 +380,7 @@ class RunLifecycle:
             if self._gate != Gate.OPEN:
                 return False
             self._close(Gate.PARKING, JobStatus.PAUSED.value)
+            self.ledger.status = JobStatus.PAUSED.value  # also of a run that was adopted
             write_pause_point(self.job_state, point, len(self.active))
             self.engine.paused.add(self)
             self._end_if_over()
@@ -389,9 +404,9 @@ class RunLifecycle:
             write_cancellation(self.job_state, reason)
             self._end_if_over()
             self._detach()
-            announce, self._announce_due = self._announce_due, False
-        if announce:
-            self.announce()
+            ended_leg, self._announce_due = self._announce_due, 0
+        if ended_leg:
+            self.announce(ended_leg)
         return True
 
     def reopen(self, timeout: float | None) -> None:
@@ -399,6 +414,9 @@ class RunLifecycle:
         now = self.now()
         self._gate, self.over, self._announced = Gate.OPEN, False, False
         self._leg += 1
+        self._hold_number = 0
+        self.ancestors = ancestors_here()
+        self.engine.reserve_places(self)
         self.is_inline = False  # whoever waited for the entry's retry has gone: a resumed entry runs on the pool
         self._tracked_count = self.job_state.record_total()
         self.ledger.refuses = False
@@ -425,9 +443,9 @@ class RunLifecycle:
             return
         with self.lock:
             self._release_hold()
-            announce, self._announce_due = self._announce_due, False
-        if announce:
-            self.announce()
+            ended_leg, self._announce_due = self._announce_due, 0
+        if ended_leg:
+            self.announce(ended_leg)
 
     def _release_hold(self) -> None:
         if self._held_by_resume:
@@ -437,9 +455,13 @@ class RunLifecycle:
             self._end_if_over()
 
     def outstanding_tasks(self) -> list[dict[str, Any]]:
-        """With the lock held: everything that is queued, active or on a timer, as pending tasks."""
+        """With the lock held: everything that is active, on a timer or queued, as pending tasks.
+
+        What is active comes first, and of that what has begun first: so a sequential run goes on in its order.
+        """
         clock = self.ledger.clock
-        found: list[tuple[Activation, str, int | None]] = [(task, "active", None) for task in self.active]
+        active = sorted(self.active, key=lambda task: task.started_ns)
+        found: list[tuple[Activation, str, int | None]] = [(task, "active", None) for task in active]
         found += [(task, "retry" if task.retry_count else "queued", due_ns) for due_ns, task in self.timers.waiting()]
         for queue in (self._urgent, self._normal, self._low):
             found += [(task, "retry" if task.retry_count else "queued", None) for task in queue]
@@ -468,10 +490,10 @@ class RunLifecycle:
             else:
                 task = self.timers.take(number, self.now())
                 given = self._come_back(task) if task is not None else 0
-            announce, self._announce_due = self._announce_due, False
+            ended_leg, self._announce_due = self._announce_due, 0
         self.hand_out(given)
-        if announce:
-            self.engine.announce_elsewhere(self)
+        if ended_leg:
+            self.engine.announce_elsewhere(self, ended_leg)
 
     def _come_back(self, task: Activation) -> int:
         if task.is_entry and task.retry_count and self.is_inline and self.engine.threaded:
@@ -486,7 +508,8 @@ class RunLifecycle:
         with self.lock:
             leg = self._leg
             while self._entry_ready is not task:
-                if self._gate != Gate.OPEN or self._leg != leg:
+                # A resume in between has given the retry to the pool.
+                if self._gate != Gate.OPEN or self._leg != leg or not self.is_inline:
                     return False
                 self.ledger.clock.wait(self._waiters.condition(), None)
             self._entry_ready = None
@@ -519,23 +542,25 @@ class RunLifecycle:
 
     def _become_final(self) -> None:
         # With the lock held. Those who asked for it are told outside the lock, by whoever finds `_announce_due`.
-        self._announce_due = self.engine.listeners.want_ends() and not self.is_adopted
+        self._announce_due = self._leg if self.engine.listeners.want_ends() and not self.is_adopted else 0
         self._announced = not self._announce_due
         if self.engine.journal is not None and not self.is_adopted:
             self.engine.journal.ended(self.job_id, self.ledger.status)
 
-    def announce(self) -> None:
+    def announce(self, ended_leg: int) -> None:
         """Call those who want to know of the run's end, then wake its waiters.
 
-        Waiters come second, so that whoever returns from a wait finds the callbacks done.
+        Waiters come second, so that whoever returns from a wait finds the callbacks done. A callback may resume the
+        run: then it is another leg's waiters who wait, and they wait for another end.
         """
         try:
             self.engine.listeners.tell_end(self.job_state)
         finally:
             with self.lock:
-                self._announced = True
-                self._detach()
-                self._waiters.notify()
+                if self._leg == ended_leg:
+                    self._announced = True
+                    self._detach()
+                    self._waiters.notify()
 
     def _detach(self) -> None:
         # A paused run stays with its JobState: what a late thread of a handler emits still has to be parked.

@@ -42,14 +42,14 @@ class Listeners:
             callbacks = list(self._callbacks)
         # They are not part of the run: they may wait for it, and what they start is not nested in it.
         job_token, activation_token = current_job_state.set(None), current_activation.set(None)
-        self._telling.of = job_state
+        before, self._telling.of = getattr(self._telling, "of", None), job_state
         try:
             for callback in callbacks:
                 self.call(callback, job_state)
             if self.hooks is not None:
                 self.call(self.hooks.run_ended, job_state)
         finally:
-            self._telling.of = None
+            self._telling.of = before  # a callback may end another run, and is told of that in between
             current_activation.reset(activation_token)
             current_job_state.reset(job_token)
 

@@ -103,7 +103,7 @@ class Revival:
         if not isinstance(source, dict):
             return None
         try:
-            wired = self._wiring.wire(self._wiring.node(source["routine_id"]), source["event"])
+            wired = self._wiring.wired(self._wiring.node(source["routine_id"]), source["event"])
         except (KeyError, ValueError):
             return None  # by which line it came informs readers; the data are mapped already
         for delivery in wired.deliveries:

@@ -4,6 +4,7 @@ With `activation.py`, this is the hot path: an emission makes tasks (`emit`), a 
 their handlers did is settled (`settle`). How a run begins, stops and ends stands in `lifecycle.py`.
 """
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import RunEndedError
@@ -11,7 +12,7 @@ from routilux.event import mapped
 from routilux.execution_tracker import Sums
 from routilux.flow.activation import drain
 from routilux.flow.error_policy import Decision
-from routilux.flow.failure import settle_failed_attempt
+from routilux.flow.failure import TRACEBACKS_MAX, settle_failed_attempt, told_of
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.task import IDENTITY_MASK, Activation, HeldEmission, HeldOutput
@@ -60,32 +61,42 @@ class Run(RunLifecycle):
         wired = node.wired.get(event_name)
         if wired is None or wired.version != wired.event.version:
             wired = self.engine.wiring.wire(node, event_name)
+        differs = activation.replay is not None and self._differs(activation, wired, data)
         with self.lock:
             if activation.effects is not None:
                 activation.effects.append(HeldEmission(wired, data, delay, priority))
                 return
-            given = self._release(activation, wired, data, delay, priority)
+            given = self._release(activation, wired, data, delay, priority, differs)
         if given:
             self.hand_out(given)
 
     def _release(
-        self, activation: Activation, wired: Wired, data: dict[str, Any], delay: float, priority: TaskPriority
+        self,
+        activation: Activation,
+        wired: Wired,
+        data: dict[str, Any],
+        delay: float,
+        priority: TaskPriority,
+        differs: bool = False,
     ) -> int:
         """With the lock held: record an emission and queue its deliveries; returns the tokens to hand out."""
-        if self._gate >= Gate.REFUSING:
+        if self._gate != Gate.OPEN and self._takes_nothing():
             self._refuse(wired, data)
             return 0
         now = self.now()
-        event_name = wired.record_key.event_name
+        name = wired.name_in(activation.port.node)
         if activation.released is None:
-            activation.released = {event_name: [data]}
+            activation.released = {name: [data]}
             nth = 0
         else:
-            payloads = activation.released.setdefault(event_name, [])
+            payloads = activation.released.setdefault(name, [])
             nth = len(payloads)
             payloads.append(data)
-        if activation.replay is not None and nth < len(activation.replay.get(event_name, ())):
-            self._replay(activation, wired, nth, now)
+        if activation.replay is not None and nth < len(activation.replay.get(name, ())):
+            # It runs again and emits what it had emitted before: the first data stand, and are not sent again.
+            activation.released[name][nth] = activation.replay[name][nth]
+            if differs:
+                self._note_difference(wired, data, now)
             return 0
         self.ledger.write(wired.record_key, now, data)
         self.event_count += 1
@@ -119,22 +130,31 @@ class Run(RunLifecycle):
             self.outstanding += 1
             self.timers.add(task, due_ns)
 
-    def _replay(self, activation: Activation, wired: Wired, nth: int, now: int) -> None:
-        """With the lock held: an activation that runs again emits what it had emitted before.
+    def _differs(self, activation: Activation, wired: Wired, data: dict[str, Any], held_before: int = 0) -> bool:
+        """Without the lock, since payloads may compare by code of the application: is this not what was emitted before?
 
-        The first data stand, in the record and for a further stop, and are not sent again.
+        Args:
+            activation: One that runs again.
+            wired: The event.
+            data: What it emits now.
+            held_before: How many emissions of that event it holds back before this one.
         """
-        assert activation.released is not None  # noqa: S101 - for the type checker
-        assert activation.replay is not None  # noqa: S101 - as above
+        name = wired.name_in(activation.port.node)
+        before = (activation.replay or {}).get(name, ())
+        nth = len((activation.released or {}).get(name, ())) + held_before
+        return nth < len(before) and not same_payload(before[nth], data)
+
+    def _note_difference(self, wired: Wired, data: dict[str, Any], now: int) -> None:
         routine_id, event_name, *_ = wired.record_key
-        payloads, before = activation.released[event_name], activation.replay[event_name][nth]
-        data, payloads[nth] = payloads[nth], before
-        if not same_payload(before, data):
-            self.ledger.write(RecordKey(routine_id, "replay_differs"), now, {"event": event_name, "data": data})
+        self.ledger.write(RecordKey(routine_id, "replay_differs"), now, {"event": event_name, "data": data})
 
     def emit_deferred(self, wired: Wired, data: dict[str, Any], identity: int) -> int:
         """With the lock held: emit an event that was deferred to this resume; returns the tokens to hand out."""
         return self._release(self.engine.outsider(self, identity), wired, data, 0.0, TaskPriority.NORMAL)
+
+    def _takes_nothing(self) -> bool:
+        """With the lock held: whether it is stopped for good, or its state goes on in another run."""
+        return self._gate >= Gate.REFUSING or self.ledger.live not in (None, self)
 
     def _refuse(self, wired: Wired, data: dict[str, Any]) -> None:
         routine_id, event_name, *_ = wired.record_key
@@ -188,6 +208,8 @@ class Run(RunLifecycle):
         """Settle an activation that succeeded; returns the worker's next task, or None when its turn is over."""
         if task.effects:
             self._send_held_outputs(task.effects)
+            if task.replay is not None:
+                self._compare_held(task)
         given = 0
         with self.lock:
             now = self.now()
@@ -196,24 +218,25 @@ class Run(RunLifecycle):
                 now = self.now()  # what it released stands in the record before its end
             self._complete(task, now)
             following = self._after(now, turn)
-            announce, self._announce_due = self._announce_due, False
+            ended_leg, self._announce_due = self._announce_due, 0
         if given:
             self.hand_out(given)
-        if announce:
-            self.announce()
+        if ended_leg:
+            self.announce(ended_leg)
         return following
 
     def settle_failure(
         self, task: Activation, error: BaseException, decision: Decision, delay: float, turn: Turn | None
     ) -> Activation | None:
         """Settle an attempt that failed; returns what `settle` returns."""
+        told = told_of(error, self.ledger.traceback_count < TRACEBACKS_MAX)
         with self.lock:
             now = self.now()
-            settle_failed_attempt(self, task, error, decision, delay, now)
+            settle_failed_attempt(self, task, told, decision, delay, now)
             following = self._after(now, turn)
-            announce, self._announce_due = self._announce_due, False
-        if announce:
-            self.announce()
+            ended_leg, self._announce_due = self._announce_due, 0
+        if ended_leg:
+            self.announce(ended_leg)
         return following
 
     def _after(self, now: int, turn: Turn | None) -> Activation | None:
@@ -296,10 +319,18 @@ class Run(RunLifecycle):
         """
         held, task.effects = task.effects, None
         return sum(
-            self._release(task, effect.wired, effect.data, effect.delay, effect.priority)
+            self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
             for effect in held or ()
             if isinstance(effect, HeldEmission)
         )
+
+    def _compare_held(self, task: Activation) -> None:
+        held: Counter[str] = Counter()
+        for effect in list(task.effects or ()):
+            if isinstance(effect, HeldEmission):
+                name = effect.wired.name_in(task.port.node)
+                effect.differs = self._differs(task, effect.wired, effect.data, held[name])
+                held[name] += 1
 
     def _send_held_outputs(self, effects: list[HeldEmission | HeldOutput]) -> None:
         # Before the settlement and without the lock: the output handler is the user's, and a run that is over has

@@ -37,22 +37,37 @@ def write_cancellation(job_state: JobState, reason: str) -> None:
         ledger.merge_routine_state("_cancellation", {"reason": reason})
 
 
-def note_pause(job_state: JobState, point: dict[str, Any], active_count: int) -> None:
-    """A run that is not going on is paused: its earlier status stays in the pause point."""
+def note_pause(job_state: JobState, point: dict[str, Any], active_count: int) -> bool:
+    """A run that stands still is paused, and its pause point keeps its earlier status. False: it goes on after all."""
     ledger = ledger_of(job_state)
     with ledger.lock:
+        if _goes_on(job_state):
+            return False
         before = ledger.status
         if before == JobStatus.PAUSED and job_state.pause_points:
             before = job_state.pause_points[-1].get("previous_status", before)
         write_pause_point(job_state, {**point, "previous_status": before}, active_count)
         ledger.status = JobStatus.PAUSED.value
+        return True
 
 
-def note_cancellation(job_state: JobState, reason: str) -> None:
-    """A run that no engine drives is cancelled."""
+def note_cancellation(job_state: JobState, reason: str) -> str | None:
+    """A run that stands still is cancelled; returns its status before. None: it goes on after all."""
     ledger = ledger_of(job_state)
     with ledger.lock:
+        if _goes_on(job_state):
+            return None
+        before = ledger.status
+        if before == JobStatus.CANCELLED:
+            return before
         ledger.status = JobStatus.CANCELLED.value
         ledger.refuses = True
         job_state.pending_tasks.clear()
         write_cancellation(job_state, reason)
+        return before
+
+
+def _goes_on(job_state: JobState) -> bool:
+    """With the run's lock held: somebody has executed or resumed it since the caller looked."""
+    live = ledger_of(job_state).live
+    return live is not None and live.is_open()

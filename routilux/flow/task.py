@@ -93,7 +93,7 @@ class Activation(SlotActivationTask):
             the parent runs again, whatever the order of its emissions.
         is_entry: Whether it is the one that `execute` began with.
         merged: True once `data` are the merged arguments; every later attempt uses them.
-        released: What this activation has emitted, by event.
+        released: What this activation has emitted, by event (see `Wired.name_in`).
         replay: For one that had begun when it was stopped: what it had emitted, as dicts or their digests, which is
             not emitted again.
         effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
@@ -178,13 +178,15 @@ class Activation(SlotActivationTask):
 class HeldEmission:
     """An emission of an attempt that has not succeeded yet."""
 
-    __slots__ = ("data", "delay", "priority", "wired")
+    __slots__ = ("data", "delay", "differs", "priority", "wired")
 
     def __init__(self, wired: "Wired", data: dict[str, Any], delay: float, priority: TaskPriority) -> None:
         self.wired = wired
         self.data = data
         self.delay = delay
         self.priority = priority
+        # Whether it is not what the activation had emitted here before it was stopped.
+        self.differs = False
 
 
 class HeldOutput:

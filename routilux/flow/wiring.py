@@ -64,13 +64,20 @@ class Delivery:
 class Wired:
     """Everything that an emission of one event by one node does; right while `version` is the event's."""
 
-    __slots__ = ("deliveries", "event", "record_key", "version")
+    __slots__ = ("_long_name", "_name", "_node", "deliveries", "event", "record_key", "version")
 
-    def __init__(self, event: "Event", version: int, record_key: RecordKey, deliveries: tuple[Delivery, ...]) -> None:
+    def __init__(self, node: Node, event: "Event", name: str, version: int, deliveries: tuple[Delivery, ...]) -> None:
+        self._node = node
+        self._name = name
+        self._long_name = f"{node.id}\0{name}"
         self.event = event
         self.version = version
-        self.record_key = record_key
+        self.record_key = RecordKey(node.id, name, None, True)
         self.deliveries = deliveries
+
+    def name_in(self, node: Node) -> str:
+        """What the event is called among the emissions of a node's activation, which may be another routine's too."""
+        return self._name if node is self._node else self._long_name
 
 
 class Wiring:
@@ -120,6 +127,15 @@ class Wiring:
             return Node(str(getattr(routine, "_id", "")), routine)
         return self.node(routine_id)
 
+    def wired(self, node: Node, event_name: str) -> Wired:
+        """What an emission does, prepared now if it was not, or is out of date.
+
+        Raises:
+            UnknownNameError: The routine has no such event.
+        """
+        wired = node.wired.get(event_name)
+        return wired if wired is not None and wired.version == wired.event.version else self.wire(node, event_name)
+
     def wire(self, node: Node, event_name: str) -> Wired:
         """Prepare what an emission does.
 
@@ -137,7 +153,7 @@ class Wiring:
                 target = self._target(link)
                 # The same pair again takes the place of the earlier line: it replaces the mapping and delivers once.
                 deliveries[target.id, link.slot] = _delivery(node, event_name, link, target)
-        wired = Wired(event, version, RecordKey(node.id, event_name, None, True), tuple(deliveries.values()))
+        wired = Wired(node, event, event_name, version, tuple(deliveries.values()))
         node.wired[event_name] = wired
         return wired
 
