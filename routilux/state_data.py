@@ -184,12 +184,15 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # By chance and not by a number of the process: in containers that share a folder, all of them may be process 1.
     beside = target.with_name(f".{target.name[:20]}.{uuid.uuid4().hex}.tmp")
+    # The old file may be for its owner's eyes only: nobody else can open the new one until it has the same permissions.
+    # Where there is none, the umask says who may.
+    mode = 0o600 if target.exists() else 0o666
     try:
-        with beside.open("x", encoding="ascii") as file:
+        with open(beside, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):  # what was for its owner's eyes only stays so
+        with contextlib.suppress(FileNotFoundError):  # looked at again: it may have changed while this was written
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)
     except BaseException:

@@ -20,6 +20,7 @@ from tests.drawings import DEADLINE, in_thread
 
 ROOT = Path(__file__).parents[2]  # the child processes import from it
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+POSIX_MODES = pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
 
 
 def a_state(word="old", size=10):
@@ -107,7 +108,59 @@ def test_a_file_in_the_place_of_a_folder_is_refused_and_stays(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+@POSIX_MODES
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_a_new_file_gets_what_the_umask_says(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        a_state().save(tmp_path / "state.json")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o666 & ~umask
+
+
+@POSIX_MODES
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o666, 0o400])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "state.json"
+    a_state().save(path)
+    path.chmod(mode)
+    a_state("new").save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert word_in(path) == "new"
+
+
+@POSIX_MODES
+def test_what_was_for_its_owners_eyes_only_is_shown_to_nobody_while_it_is_replaced(tmp_path, monkeypatch):
+    path, modes = tmp_path / "state.json", []
+    a_state().save(path)
+    path.chmod(0o600)
+    real_open, real_fsync = io.open, os.fsync
+
+    def note(handle):
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode):
+            modes.append(stat.S_IMODE(status.st_mode))
+
+    def opened(*args, **options):
+        file = real_open(*args, **options)
+        note(file.fileno())
+        return file
+
+    def synced(handle):
+        note(handle)
+        real_fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", opened)
+        patch.setattr(builtins, "open", opened)
+        patch.setattr(os, "fsync", synced)
+        a_state("new").save(path)
+    assert modes == [0o600, 0o600]  # before the first byte, and after the last
+    assert word_in(path) == "new"
+
+
+@POSIX_MODES
 def test_what_was_for_its_owners_eyes_only_stays_so(tmp_path):
     path = tmp_path / "state.json"
     a_state().save(path)
@@ -258,6 +311,7 @@ class Failing:
             monkeypatch.setattr(builtins, "open", io.open)
         elif step == "open":
             monkeypatch.setattr(io, "open", self.fail)
+            monkeypatch.setattr(builtins, "open", self.fail)
         else:
             monkeypatch.setattr(os, step, self.fail)
 
