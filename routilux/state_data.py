@@ -168,15 +168,16 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
     """Write data as JSON so that at every instant the path holds the old file or the new one.
 
     The new one is written beside it, brought to the disk, and put in its place in one step; then the folder is brought
-    to the disk as well. Whatever fails leaves the old file as it is, and nothing beside it.
+    to the disk as well. Whatever fails leaves the old file as it is, and nothing beside it. A path that is a symbolic
+    link stays one: the file that it leads to is replaced, or made.
 
     Raises:
         OSError: The file cannot be written.
         NotPlainError: The data are nested too deeply to be written from here; no file is touched.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder. Give the path of a file in it.")
+        raise IsADirectoryError(f"{os.fspath(path)} is a folder. Give the path of a file in it.")
     try:
         text = _text_of(data)
     except RecursionError:

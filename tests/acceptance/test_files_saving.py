@@ -21,6 +21,7 @@ from tests.drawings import DEADLINE, in_thread
 ROOT = Path(__file__).parents[2]  # the child processes import from it
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 POSIX_MODES = pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+POSIX_LINKS = pytest.mark.skipif(os.name != "posix", reason="links that anybody may make, as POSIX has them")
 
 
 def a_state(word="old", size=10):
@@ -168,6 +169,36 @@ def test_what_was_for_its_owners_eyes_only_stays_so(tmp_path):
     a_state("new").save(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert word_in(path) == "new"
+
+
+@POSIX_LINKS
+def test_a_link_stays_a_link_and_the_file_that_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "state.json").symlink_to("../again.json")
+    (tmp_path / "again.json").symlink_to(tmp_path / "there" / "real.json")
+    a_state().save(tmp_path / "there" / "real.json")
+    a_state("new").save(tmp_path / "here" / "state.json")
+    assert (tmp_path / "here" / "state.json").is_symlink()
+    assert (tmp_path / "again.json").is_symlink()
+    assert word_in(tmp_path / "there" / "real.json") == "new"
+    assert [names_in(tmp_path / each) for each in ("here", "there")] == [["state.json"], ["real.json"]]
+
+
+@POSIX_LINKS
+def test_saving_to_a_link_that_leads_nowhere_makes_the_file_that_it_names(tmp_path):
+    (tmp_path / "state.json").symlink_to("deep/real.json")
+    a_state().save(tmp_path / "state.json")
+    assert (tmp_path / "state.json").is_symlink()
+    assert word_in(tmp_path / "deep" / "real.json") == "old"
+
+
+@POSIX_LINKS
+def test_a_link_that_leads_to_itself_is_refused_and_stays(tmp_path):
+    (tmp_path / "state.json").symlink_to("state.json")
+    with pytest.raises(OSError, match=r"state\.json"):
+        a_state().save(tmp_path / "state.json")
+    assert (tmp_path / "state.json").is_symlink()
+    assert names_in(tmp_path) == ["state.json"]
 
 
 def test_what_a_dead_process_left_behind_is_in_nobodys_way(tmp_path):
