@@ -182,7 +182,7 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
         text = _text_of(data)
     except RecursionError:
         raise NotPlainError("The state is nested too deeply to be written from here. Save flatter data.") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     # By chance and not by a number of the process: in containers that share a folder, all of them may be process 1.
     beside = target.with_name(f".{target.name[:20]}.{uuid.uuid4().hex}.tmp")
     # The old file may be for its owner's eyes only: nobody else can open the new one until it has the same permissions.
@@ -201,6 +201,16 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
             beside.unlink()
         raise
     _sync_folder(target.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        for each in (folder, *folder.parents):
+            if each.exists() and not each.is_dir():
+                raise NotADirectoryError(f"{each} is a file, not a folder. Give another path.") from error
+        raise
 
 
 def _text_of(data: dict[str, Any]) -> str:
@@ -234,6 +244,8 @@ def read_file(path: str | os.PathLike[str], is_state: Callable[[str], bool]) -> 
     target = Path(path)
     if not target.exists():
         raise FileNotFoundError(f"JobState file not found: {target}")
+    if target.is_dir():
+        raise InvalidDataError(f"{target} is not a JobState file: it is a folder. Give the path of a file in it.")
     try:
         # Decoded here: `json` would look for other encodings in it, and import what decodes them.
         data = json.loads(target.read_bytes().removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))

@@ -98,15 +98,15 @@ def test_a_path_that_is_a_folder_is_refused_and_stays(tmp_path):
         a_state().save(tmp_path / "folder")
     assert names_in(tmp_path) == ["folder"]
     assert names_in(tmp_path / "folder") == []
-    with pytest.raises(OSError, match="folder"):
-        JobState.load(tmp_path / "folder")
 
 
-def test_a_file_in_the_place_of_a_folder_is_refused_and_stays(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(OSError, match="file"):
-        a_state().save(tmp_path / "file" / "state.json")
-    assert (tmp_path / "file").read_text() == "mine"
+@pytest.mark.parametrize("below", ["state.json", "a/b/state.json"])
+def test_a_file_in_the_place_of_a_folder_is_refused_by_its_name_and_stays(tmp_path, below):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(NotADirectoryError) as raised:
+        a_state().save(tmp_path / "mine" / below)
+    assert f"{tmp_path / 'mine'} is a file, not a folder" in str(raised.value)
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 @POSIX_MODES
@@ -218,6 +218,12 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path):
     for path in (tmp_path / "gone.json", str(tmp_path / "gone" / "too.json"), tmp_path / "a\0b"):
         with pytest.raises(FileNotFoundError, match="JobState file not found"):
             JobState.load(path)
+
+
+def test_a_folder_is_no_state(tmp_path):
+    with pytest.raises(ValueError, match="is a folder") as raised:
+        JobState.load(tmp_path)
+    assert str(tmp_path) in str(raised.value)
 
 
 def saved_text():
