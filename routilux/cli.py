@@ -1,7 +1,9 @@
 """`python -m routilux runs show|history|errors|pending FILE`: a saved run for a person to read."""
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
@@ -12,15 +14,41 @@ __all__ = ["main"]
 
 Lines = Iterator[str]
 
+# What a shell reports for a program that SIGPIPE has ended, as it ends most programs whose reader is gone.
+_READER_IS_GONE = 128 + 13
+
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 when the file cannot be read.
+    """Run the command line; returns the exit status.
+
+    It is 0, 2 when the file cannot be read, and 141 when standard output is a pipe that nobody reads any more.
 
     Args:
         arguments: The words after the program's name; those of the process by default.
         out: Where to write; standard output by default.
     """
-    out = out or sys.stdout
+    if out is not None:
+        return _run(arguments, out)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has all the characters of a run
+    try:
+        try:
+            return _run(arguments, sys.stdout)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is still expected
+    except BrokenPipeError:
+        _discard_output()
+        return _READER_IS_GONE
+
+
+def _discard_output() -> None:
+    """Lead standard output nowhere: the interpreter flushes it once more at its exit, and would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     options = _parser().parse_args(arguments)
     try:
         job_state = JobState.load(options.file)
