@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+from routilux.errors import InvalidDataError
 from routilux.job_state import ExecutionRecord, JobState
+from routilux.plain import shortened
+from routilux.state_data import read_file
 
 __all__ = ["main"]
 
@@ -51,7 +54,7 @@ def _discard_output() -> None:
 def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     options = _parser().parse_args(arguments)
     try:
-        job_state = JobState.load(options.file)
+        job_state = _loaded(options.file)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"routilux: {error}\n")
         return 2
@@ -78,6 +81,26 @@ def _parser() -> argparse.ArgumentParser:
         view.add_argument("file", metavar="FILE", help="a file that JobState.save has written")
         view.add_argument("--json", action="store_true", help="for programs instead of people")
     return parser
+
+
+def _loaded(path: str) -> JobState:
+    """The run that a file holds, as a plain JobState also where an application has saved a class of its own.
+
+    `JobState.load` would refuse that one, for it could not give back what the application had. Here it is only shown.
+    """
+    saved = read_file(path, lambda _: True)
+    is_state = saved["_type"] == "JobState" or "format_version" in saved or {"job_id", "status"} <= saved.keys()
+    if not is_state:
+        raise InvalidDataError(
+            f"{path} is not a saved run: its _type is {shortened(saved['_type'])}, and it has neither a "
+            "format_version nor a job_id and a status."
+        )
+    job_state = JobState()
+    try:
+        job_state.deserialize(saved)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{path} is not a saved run that can be read: {error}") from error
+    return job_state
 
 
 def _show(state: JobState) -> Lines:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, JobState
+from routilux import ErrorHandler, Flow, JobState
 from tests.drawings import DEADLINE, draw, fails, node, source, wait
 
 POSIX_PIPES = pytest.mark.skipif(os.name != "posix", reason="closed pipes as POSIX has them")
@@ -58,14 +58,67 @@ def test_every_view_is_there_for_programs_too(saved: Path, view: str) -> None:
     assert json.loads(done.stdout)
 
 
-def test_a_file_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "other.json").write_text('{"_type": "Other"}')
-    for name in ("other.json", "missing.json"):
-        done = run_command("show", tmp_path / name)
-        assert done.returncode == 2
-        assert done.stdout == ""
-        assert name in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+OTHERS = {
+    "another type": '{"_type": "Other"}',
+    "a flow": json.dumps(Flow("f").serialize()),
+    "no type": '{"job_id": "order-17", "status": "paused"}',
+    "a list": "[]",
+    "a wrong value": '{"_type": "Remembering", "format_version": 1, "status": 5}',
+    "newer": '{"_type": "Remembering", "format_version": 7}',
+}
+
+
+def assert_refused(path: Path) -> None:
+    done = run_command("show", path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert str(path) in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_file_that_is_none_is_refused_in_one_line(tmp_path: Path, other: str) -> None:
+    (tmp_path / "other.json").write_text(OTHERS[other])
+    assert_refused(tmp_path / "other.json")
+
+
+def test_a_path_without_a_file_is_refused_in_one_line(tmp_path: Path) -> None:
+    assert_refused(tmp_path / "missing.json")
+    assert_refused(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["another type", "a flow"])
+def test_the_refusal_says_what_a_saved_run_would_have(tmp_path: Path, other: str) -> None:
+    (tmp_path / "other.json").write_text(OTHERS[other])
+    assert "neither a format_version nor a job_id and a status" in run_command("show", tmp_path / "other.json").stderr
+
+
+class Remembering(JobState):
+    """A state of an application, whose code the command line does not have."""
+
+
+@pytest.mark.parametrize(
+    ("view", "line"),
+    [
+        ("show", "flow      post office"),
+        ("history", "clerk.stamped"),
+        ("errors", "no errors"),
+        ("pending", "nothing is pending"),
+    ],
+)
+def test_a_state_of_the_applications_own_class_is_shown_without_its_code(tmp_path: Path, view: str, line: str) -> None:
+    job_state = Remembering("post office")
+    job_state.record_execution("clerk", "stamped", {"count": 3})
+    job_state.save(tmp_path / "run.json")
+    assert '"Remembering"' in (tmp_path / "run.json").read_text()
+    done = run_command(view, tmp_path / "run.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert line in done.stdout
+
+
+def test_the_oldest_form_of_an_applications_own_class_is_shown_too(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"_type": "Remembering", "job_id": "order-17", "status": "paused"}')
+    assert "order-17" in run_command("show", tmp_path / "run.json").stdout
 
 
 def test_what_a_file_says_cannot_steer_the_terminal(tmp_path: Path) -> None:
