@@ -1,29 +1,60 @@
 """`python -m routilux runs show|history|errors|pending FILE`: a saved run for a person to read."""
 
 import argparse
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
+from routilux.errors import InvalidDataError
 from routilux.job_state import ExecutionRecord, JobState
+from routilux.plain import shortened
+from routilux.state_data import read_file
 
 __all__ = ["main"]
 
 Lines = Iterator[str]
 
+# What a shell reports for a program that SIGPIPE has ended, as it ends most programs whose reader is gone.
+_READER_IS_GONE = 128 + 13
+
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 when the file cannot be read.
+    """Run the command line; returns the exit status.
+
+    It is 0, 2 when the file cannot be read, and 141 when standard output is a pipe that nobody reads any more.
 
     Args:
         arguments: The words after the program's name; those of the process by default.
         out: Where to write; standard output by default.
     """
-    out = out or sys.stdout
+    if out is not None:
+        return _run(arguments, out)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has all the characters of a run
+    try:
+        try:
+            return _run(arguments, sys.stdout)
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is still expected
+    except BrokenPipeError:
+        _discard_output()
+        return _READER_IS_GONE
+
+
+def _discard_output() -> None:
+    """Lead standard output nowhere: the interpreter flushes it once more at its exit, and would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     options = _parser().parse_args(arguments)
     try:
-        job_state = JobState.load(options.file)
+        job_state = _loaded(options.file)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"routilux: {error}\n")
         return 2
@@ -50,6 +81,26 @@ def _parser() -> argparse.ArgumentParser:
         view.add_argument("file", metavar="FILE", help="a file that JobState.save has written")
         view.add_argument("--json", action="store_true", help="for programs instead of people")
     return parser
+
+
+def _loaded(path: str) -> JobState:
+    """The run that a file holds, as a plain JobState also where an application has saved a class of its own.
+
+    `JobState.load` would refuse that one, for it could not give back what the application had. Here it is only shown.
+    """
+    saved = read_file(path, lambda _: True)
+    is_state = saved["_type"] == "JobState" or "format_version" in saved or {"job_id", "status"} <= saved.keys()
+    if not is_state:
+        raise InvalidDataError(
+            f"{path} is not a saved run: its _type is {shortened(saved['_type'])}, and it has neither a "
+            "format_version nor a job_id and a status."
+        )
+    job_state = JobState()
+    try:
+        job_state.deserialize(saved)
+    except (TypeError, ValueError) as error:
+        raise InvalidDataError(f"{path} is not a saved run that can be read: {error}") from error
+    return job_state
 
 
 def _show(state: JobState) -> Lines:

@@ -248,28 +248,32 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
     """Write data as JSON so that at every instant the path holds the old file or the new one.
 
     The new one is written beside it, brought to the disk, and put in its place in one step; then the folder is brought
-    to the disk as well. Whatever fails leaves the old file as it is, and nothing beside it.
+    to the disk as well. Whatever fails leaves the old file as it is, and nothing beside it. A path that is a symbolic
+    link stays one: the file that it leads to is replaced, or made.
 
     Raises:
         OSError: The file cannot be written.
         NotPlainError: The data are nested too deeply to be written from here; no file is touched.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     if target.is_dir():
-        raise IsADirectoryError(f"{target} is a folder. Give the path of a file in it.")
+        raise IsADirectoryError(f"{os.fspath(path)} is a folder. Give the path of a file in it.")
     try:
         text = _text_of(data)
     except RecursionError:
         raise NotPlainError("The state is nested too deeply to be written from here. Save flatter data.") from None
-    target.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(target.parent)
     # By chance and not by a number of the process: in containers that share a folder, all of them may be process 1.
     beside = target.with_name(f".{target.name[:20]}.{uuid.uuid4().hex}.tmp")
+    # The old file may be for its owner's eyes only: nobody else can open the new one until it has the same permissions.
+    # Where there is none, the umask says who may.
+    mode = 0o600 if target.exists() else 0o666
     try:
-        with beside.open("x", encoding="ascii") as file:
+        with open(beside, "x", encoding="ascii", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):  # what was for its owner's eyes only stays so
+        with contextlib.suppress(FileNotFoundError):  # looked at again: it may have changed while this was written
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)
     except BaseException:
@@ -277,6 +281,16 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
             beside.unlink()
         raise
     _sync_folder(target.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        for each in (folder, *folder.parents):
+            if each.exists() and not each.is_dir():
+                raise NotADirectoryError(f"{each} is a file, not a folder. Give another path.") from error
+        raise
 
 
 def _text_of(data: dict[str, Any]) -> str:
@@ -310,6 +324,8 @@ def read_file(path: str | os.PathLike[str], is_state: Callable[[str], bool]) -> 
     target = Path(path)
     if not target.exists():
         raise FileNotFoundError(f"JobState file not found: {target}")
+    if target.is_dir():
+        raise InvalidDataError(f"{target} is not a JobState file: it is a folder. Give the path of a file in it.")
     try:
         # Decoded here: `json` would look for other encodings in it, and import what decodes them.
         data = json.loads(target.read_bytes().removeprefix(_BYTE_ORDER_MARK).decode("utf-8"))

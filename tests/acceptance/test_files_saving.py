@@ -20,6 +20,8 @@ from tests.drawings import DEADLINE, in_thread
 
 ROOT = Path(__file__).parents[2]  # the child processes import from it
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+POSIX_MODES = pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+POSIX_LINKS = pytest.mark.skipif(os.name != "posix", reason="links that anybody may make, as POSIX has them")
 
 
 def a_state(word="old", size=10):
@@ -96,18 +98,70 @@ def test_a_path_that_is_a_folder_is_refused_and_stays(tmp_path):
         a_state().save(tmp_path / "folder")
     assert names_in(tmp_path) == ["folder"]
     assert names_in(tmp_path / "folder") == []
-    with pytest.raises(OSError, match="folder"):
-        JobState.load(tmp_path / "folder")
 
 
-def test_a_file_in_the_place_of_a_folder_is_refused_and_stays(tmp_path):
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(OSError, match="file"):
-        a_state().save(tmp_path / "file" / "state.json")
-    assert (tmp_path / "file").read_text() == "mine"
+@pytest.mark.parametrize("below", ["state.json", "a/b/state.json"])
+def test_a_file_in_the_place_of_a_folder_is_refused_by_its_name_and_stays(tmp_path, below):
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(NotADirectoryError) as raised:
+        a_state().save(tmp_path / "mine" / below)
+    assert f"{tmp_path / 'mine'} is a file, not a folder" in str(raised.value)
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")
+@POSIX_MODES
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o000])
+def test_a_new_file_gets_what_the_umask_says(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        a_state().save(tmp_path / "state.json")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "state.json").stat().st_mode) == 0o666 & ~umask
+
+
+@POSIX_MODES
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o666, 0o400])
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path, mode):
+    path = tmp_path / "state.json"
+    a_state().save(path)
+    path.chmod(mode)
+    a_state("new").save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert word_in(path) == "new"
+
+
+@POSIX_MODES
+def test_what_was_for_its_owners_eyes_only_is_shown_to_nobody_while_it_is_replaced(tmp_path, monkeypatch):
+    path, modes = tmp_path / "state.json", []
+    a_state().save(path)
+    path.chmod(0o600)
+    real_open, real_fsync = io.open, os.fsync
+
+    def note(handle):
+        status = os.fstat(handle)
+        if stat.S_ISREG(status.st_mode):
+            modes.append(stat.S_IMODE(status.st_mode))
+
+    def opened(*args, **options):
+        file = real_open(*args, **options)
+        note(file.fileno())
+        return file
+
+    def synced(handle):
+        note(handle)
+        real_fsync(handle)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", opened)
+        patch.setattr(builtins, "open", opened)
+        patch.setattr(os, "fsync", synced)
+        a_state("new").save(path)
+    assert modes == [0o600, 0o600]  # before the first byte, and after the last
+    assert word_in(path) == "new"
+
+
+@POSIX_MODES
 def test_what_was_for_its_owners_eyes_only_stays_so(tmp_path):
     path = tmp_path / "state.json"
     a_state().save(path)
@@ -115,6 +169,36 @@ def test_what_was_for_its_owners_eyes_only_stays_so(tmp_path):
     a_state("new").save(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert word_in(path) == "new"
+
+
+@POSIX_LINKS
+def test_a_link_stays_a_link_and_the_file_that_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "state.json").symlink_to("../again.json")
+    (tmp_path / "again.json").symlink_to(tmp_path / "there" / "real.json")
+    a_state().save(tmp_path / "there" / "real.json")
+    a_state("new").save(tmp_path / "here" / "state.json")
+    assert (tmp_path / "here" / "state.json").is_symlink()
+    assert (tmp_path / "again.json").is_symlink()
+    assert word_in(tmp_path / "there" / "real.json") == "new"
+    assert [names_in(tmp_path / each) for each in ("here", "there")] == [["state.json"], ["real.json"]]
+
+
+@POSIX_LINKS
+def test_saving_to_a_link_that_leads_nowhere_makes_the_file_that_it_names(tmp_path):
+    (tmp_path / "state.json").symlink_to("deep/real.json")
+    a_state().save(tmp_path / "state.json")
+    assert (tmp_path / "state.json").is_symlink()
+    assert word_in(tmp_path / "deep" / "real.json") == "old"
+
+
+@POSIX_LINKS
+def test_a_link_that_leads_to_itself_is_refused_and_stays(tmp_path):
+    (tmp_path / "state.json").symlink_to("state.json")
+    with pytest.raises(OSError, match=r"state\.json"):
+        a_state().save(tmp_path / "state.json")
+    assert (tmp_path / "state.json").is_symlink()
+    assert names_in(tmp_path) == ["state.json"]
 
 
 def test_what_a_dead_process_left_behind_is_in_nobodys_way(tmp_path):
@@ -134,6 +218,12 @@ def test_a_file_that_is_not_there_is_not_found(tmp_path):
     for path in (tmp_path / "gone.json", str(tmp_path / "gone" / "too.json"), tmp_path / "a\0b"):
         with pytest.raises(FileNotFoundError, match="JobState file not found"):
             JobState.load(path)
+
+
+def test_a_folder_is_no_state(tmp_path):
+    with pytest.raises(ValueError, match="is a folder") as raised:
+        JobState.load(tmp_path)
+    assert str(tmp_path) in str(raised.value)
 
 
 def saved_text():
@@ -258,6 +348,7 @@ class Failing:
             monkeypatch.setattr(builtins, "open", io.open)
         elif step == "open":
             monkeypatch.setattr(io, "open", self.fail)
+            monkeypatch.setattr(builtins, "open", self.fail)
         else:
             monkeypatch.setattr(os, step, self.fail)
 
