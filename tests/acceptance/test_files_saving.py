@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from routilux import JobState
+from routilux import Flow, JobState
 from routilux.job_state import ledger_of
-from tests.drawings import DEADLINE, in_thread
+from tests.drawings import DEADLINE, Gate, draw, in_thread, node, reloaded, source, wait
 
 ROOT = Path(__file__).parents[2]  # the child processes import from it
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -644,3 +644,91 @@ def test_a_state_may_be_saved_while_others_write_it(tmp_path):
         assert all(number % 100 == int(key) for key, (number,) in each.shared_data["nested"]["rows"].items())
     state.save(tmp_path / "state.json")
     assert JobState.load(tmp_path / "state.json").serialize() == state.serialize()
+
+
+# -- what could not be loaded again is not saved
+
+SPOILT = {
+    "pause_points[0]": lambda state: state.pause_points.append("x"),
+    "routine_states['a']": lambda state: state.routine_states.update(a="done"),
+    "output_log[0]": lambda state: state.output_log.append({"data": 1}),
+    "execution_history[1]": lambda state: state.record_execution("a", "b", [1]),
+    "execution_history[1] ": lambda state: state.record_execution(None, "b", {}),
+    "execution_history[1]  ": lambda state: state.execution_history.append("x"),
+    "output_log[0] ": lambda state: state.send_output(None, "x", {}),
+    "deferred_events[0]": lambda state: state.add_deferred_event("a", "b", None),
+    "deferred_events": lambda state: setattr(state, "deferred_events", None),
+    "pending_tasks[0]": lambda state: state.pending_tasks.append({"routine_id": "a", "slot": "b"}),
+    "current_routine_id": lambda state: setattr(state, "current_routine_id", 5),
+    "job_id": lambda state: setattr(state, "job_id", 5),
+    "metadata": lambda state: setattr(state, "metadata", [1]),
+    "shared_log": lambda state: setattr(state, "shared_log", None),
+}
+
+
+@pytest.mark.parametrize("place", SPOILT)
+def test_what_could_not_be_loaded_again_is_not_saved_and_is_named(tmp_path, place):
+    path = tmp_path / "state.json"
+    a_state().save(path)
+    spoilt = a_state("new")
+    SPOILT[place](spoilt)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        spoilt.save(path)
+    assert place.strip() in str(caught.value)
+    assert word_in(path) == "old"
+
+
+@pytest.mark.parametrize("name", ["created_at", "updated_at"])
+def test_a_time_is_a_datetime(name):
+    with pytest.raises(TypeError, match="fromisoformat"):
+        setattr(JobState(), name, "2020-01-01")
+
+
+# -- two who save one run
+
+
+def test_what_was_saved_earlier_never_takes_the_place_of_what_was_saved_later(tmp_path):
+    path = tmp_path / "state.json"
+    state, gate = a_state(), Gate()
+    serialize = state.serialize
+
+    def slowly():
+        data = serialize()
+        gate.hold()
+        return data
+
+    state.serialize = slowly
+    join = in_thread(lambda: state.save(path))
+    gate.await_arrival()
+    state.serialize = serialize
+    state.status = "completed"
+    state.save(path)
+    gate.open()
+    join()
+    assert JobState.load(path).status == "completed"
+    state.status = "cancelled"
+    state.save(path)
+    assert JobState.load(path).status == "cancelled"
+
+
+# -- the bound of the history
+
+
+@pytest.mark.parametrize("limit_of", ["flow", "run"])
+def test_a_bounded_history_stays_bounded_and_counts_on_after_loading(limit_of):
+    options = {"history_limit": 10} if limit_of == "flow" else {}
+
+    def drawn():
+        return draw("a -> b", flow=Flow("drawn", **options), a=source(*range(50)), b=node())
+
+    def run(move):
+        flow = drawn()
+        job_state = flow.execute("a", history_limit=None if limit_of == "flow" else 10, job_id="bounded")
+        flow.pause(job_state)
+        if move:
+            flow, job_state = drawn(), reloaded(job_state)
+        wait(flow, flow.resume(job_state))
+        flow.shutdown()
+        return len(job_state.execution_history), job_state.metadata["history_dropped"]
+
+    assert run(move=True) == run(move=False) == (10, 142)

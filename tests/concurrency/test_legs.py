@@ -127,28 +127,23 @@ def test_what_is_active_stands_in_the_snapshot_in_the_order_in_which_it_began() 
 # -- whose places, and whose ancestors
 
 
-def test_a_concurrent_run_of_a_sequential_flow_is_concurrent_after_a_resume_and_disturbs_no_other() -> None:
-    meeting: list[threading.Barrier] = []
+@pytest.mark.parametrize("taken_up", [lambda job_state: job_state, reloaded], ids=["the run itself", "a copy"])
+def test_a_concurrent_run_of_a_sequential_flow_is_concurrent_after_a_resume(taken_up: Callable[..., Any]) -> None:
+    gate, meetings = Gate(), [threading.Barrier(6)]
 
     def meet(routine: Routine, data: dict[str, Any]) -> None:
-        meeting[0].wait(DEADLINE)
+        meetings[-1].wait(DEADLINE)
+        gate.hold()
 
     flow = draw("a -> b", a=source(*range(10)), b=node(meet))
-    meeting.append(threading.Barrier(5))
-    one = flow.execute("a", execution_strategy="concurrent", job_id="one")
-    pause_now(flow, one)
-    wait(flow, one)  # its handlers have met
-    other_gate = Gate()
-    flow.add_routine(source(*range(10)), "x")
-    flow.add_routine(node(lambda routine, data: other_gate.hold()), "y")
-    flow.connect("x", "output", "y", "input")
-    other = flow.execute("x", execution_strategy="concurrent", job_id="other")
-    # Five at once again, or the barrier breaks and the run fails.
-    assert wait(flow, flow.resume(one)).status == "completed"
-    other_gate.open()
-    meeting[0] = threading.Barrier(5)
-    assert wait(flow, other).status == "completed"
-    assert wait(flow, flow.execute("a", execution_strategy="concurrent")).status == "completed"
+    job_state = flow.execute("a", execution_strategy="concurrent")
+    meetings[0].wait(DEADLINE)
+    pause_now(flow, job_state)
+    meetings.append(threading.Barrier(5))
+    gate.open()
+    wait(flow, job_state)
+    # Five meet again, or the barrier breaks and they fail.
+    assert wait(flow, flow.resume(taken_up(job_state))).errors == []
     flow.shutdown()
 
 

@@ -503,3 +503,27 @@ def test_the_flow_tells_whether_a_run_is_paused_and_shows_what_waits() -> None:
     wait(flow, flow.resume(job_state))
     assert flow._paused is False
     assert list(flow._pending_tasks) == []
+
+
+@pytest.mark.parametrize("checkpoint", ["text", [1], 5])
+def test_a_checkpoint_is_a_dict_and_is_kept_as_it_is_now(checkpoint: Any) -> None:
+    flow, _, _ = draw_stepped("a -> b", a=source(1), b=node())
+    job_state = flow.execute("a")
+    with pytest.raises(TypeError, match="checkpoint"):
+        flow.pause(job_state, checkpoint=checkpoint)
+    assert job_state.status == "running"
+    step = {"step": 1}
+    flow.pause(job_state, checkpoint=step)
+    step["step"] = 2
+    assert job_state.checkpoint == {"step": 1}
+
+
+def test_the_errors_of_a_run_that_is_paused_say_what_to_do_instead() -> None:
+    flow, _, _ = draw_stepped("a -> b", a=source(1), b=node())
+    pending, paused = JobState(flow.flow_id), flow.execute("a")
+    flow.pause(pending)
+    with pytest.raises(ValueError, match=r"has not started\. Use execute\(\), with a new JobState"):
+        flow.resume(pending)
+    flow.pause(paused)
+    with pytest.raises(ValueError, match="is paused in a flow of this process"):
+        paused.deserialize({})

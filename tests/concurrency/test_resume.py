@@ -433,3 +433,30 @@ def test_a_delay_that_was_over_meanwhile_is_delivered_at_once() -> None:
     clock.advance(3600)
     wait(flow, flow.resume(reloaded(job_state)))
     assert items(got) == [1]
+
+
+def test_a_resume_prepares_each_event_once_however_much_it_has_kept() -> None:
+    asked: list[str] = []
+
+    class Asked(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_event("output")
+            self.define_slot("trigger", handler=self.emit_all)
+
+        def emit_all(self) -> None:
+            for item in range(20):
+                self.emit("output", item=item)
+
+        def get_event(self, name: str) -> Any:
+            asked.append(name)
+            return super().get_event(name)
+
+    flow, _, _ = draw_stepped("a -> b", "a -> c", a=Asked(), b=node(), c=node())
+    job_state = flow.execute("a")
+    flow.pause(job_state)
+    assert len(job_state.pending_tasks) == 40
+    other, _, _ = draw_stepped("a -> b", "a -> c", a=Asked(), b=node(), c=node())
+    asked.clear()
+    wait(other, other.resume(reloaded(job_state)))
+    assert len(asked) == 1
