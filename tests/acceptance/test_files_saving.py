@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from routilux import Flow, JobState
+from routilux import JobState
 from routilux.job_state import ledger_of
-from tests.drawings import DEADLINE, Gate, draw, in_thread, node, reloaded, source, wait
+from tests.drawings import DEADLINE, Gate, draw_stepped, in_thread, node, reloaded, source, wait
 
 ROOT = Path(__file__).parents[2]  # the child processes import from it
 NEEDS_FORK = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -719,7 +719,7 @@ def test_a_bounded_history_stays_bounded_and_counts_on_after_loading(limit_of):
     options = {"history_limit": 10} if limit_of == "flow" else {}
 
     def drawn():
-        return draw("a -> b", flow=Flow("drawn", **options), a=source(*range(50)), b=node())
+        return draw_stepped("a -> b", options=options, a=source(*range(50)), b=node()).flow
 
     def run(move):
         flow = drawn()
@@ -728,7 +728,6 @@ def test_a_bounded_history_stays_bounded_and_counts_on_after_loading(limit_of):
         if move:
             flow, job_state = drawn(), reloaded(job_state)
         wait(flow, flow.resume(job_state))
-        flow.shutdown()
         return len(job_state.execution_history), job_state.metadata["history_dropped"]
 
     assert run(move=True) == run(move=False) == (10, 142)
