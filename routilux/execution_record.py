@@ -17,12 +17,12 @@ class ExecutionRecord(OwnFields):
     """One thing that happened in a run.
 
     `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
-    error_continued, skipped, timeout, refused.
+    error_continued, skipped, timeout, refused, replay_differs.
     """
 
     fields_to_serialize = ["routine_id", "event_name", "data", "timestamp"]
 
-    #: True for an event that a routine emitted, whatever its name; known in the process that recorded it.
+    #: True for an event that a routine emitted, whatever its name: it may be called "error". Saved where it is true.
     is_emission = False
 
     def __init__(
