@@ -22,6 +22,7 @@ from routilux.output_handler import OutputHandler, check_output_handler
 from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.restoration import restore_additions, saved_additions
 from routilux.state_data import FORMAT_VERSION, read_file, read_state, write_file
 from routilux.waiting import wait_for_completion, wait_until_condition
 
@@ -389,10 +390,10 @@ class JobState(OwnFields):
 
     # -- as data
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
         """The run as data, at this instant: what is queued, active or on a timer stands in `pending_tasks`.
 
-        May be called from any thread while workers write.
+        May be called from any thread while workers write. Fields that an application has added are read a moment later.
 
         Raises:
             TypeError: Something in it is not JSON; the message names the path to it.
@@ -416,6 +417,9 @@ class JobState(OwnFields):
             ],
             "pending_tasks": [saved_form(entry, f"pending_tasks[{number}]") for number, entry in enumerate(pending)],
             "slot_data": slot_data,
+            **saved_additions(
+                self, _OWN_KEYS, "a JobState", {"max_depth": max_depth, "_current_depth": _current_depth + 1}
+            ),
         }
 
     def _snapshot(self) -> dict[str, Any]:
@@ -458,6 +462,7 @@ class JobState(OwnFields):
         found = read_state(data)
         if "execution_history" in found:
             found["execution_history"] = [restored_record(saved) for saved in found["execution_history"]]
+        restore_additions(self, _OWN_KEYS, data, "a JobState")  # first: these can still be refused
         self._become(found)
 
     def _become(self, found: dict[str, Any]) -> None:
@@ -568,6 +573,10 @@ class JobState(OwnFields):
         raises is logged and counts as "not yet".
         """
         return wait_until_condition(flow, job_state, condition, timeout, check_interval, progress_callback)
+
+
+# What a JobState saves itself; other fields are an application's.
+_OWN_KEYS = frozenset([*JobState.fields_to_serialize, "format_version", "execution_strategy", "slot_data"])
 
 
 def _copied(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
