@@ -156,7 +156,8 @@ def restore_part(part: Serializable, data: Any, where: str) -> None:
     """
     if not isinstance(data, dict):
         raise InvalidDataError(f"{where} must be the saved form of {type(part).__name__}, not {shortened(data)}.")
-    _refuse_callables(data, where)
+    if not isinstance(part, OwnFields):  # our own classes look after their data
+        _refuse_callables(data, where)
     try:
         part.deserialize(data)
     except (SeriluxError, RecursionError) as error:
@@ -164,7 +165,9 @@ def restore_part(part: Serializable, data: Any, where: str) -> None:
 
 
 def _refuse_callables(data: dict[str, Any], where: str) -> None:
-    items: list[Any] = [data]
+    # Not by the `_type` of the data themselves: what they are for is there already, whatever they call it.
+    items: list[Any] = list(data.values())
+    kinds: dict[Any, Any] = {}
     while items:
         item = items.pop()
         if isinstance(item, list):
@@ -180,8 +183,11 @@ def _refuse_callables(data: dict[str, Any], where: str) -> None:
             if names_of_module(item["module"]).get(item["name"]) is not found:
                 raise CallableError(f"{where} names {shortened(item['name'])}, which is not in its module.")
             continue
+        # serilux finds an object by its id alone, and would give it the data of another class.
+        if not isinstance(item.get("_id"), dict | list | None) and kinds.setdefault(item["_id"], kind) != kind:
+            raise InvalidDataError(f"{where} has the id {shortened(item['_id'])} for objects of several classes.")
         known = SerializableRegistry.get_class(kind) if isinstance(kind, str) else None
-        if not (isinstance(known, type) and issubclass(known, OwnFields)):  # our own classes look after their data
+        if not (isinstance(known, type) and issubclass(known, OwnFields)):
             items += item.values()
 
 

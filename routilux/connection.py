@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import InvalidTypeError
 from routilux.event import Event, Link, mapped
 from routilux.registration import OwnFields, registered
+from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
 from routilux.saved import Reader
 
 if TYPE_CHECKING:  # the far end is only named
     from routilux.slot import Slot
 
 __all__ = ["Connection"]
+
+OWN_KEYS = ("source_routine_id", "source_event", "target_routine_id", "target_slot", "param_mapping")
 
 
 @registered
@@ -108,9 +111,10 @@ class Connection(OwnFields):
         if event is not None:
             event.remove_link(self)
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
-        """The connection as data: its ends by routine ids and names."""
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """The connection as data: its ends by routine ids and names, and the fields that an application has added."""
         event, slot = self._source_event, self._target_slot
+        below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
         return {
             "_type": type(self).__name__,
             "source_routine_id": self.source_id or getattr(getattr(event, "routine", None), "_id", None),
@@ -118,13 +122,20 @@ class Connection(OwnFields):
             "target_routine_id": self.target_id or getattr(getattr(slot, "routine", None), "_id", None),
             "target_slot": slot.name if slot is not None else None,
             "param_mapping": dict(self._param_mapping),
+            **saved_additions(self, OWN_KEYS, "a Connection", below),
         }
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
-        """Take over the mapping. The ends are objects, and only a flow can find them; see `Flow.deserialize`."""
+        """Take over the mapping, and added fields; a missing key keeps the present value.
+
+        The ends are objects, and only a flow can find them; see `Flow.deserialize`.
+
+        Raises:
+            ValueError: A value that cannot be; the connection is then as it was.
+        """
         reader = Reader(data, "a Connection")
-        if "param_mapping" in reader and reader.raw("param_mapping") is not None:
-            self.param_mapping = reader.mapping("param_mapping")
+        values = {"param_mapping": _checked(reader.mapping("param_mapping"))} if reader.has("param_mapping") else {}
+        restore_together([Restoration(self, values, read_additions(self, OWN_KEYS, reader), "a Connection")])
 
     @classmethod
     def drawn_by(

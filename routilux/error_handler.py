@@ -11,6 +11,7 @@ from routilux.callables import names_of_module
 from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.plain import shortened
 from routilux.registration import OwnFields, registered
+from routilux.restoration import Restoration, read_additions, read_by_class, restore_together, saved_additions
 from routilux.saved import Reader
 
 if TYPE_CHECKING:  # named in signatures; a policy needs no room above it
@@ -21,6 +22,16 @@ if TYPE_CHECKING:  # named in signatures; a policy needs no room above it
 __all__ = ["ErrorHandler", "ErrorStrategy"]
 
 logger = logging.getLogger(__name__)
+
+OWN_KEYS = (
+    "strategy",
+    "max_retries",
+    "retry_delay",
+    "retry_backoff",
+    "retry_count",
+    "is_critical",
+    "retryable_exceptions",
+)
 
 
 class ErrorStrategy(Enum):
@@ -51,15 +62,7 @@ class ErrorHandler(OwnFields):
         ValueError: Unknown strategy, a negative number.
     """
 
-    fields_to_serialize = [
-        "strategy",
-        "max_retries",
-        "retry_delay",
-        "retry_backoff",
-        "retry_count",
-        "is_critical",
-        "retryable_exceptions",
-    ]
+    fields_to_serialize = list(OWN_KEYS)
 
     def __init__(
         self,
@@ -141,8 +144,9 @@ class ErrorHandler(OwnFields):
         )
         return tolerated
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
-        """The policy as data; exception classes by their names."""
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """The policy as data, with the fields that an application has added; exception classes by their names."""
+        below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
         return {
             "_type": type(self).__name__,
             "strategy": self.strategy.value,
@@ -152,40 +156,28 @@ class ErrorHandler(OwnFields):
             "retry_count": self.retry_count,
             "is_critical": self.is_critical,
             "retryable_exceptions": [_name_of(cls) for cls in self.retryable_exceptions],
+            **saved_additions(self, OWN_KEYS, "an ErrorHandler", below),
         }
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
         """Take over what `serialize` wrote; a missing key keeps the present value.
 
         Raises:
-            ValueError: A value that cannot be, or an exception class that is not imported.
+            ValueError: A value that cannot be, or an exception class that is not imported; the policy is then as it
+                was.
         """
-        reader = Reader(data, "an ErrorHandler")
-        restored = dict(vars(self))
-        if "strategy" in reader:
-            restored["_strategy"] = ErrorHandler(reader.text("strategy")).strategy
-        for name in ("max_retries", "retry_delay", "retry_backoff", "retry_count"):
-            if name in reader:
-                restored[name] = _not_negative(name, reader.number(name))
-        if "is_critical" in reader:
-            restored["is_critical"] = reader.flag("is_critical")
-        if "retryable_exceptions" in reader:
-            names = reader.items("retryable_exceptions")
-            if not all(isinstance(name, str | type) for name in names):
-                raise reader.wrong("retryable_exceptions", "a list of class names")
-            present = {_name_of(cls): cls for cls in self.retryable_exceptions}
-            restored["retryable_exceptions"] = _exception_classes(
-                [present.get(name, name) if isinstance(name, str) else name for name in names]
-            )
-        vars(self).update(restored)
+        restore_together([_read(self, data)])
 
     def reset(self) -> None:
         """Set `retry_count` back to 0."""
         self.retry_count = 0
 
 
-def restore_policy(data: Any, present: ErrorHandler | None) -> ErrorHandler | None:
-    """The policy of saved data. One of a class of the application is restored only if the class is registered.
+def read_policy(data: Any, present: ErrorHandler | None = None) -> tuple[ErrorHandler | None, list[Restoration]]:
+    """The policy of saved data, and what is left to be restored in it together with the rest.
+
+    One of a class of the application is restored only if the class is registered. A new policy is complete: nobody
+    else has it yet.
 
     Args:
         data: What `ErrorHandler.serialize` wrote, or None.
@@ -195,21 +187,41 @@ def restore_policy(data: Any, present: ErrorHandler | None) -> ErrorHandler | No
         InvalidDataError: It is no policy, or one of an unknown class.
     """
     if data is None:
-        return None
+        return None, []
     reader = Reader(data, "an ErrorHandler")
     name = reader.text("_type") if "_type" in reader else ErrorHandler.__name__
     if present is not None and type(present).__name__ == name:
-        policy = present
-    else:
-        cls = SerializableRegistry.get_class(name)
-        if not (isinstance(cls, type) and issubclass(cls, ErrorHandler)):
-            raise InvalidDataError(
-                f"The class {shortened(name)} is not a registered ErrorHandler. Import the module that defines "
-                "it, and register the class with register_serializable."
-            )
-        policy = cls()
+        return present, [read_by_class(present, data, ErrorHandler, _read)]
+    cls = SerializableRegistry.get_class(name)
+    if not (isinstance(cls, type) and issubclass(cls, ErrorHandler)):
+        raise InvalidDataError(
+            f"The class {shortened(name)} is not a registered ErrorHandler. Import the module that defines "
+            "it, and register the class with register_serializable."
+        )
+    policy = cls()
     policy.deserialize(data)
-    return policy
+    return policy, []
+
+
+def _read(policy: ErrorHandler, data: Any) -> Restoration:
+    reader = Reader(data, "an ErrorHandler")
+    values: dict[str, Any] = {}
+    if "strategy" in reader:
+        values["strategy"] = ErrorHandler(reader.text("strategy")).strategy
+    for name in ("max_retries", "retry_delay", "retry_backoff", "retry_count"):
+        if name in reader:
+            values[name] = _not_negative(name, reader.number(name))
+    if "is_critical" in reader:
+        values["is_critical"] = reader.flag("is_critical")
+    if "retryable_exceptions" in reader:
+        names = reader.items("retryable_exceptions")
+        if not all(isinstance(name, str | type) for name in names):
+            raise reader.wrong("retryable_exceptions", "a list of class names")
+        present = {_name_of(cls): cls for cls in policy.retryable_exceptions}
+        values["retryable_exceptions"] = _exception_classes(
+            [present.get(name, name) if isinstance(name, str) else name for name in names]
+        )
+    return Restoration(policy, values, read_additions(policy, OWN_KEYS, reader), "an ErrorHandler")
 
 
 def _not_negative(name: str, value: Any) -> Any:

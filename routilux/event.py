@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
 from routilux.saved import Reader
 
 if TYPE_CHECKING:  # an event is drawn between these
@@ -12,7 +13,9 @@ if TYPE_CHECKING:  # an event is drawn between these
     from routilux.routine import Routine
     from routilux.slot import Slot
 
-__all__ = ["Event", "Link"]
+__all__ = ["Event", "Link", "read_event"]
+
+OWN_KEYS = ("name", "output_params")
 
 
 class Link:
@@ -44,7 +47,7 @@ class Event(OwnFields):
             is still right.
     """
 
-    fields_to_serialize = ["name", "output_params"]
+    fields_to_serialize = list(OWN_KEYS)
 
     def __init__(
         self, name: str = "", routine: "Routine | None" = None, output_params: list[str] | None = None
@@ -60,21 +63,24 @@ class Event(OwnFields):
         place = f"{getattr(self.routine, '_id', '')}.{self.name}" if self.routine is not None else self.name
         return f"Event[{place}] ({', '.join(self.output_params)}) -> {len(self.connected_slots)} slots"
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
-        """The event as data; its connections are the flow's."""
-        params = plain(self.output_params, f"output_params of event {self.name!r}")
-        return {"_type": type(self).__name__, "name": self.name, "output_params": params}
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """The event as data, with the fields that an application has added; its connections are the flow's."""
+        where = f"event {self.name!r}"
+        below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
+        return {
+            "_type": type(self).__name__,
+            "name": self.name,
+            "output_params": plain(self.output_params, f"output_params of {where}"),
+            **saved_additions(self, OWN_KEYS, where, below, self.routine),
+        }
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
-        """Take over what `serialize` wrote; a missing key keeps the present value."""
-        reader = Reader(data, f"event {self.name!r}")
-        name = reader.text("name") if "name" in reader else self.name
-        if "output_params" in reader:
-            params = reader.items("output_params")
-            if not all(isinstance(param, str) for param in params):
-                raise reader.wrong("output_params", "a list of names")
-            self.output_params = params
-        self.name = name
+        """Take over what `serialize` wrote; a missing key keeps the present value.
+
+        Raises:
+            ValueError: A value that cannot be; the event is then as it was.
+        """
+        restore_together([read_event(self, data)])
 
     def connect(self, slot: "Slot", param_mapping: dict[str, str] | None = None) -> None:
         """Let a slot hear this event. Doing it twice changes nothing."""
@@ -131,6 +137,24 @@ class Event(OwnFields):
                 link.connection.activate(data)
             else:
                 link.slot.receive(mapped(data, link.mapping))
+
+
+def read_event(event: Event, data: Any) -> Restoration:
+    """What data will change in an event; see `Event.deserialize`.
+
+    Raises:
+        ValueError: A value that cannot be.
+    """
+    where = f"event {event.name!r}"
+    reader = Reader(data, where)
+    values: dict[str, Any] = {}
+    if "name" in reader:
+        values["name"] = reader.text("name")
+    if "output_params" in reader:
+        values["output_params"] = params = reader.items("output_params")
+        if not all(isinstance(param, str) for param in params):
+            raise reader.wrong("output_params", "a list of names")
+    return Restoration(event, values, read_additions(event, OWN_KEYS, reader), where, event.routine)
 
 
 def _same_ends(one: Link, other: Link) -> bool:

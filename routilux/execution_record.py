@@ -6,10 +6,15 @@ from typing import Any
 from routilux.ledger import Row
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.restoration import restore_additions, saved_additions
 from routilux.saved import Reader
 from routilux.state_data import read_instant
 
 __all__ = ["ExecutionRecord", "record_of", "restored_record"]
+
+FIELDS = ["routine_id", "event_name", "data", "timestamp"]
+
+OWN_KEYS = (*FIELDS, "is_emission")
 
 
 @registered
@@ -17,12 +22,12 @@ class ExecutionRecord(OwnFields):
     """One thing that happened in a run.
 
     `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
-    error_continued, skipped, timeout, refused.
+    error_continued, skipped, timeout, refused, replay_differs.
     """
 
-    fields_to_serialize = ["routine_id", "event_name", "data", "timestamp"]
+    fields_to_serialize = FIELDS
 
-    #: True for an event that a routine emitted, whatever its name; known in the process that recorded it.
+    #: True for an event that a routine emitted, whatever its name: it may be called "error". Saved where it is true.
     is_emission = False
 
     def __init__(
@@ -39,7 +44,7 @@ class ExecutionRecord(OwnFields):
         self.timestamp = datetime.now() if timestamp is None else timestamp
 
     def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
-        """The record as data.
+        """The record as data, with the fields that an application has added.
 
         Raises:
             TypeError: Its data are not JSON; the message names the path to the value.
@@ -57,13 +62,16 @@ class ExecutionRecord(OwnFields):
         }
         if self.is_emission:
             saved["is_emission"] = True
+        # A run has a hundred thousand of these: only one that can have additions is asked for them.
+        if self.fields_to_serialize is not FIELDS or type(self) is not ExecutionRecord:
+            saved |= saved_additions(self, OWN_KEYS, "an ExecutionRecord")
         return saved
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
         """Take over what `serialize` wrote; a missing key keeps the present value.
 
         Raises:
-            ValueError: A value that cannot be.
+            ValueError: A value that cannot be; the record is then as it was.
         """
         reader = Reader(data, "an ExecutionRecord")
         routine_id = reader.text("routine_id") if "routine_id" in reader else self.routine_id
@@ -73,6 +81,8 @@ class ExecutionRecord(OwnFields):
             raise reader.wrong("data", "a dict")
         timestamp = read_instant(reader, "timestamp") if "timestamp" in reader else self.timestamp
         is_emission = reader.flag("is_emission") if "is_emission" in reader else self.is_emission
+        if self.fields_to_serialize is not FIELDS or type(self) is not ExecutionRecord:
+            restore_additions(self, OWN_KEYS, data, "an ExecutionRecord")
         self.routine_id, self.event_name, self.data, self.timestamp = routine_id, event_name, payload, timestamp
         if is_emission != self.is_emission:
             self.is_emission = is_emission

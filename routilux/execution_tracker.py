@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
+from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
 from routilux.saved import Reader
 
 if TYPE_CHECKING:  # the record's rows are read by shape
@@ -22,6 +23,8 @@ KEPT_COUNT = 500
 
 # So many runs may hand in their figures before somebody reads; then they are added up unasked.
 INBOX_MAX = 64
+
+OWN_KEYS = ("flow_id", "routine_executions", "event_flow", "performance_metrics")
 
 _ENDED = {"completed": "completed", "error_continued": "error_continued", "skipped": "skipped", "error": "failed"}
 
@@ -97,7 +100,7 @@ class ExecutionTracker(OwnFields):
         flow_id: The flow's.
     """
 
-    fields_to_serialize = ["flow_id", "routine_executions", "event_flow", "performance_metrics"]
+    fields_to_serialize = list(OWN_KEYS)
 
     def __init__(self, flow_id: str = "") -> None:
         self.flow_id = flow_id
@@ -127,18 +130,25 @@ class ExecutionTracker(OwnFields):
             f"{performance['total_events']} events, {performance['total_execution_time']:.3f} s)"
         )
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
-        """The tracker as data.
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """The tracker as data, with the fields that an application has added.
 
         Raises:
             TypeError: What an event carried is not JSON.
         """
+        below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
         with self._lock:
-            fields = {name: plain(getattr(self, name), f"the tracker's {name}") for name in self.fields_to_serialize}
-        return {"_type": type(self).__name__, **fields}
+            own = [name for name in self.fields_to_serialize if name in OWN_KEYS]
+            fields = {name: plain(getattr(self, name), f"the tracker's {name}") for name in own}
+        added = saved_additions(self, OWN_KEYS, "an ExecutionTracker", below)
+        return {"_type": type(self).__name__, **fields, **added}
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
-        """Take over what `serialize` wrote; a missing key keeps the present value."""
+        """Take over what `serialize` wrote; a missing key keeps the present value.
+
+        Raises:
+            ValueError: A value that cannot be; the tracker is then as it was.
+        """
         reader = Reader(data, "an ExecutionTracker")
         restored: dict[str, Any] = {}
         if "flow_id" in reader:
@@ -153,8 +163,8 @@ class ExecutionTracker(OwnFields):
         if "performance_metrics" in reader:
             reader.mapping("performance_metrics")
             restored["performance_metrics"] = reader.user_data("performance_metrics")
-        for name, value in restored.items():
-            setattr(self, name, value)
+        additions = read_additions(self, OWN_KEYS, reader)
+        restore_together([Restoration(self, restored, additions, "an ExecutionTracker")])
 
     # -- what is kept in detail
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
@@ -22,12 +22,10 @@ from routilux.output_handler import OutputHandler, check_output_handler
 from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
-from routilux.state_data import FORMAT_VERSION, Saves, check_shapes, read_file, read_state
+from routilux.restoration import restore_additions, saved_additions
+from routilux.state_data import FORMAT_VERSION, Saves, check_shapes, read_file, read_state, shallow, shallow_slot_data
 from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
-
-if TYPE_CHECKING:  # the flow stands two rooms above; the record only names it in signatures
-    from routilux.flow.flow import Flow
 
 __all__ = ["ExecutionRecord", "JobState", "ledger_of", "register_serializable"]
 
@@ -400,10 +398,10 @@ class JobState(OwnFields):
 
     # -- as data
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
         """The run as data, at this instant: what is queued, active or on a timer stands in `pending_tasks`.
 
-        May be called from any thread while workers write.
+        May be called from any thread while workers write. Fields that an application has added are read a moment later.
 
         Raises:
             TypeError: Something in it is not JSON; the message names the path to it.
@@ -428,6 +426,9 @@ class JobState(OwnFields):
             ],
             "pending_tasks": [saved_form(entry, f"pending_tasks[{number}]") for number, entry in enumerate(pending)],
             "slot_data": slot_data,
+            **saved_additions(
+                self, _OWN_KEYS, "a JobState", {"max_depth": max_depth, "_current_depth": _current_depth + 1}
+            ),
         }
 
     @contextmanager
@@ -461,19 +462,19 @@ class JobState(OwnFields):
                 "current_routine_id": self.current_routine_id,
                 "created_at": self._created_at or self._ledger.origin,
                 "updated_at": self._last_update(),
-                "routine_states": {key: _shallow(value) for key, value in dict.items(self._ledger.routine_states)},
+                "routine_states": {key: shallow(value) for key, value in dict.items(self._ledger.routine_states)},
                 "execution_history": list(self.folded_history()),
-                "pause_points": _shallow(self.pause_points),
+                "pause_points": shallow(self.pause_points),
                 # What is active has begun before what is parked.
                 "pending_tasks": [*(live.outstanding_tasks() if live is not None else ()), *self.pending_tasks],
-                "deferred_events": _shallow(self.deferred_events),
+                "deferred_events": shallow(self.deferred_events),
                 "shared_data": dict(dict.items(self._shared_data)),
-                "shared_log": _shallow(self.shared_log),
-                "output_log": _shallow(self.output_log),
-                "metadata": _shallow(self.metadata),
+                "shared_log": shallow(self.shared_log),
+                "output_log": shallow(self.output_log),
+                "metadata": shallow(self.metadata),
                 "execution_strategy": self._ledger.strategy,
                 **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
-                "slot_data": _copied(self._ledger.slot_data),
+                "slot_data": shallow_slot_data(self._ledger.slot_data),
             }
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
@@ -488,6 +489,7 @@ class JobState(OwnFields):
         found = read_state(data)
         if "execution_history" in found:
             found["execution_history"] = [restored_record(saved) for saved in found["execution_history"]]
+        restore_additions(self, _OWN_KEYS, data, "a JobState")  # first: these can still be refused
         self._become(found)
 
     def _become(self, found: dict[str, Any]) -> None:
@@ -558,68 +560,16 @@ class JobState(OwnFields):
         self.__init__()  # type: ignore[misc]  # an unpickled object has not been through its constructor
         self._become(dict(state))
 
-    # -- waiting
+    # -- waiting: calls of the class, not of an instance
 
-    @staticmethod
-    def wait_for_completion(
-        flow: "Flow",
-        job_state: "JobState",
-        timeout: float | None = None,
-        stability_checks: int = 5,
-        check_interval: float = 0.1,
-        stability_delay: float = 0.05,
-        progress_callback: Callable[[int, int, str], None] | None = None,
-    ) -> bool:
-        """Wait until a run is over; True when it is, False at the timeout.
-
-        A run that is live in this process wakes its waiters at once. For a state without one (made by hand,
-        restored), `flow`'s queue and active tasks are polled, and `stability_checks` looks in a row decide.
-
-        Args:
-            flow: The flow that runs it.
-            job_state: The run.
-            timeout: Seconds; None waits without end.
-            stability_checks: Polling only: how many looks in a row must find nothing to do.
-            check_interval: Polling only: seconds between rounds.
-            stability_delay: Polling only: seconds between the looks of a round.
-            progress_callback: Called with (queue size, active count, status) at the first look that finds the run
-                unfinished, then every 5 seconds, on this thread.
-
-        Raises:
-            SelfWaitError: When a handler waits for its own run, or for one that is waiting for it.
-        """
-        return wait_for_completion(
-            flow, job_state, timeout, stability_checks, check_interval, stability_delay, progress_callback
-        )
-
-    @staticmethod
-    def wait_until_condition(
-        flow: "Flow",
-        job_state: "JobState",
-        condition: Callable[["Flow", "JobState"], bool],
-        timeout: float | None = None,
-        check_interval: float = 0.1,
-        progress_callback: Callable[[int, int, str], None] | None = None,
-    ) -> bool:
-        """Wait until `condition(flow, job_state)` is true; False at the timeout or when the run ends before.
-
-        The condition is asked after each change of a live run and at least every `check_interval` seconds. What it
-        raises is logged and counts as "not yet".
-        """
-        return wait_until_condition(flow, job_state, condition, timeout, check_interval, progress_callback)
+    wait_for_completion = staticmethod(wait_for_completion)
+    wait_until_condition = staticmethod(wait_until_condition)
 
 
-def _shallow(value: Any) -> Any:
-    """A copy of a list or dict; what is neither, though it should be, is found out when it is checked."""
-    return value.copy() if isinstance(value, list | dict) else value
-
-
-def _copied(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-    """The slots' data at this instant: what "append" collects grows in place."""
-    return {
-        key: {name: list(value) if isinstance(value, list) else value for name, value in list(held.items())}
-        for key, held in slot_data.items()
-    }
+# What a JobState saves itself; other fields are an application's.
+_OWN_KEYS = frozenset(
+    [*JobState.fields_to_serialize, "format_version", "execution_strategy", "history_limit", "slot_data"]
+)
 
 
 def ledger_of(job_state: JobState) -> Ledger:

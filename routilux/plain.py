@@ -1,11 +1,13 @@
 """User data as JSON has them. They are never interpreted: checked, copied, and given back as they were."""
 
+import contextlib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from routilux.errors import NotPlainError
 
-__all__ = ["plain", "plain_dict", "shortened"]
+__all__ = ["pairs_of", "plain", "plain_dict", "shortened"]
 
 _ATOMS = frozenset({str, float, bool, type(None)})
 
@@ -66,8 +68,7 @@ def _copy(value: Any, path: str, depth: int) -> Any:
         )
     if isinstance(value, dict):
         copy = {}
-        # A list of the pairs: a worker may add a key to a dict of the run while it is copied.
-        for key, item in list(value.items()):
+        for key, item in pairs_of(value):
             if type(key) is not str:
                 key = _text_key(key, path)  # noqa: PLW2901 - an enum's value, say
             kind = type(item)
@@ -86,6 +87,20 @@ def _copy(value: Any, path: str, depth: int) -> Any:
                 items.append(_copy(item, f"{path}[{index}]", depth + 1))
         return items
     return _number_or_text(value, path)
+
+
+def pairs_of(held: dict[Any, Any]) -> Iterable[tuple[Any, Any]]:
+    """The pairs of a dict as it is now; a worker may add a key to it while they are read.
+
+    A plain dict is copied in one step. A list of its pairs is not made in one: each pair is an object, the garbage
+    collector may run when one is made, and other threads may run then.
+    """
+    if type(held) is dict:
+        return held.copy().items()
+    for _ in range(100):
+        with contextlib.suppress(RuntimeError):  # it has changed its size
+            return list(held.items())
+    return list(held.items())
 
 
 def _text_key(key: Any, path: str) -> str:

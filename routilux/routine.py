@@ -3,19 +3,17 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable
-
-from routilux.callables import describe_callable, is_saved_callable, restore_callable, restore_part
 from routilux.context import ExecutionContext, current_activation
 from routilux.context import current_job_state as _current_job_state
-from routilux.error_handler import ErrorHandler, ErrorStrategy, restore_policy
+from routilux.error_handler import ErrorHandler, ErrorStrategy, read_policy
 from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, NoRunError, UnknownNameError
-from routilux.event import Event
-from routilux.plain import plain, plain_dict
+from routilux.event import Event, read_event
+from routilux.plain import plain_dict
 from routilux.priority import TaskPriority
 from routilux.registration import OwnFields, registered
+from routilux.restoration import Restoration, read_additions, read_by_class, restore_together, saved_additions
 from routilux.saved import Reader
-from routilux.slot import MergeStrategy, Slot
+from routilux.slot import MergeStrategy, Slot, read_slot
 from routilux.synchronous import routine_id_in
 
 if TYPE_CHECKING:  # a routine runs in a flow that stands above it
@@ -24,7 +22,7 @@ if TYPE_CHECKING:  # a routine runs in a flow that stands above it
 __all__ = ["ExecutionContext", "Routine", "_current_job_state"]
 
 
-OWN_FIELDS = ("_id", "_config", "_slots", "_events", "_error_handler")
+OWN_KEYS = ("_id", "_config", "_slots", "_events", "_error_handler")
 
 
 @registered
@@ -35,7 +33,7 @@ class Routine(OwnFields):
     (`get_execution_context().job_state`), and what does not in the config.
     """
 
-    fields_to_serialize = list(OWN_FIELDS)
+    fields_to_serialize = list(OWN_KEYS)
 
     def __init__(self) -> None:
         self._id = hex(id(self))
@@ -100,7 +98,7 @@ class Routine(OwnFields):
     # -- as data
 
     def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
-        """The routine as data: config, slots, events, error handler, and the fields that a subclass has added.
+        """The routine as data: config, slots, events, error handler, and the fields that an application has added.
 
         Raises:
             TypeError: A value that is not JSON; the message names the path to it.
@@ -108,23 +106,15 @@ class Routine(OwnFields):
         """
         where = repr(self)
         below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
-        data: dict[str, Any] = {
+        return {
             "_type": type(self).__name__,
             "_id": self._id,
             "_config": plain_dict(self._config, f"the config of {where}"),
             "_slots": {name: slot.serialize(**below) for name, slot in self._slots.items()},
             "_events": {name: event.serialize(**below) for name, event in self._events.items()},
             "_error_handler": self._error_handler.serialize(**below) if self._error_handler is not None else None,
+            **saved_additions(self, OWN_KEYS, where, below),
         }
-        for name in self._added_fields():
-            value = getattr(self, name, None)
-            if isinstance(value, Serializable):
-                data[name] = plain(value.serialize(**below), f"{name} of {where}")
-            elif callable(value):
-                data[name] = describe_callable(value, self, f"{name} of {where}")
-            else:
-                data[name] = plain(value, f"{name} of {where}")
-        return data
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
         """Take over what `serialize` wrote, in place; a missing key keeps the present value.
@@ -132,44 +122,40 @@ class Routine(OwnFields):
         Slots and events that the constructor made stay the same objects, with their handlers and merge strategies.
         Those that stand only in the data are added.
 
-        Raises:
-            ValueError: A value that cannot be, or a callable that saved data may not bring back.
-        """
-        reader = Reader(data, repr(self))
-        config = reader.user_data("_config") if "_config" in reader else None
-        if "_config" in reader and not isinstance(config, dict):
-            raise reader.wrong("_config", "a dict")
-        if "_id" in reader:
-            self._id = reader.text("_id")
-        for name, saved in (reader.mapping("_slots") if "_slots" in reader else {}).items():
-            slot = self._slots.get(name) or Slot(name, self)
-            slot.deserialize({**Reader(saved, f"slot {name!r}").all(), "name": name})
-            self._slots[name] = slot
-        for name, saved in (reader.mapping("_events") if "_events" in reader else {}).items():
-            event = self._events.get(name) or Event(name, self)
-            event.deserialize({**Reader(saved, f"event {name!r}").all(), "name": name})
-            self._events[name] = event
-        if "_error_handler" in reader:
-            self._error_handler = restore_policy(reader.raw("_error_handler"), self._error_handler)
-        if config is not None:
-            self._config = config
-        for name in self._added_fields():
-            if name not in reader:
-                continue
-            present, value, where = getattr(self, name, None), reader.user_data(name), f"{name} of {self!r}"
-            if value is not None and isinstance(present, Serializable):
-                restore_part(present, value, where)
-                continue
-            if (present is None or callable(present)) and is_saved_callable(value):
-                is_there = present is not None and describe_callable(present, self, where) == value
-                value = present if is_there else restore_callable(value, self, where)
-            setattr(self, name, value)
+        Everything is read before anything is changed. Parts that serilux restores in place come last; one that
+        refuses its data gets its attributes back with the rest, but what it changed inside them is not undone.
 
-    def _added_fields(self) -> list[str]:
-        """What `add_serializable_fields`, or annotations of a registered subclass, save besides our own."""
-        annotated = getattr(type(self), "__serilux_fields__", ())
-        names = dict.fromkeys([*self.fields_to_serialize, *annotated])
-        return [name for name in names if name not in OWN_FIELDS and name != "fields_to_serialize"]
+        Raises:
+            ValueError: A value that cannot be, or a callable that saved data may not bring back; the routine is then
+                as it was.
+        """
+        where = repr(self)
+        reader = Reader(data, where)
+        values: dict[str, Any] = {}
+        below: list[Restoration] = []
+        if "_id" in reader:
+            values["_id"] = reader.text("_id")
+        if "_config" in reader:
+            values["_config"] = config = reader.user_data("_config")
+            if not isinstance(config, dict):
+                raise reader.wrong("_config", "a dict")
+        if "_slots" in reader:
+            slots = values["_slots"] = dict(self._slots)
+            for name, saved in reader.mapping("_slots").items():
+                slot = slots.setdefault(name, Slot(name, self))
+                named = {**Reader(saved, f"slot {name!r}").all(), "name": name}
+                below.append(read_by_class(slot, named, Slot, read_slot))
+        if "_events" in reader:
+            events = values["_events"] = dict(self._events)
+            for name, saved in reader.mapping("_events").items():
+                event = events.setdefault(name, Event(name, self))
+                named = {**Reader(saved, f"event {name!r}").all(), "name": name}
+                below.append(read_by_class(event, named, Event, read_event))
+        if "_error_handler" in reader:
+            values["_error_handler"], left = read_policy(reader.raw("_error_handler"), self._error_handler)
+            below += left
+        additions = read_additions(self, OWN_KEYS, reader)
+        restore_together([Restoration(self, values, additions, where), *below])
 
     # -- emitting
 

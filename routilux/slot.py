@@ -11,6 +11,7 @@ from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultErro
 from routilux.handlers import Caller, bind
 from routilux.plain import plain_dict
 from routilux.registration import OwnFields, registered
+from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
 from routilux.saved import Reader
 from routilux.synchronous import record_slot_error, working_for
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # a slot is drawn between these; it calls none of them while 
     from routilux.job_state import JobState
     from routilux.routine import Routine
 
-__all__ = ["MergeFunction", "Slot"]
+__all__ = ["MergeFunction", "Slot", "read_slot"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ MergeFunction = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 MergeStrategy = str | MergeFunction
 
 MERGE_STRATEGIES = ("override", "append")
+
+OWN_KEYS = ("name", "_data", "handler", "merge_strategy")
 
 
 class _Collected(list[Any]):
@@ -60,7 +63,7 @@ class Slot(OwnFields):
         ValueError: An unknown merge strategy.
     """
 
-    fields_to_serialize = ["name", "_data", "handler", "merge_strategy"]
+    fields_to_serialize = list(OWN_KEYS)
 
     def __init__(
         self,
@@ -185,8 +188,8 @@ class Slot(OwnFields):
         self.has_restored_data = False
         return dict(self._own_data)
 
-    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
-        """The slot as data.
+    def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
+        """The slot as data, with the fields that an application has added.
 
         Raises:
             ValueError: The handler is a method of another routine.
@@ -194,6 +197,7 @@ class Slot(OwnFields):
         """
         place = self.place()
         strategy = self._merge_strategy
+        below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
         return {
             "_type": type(self).__name__,
             "name": self.name,
@@ -202,6 +206,7 @@ class Slot(OwnFields):
             "merge_strategy": strategy
             if isinstance(strategy, str)
             else describe_callable(strategy, self.routine, f"The merge strategy of slot {place!r}"),
+            **saved_additions(self, OWN_KEYS, f"slot {place!r}", below, self.routine),
         }
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
@@ -210,28 +215,9 @@ class Slot(OwnFields):
         A slot that has a handler keeps it, and its merge strategy, whatever the data say: they are the constructor's.
 
         Raises:
-            ValueError: A callable that saved data may not bring back.
+            ValueError: A callable that saved data may not bring back; the slot is then as it was.
         """
-        reader = Reader(data, f"slot {self.name!r}")
-        name = reader.text("name") if "name" in reader else self.name
-        own_data = plain_dict(reader.raw("_data"), f"the data of slot {name!r}") if "_data" in reader else None
-        handler, strategy = self._handler, self._merge_strategy
-        if handler is None and "handler" in reader:
-            handler = restore_callable(reader.raw("handler"), self.routine, f"The handler of slot {name!r}")
-        if self._handler is None and strategy == "override" and "merge_strategy" in reader:
-            saved = reader.raw("merge_strategy")
-            where = f"The merge strategy of slot {name!r}"
-            strategy = saved if isinstance(saved, str) else restore_callable(saved, self.routine, where) or "override"
-            if isinstance(strategy, str) and strategy not in MERGE_STRATEGIES:
-                raise reader.wrong("merge_strategy", 'a function, "override" or "append"')
-        self.name = name
-        if own_data is not None:
-            self._own_data = own_data
-            self.has_restored_data = bool(own_data)
-        if handler is not self._handler:
-            self.handler = handler
-        if strategy is not self._merge_strategy:
-            self.merge_strategy = strategy
+        restore_together([read_slot(self, data)])
 
     # -- connections
 
@@ -275,6 +261,33 @@ class Slot(OwnFields):
             if propagate_exceptions:
                 raise
             logger.exception("The handler of slot %s raised", self.place())
+
+
+def read_slot(slot: Slot, data: Any) -> Restoration:
+    """What data will change in a slot; see `Slot.deserialize`.
+
+    Raises:
+        ValueError: A value that cannot be, or a callable that saved data may not bring back.
+    """
+    where = f"slot {slot.name!r}"
+    reader = Reader(data, where)
+    values: dict[str, Any] = {}
+    name = slot.name
+    if "name" in reader:
+        values["name"] = name = reader.text("name")
+    if "_data" in reader:
+        own_data = plain_dict(reader.raw("_data"), f"the data of slot {name!r}")
+        values.update(_own_data=own_data, has_restored_data=bool(own_data))
+    if slot.handler is None and "handler" in reader:
+        values["handler"] = restore_callable(reader.raw("handler"), slot.routine, f"The handler of slot {name!r}")
+    if slot.handler is None and slot.merge_strategy == "override" and "merge_strategy" in reader:
+        saved = reader.raw("merge_strategy")
+        found = f"The merge strategy of slot {name!r}"
+        strategy = saved if isinstance(saved, str) else restore_callable(saved, slot.routine, found) or "override"
+        if isinstance(strategy, str) and strategy not in MERGE_STRATEGIES:
+            raise reader.wrong("merge_strategy", 'a function, "override" or "append"')
+        values["merge_strategy"] = strategy
+    return Restoration(slot, values, read_additions(slot, OWN_KEYS, reader), where, slot.routine)
 
 
 def refuse_awaitable(result: Any, slot: Slot) -> None:

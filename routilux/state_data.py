@@ -13,7 +13,7 @@ from threading import Lock
 from typing import Any
 
 from routilux.errors import InvalidDataError, NotPlainError
-from routilux.plain import plain, shortened
+from routilux.plain import pairs_of, plain, shortened
 from routilux.saved import Reader
 
 __all__ = [
@@ -25,6 +25,8 @@ __all__ = [
     "read_file",
     "read_instant",
     "read_state",
+    "shallow",
+    "shallow_slot_data",
     "write_file",
 ]
 
@@ -178,6 +180,19 @@ _LISTS: dict[str, Callable[[dict[str, Any], str], None] | None] = {
     "deferred_events": check_deferred,
     "output_log": _check_texts("routine_id", "output_type"),
 }
+
+
+def shallow(value: Any) -> Any:
+    """A copy of a list or dict; what is neither, though it should be, is found out when it is checked."""
+    return value.copy() if isinstance(value, list | dict) else value
+
+
+def shallow_slot_data(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The slots' data at this instant: what "append" collects grows in place."""
+    return {
+        key: {name: list(value) if isinstance(value, list) else value for name, value in pairs_of(held)}
+        for key, held in slot_data.items()
+    }
 
 
 def check_shapes(taken: dict[str, Any], history: list[Any], pending: list[Any]) -> None:

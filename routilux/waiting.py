@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.status import FINAL, JobStatus
 
-if TYPE_CHECKING:  # the record stands above this room
+if TYPE_CHECKING:  # the record and the flow stand above this room
+    from routilux.flow.flow import Flow
     from routilux.job_state import JobState
 
 __all__ = ["PROGRESS_INTERVAL", "Progress", "wait_for_completion", "wait_until_condition"]
@@ -43,17 +44,34 @@ class Progress:
 
 
 def wait_for_completion(
-    flow: Any,
+    flow: "Flow",
     job_state: "JobState",
-    timeout: float | None,
-    stability_checks: int,
-    check_interval: float,
-    stability_delay: float,
-    callback: ProgressCallback | None,
+    timeout: float | None = None,
+    stability_checks: int = 5,
+    check_interval: float = 0.1,
+    stability_delay: float = 0.05,
+    progress_callback: ProgressCallback | None = None,
 ) -> bool:
-    """See `JobState.wait_for_completion`."""
+    """Wait until a run is over; True when it is, False at the timeout.
+
+    A run that is live in this process wakes its waiters at once. For a state without one (made by hand,
+    restored), `flow`'s queue and active tasks are polled, and `stability_checks` looks in a row decide.
+
+    Args:
+        flow: The flow that runs it.
+        job_state: The run.
+        timeout: Seconds; None waits without end.
+        stability_checks: Polling only: how many looks in a row must find nothing to do.
+        check_interval: Polling only: seconds between rounds.
+        stability_delay: Polling only: seconds between the looks of a round.
+        progress_callback: Called with (queue size, active count, status) at the first look that finds the run
+            unfinished, then every 5 seconds, on this thread.
+
+    Raises:
+        SelfWaitError: When a handler waits for its own run, or for one that is waiting for it.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
-    progress = Progress(callback)
+    progress = Progress(progress_callback)
     while True:
         live = _ledger(job_state).live
         is_timed_out = False
@@ -82,16 +100,20 @@ def wait_for_completion(
 
 
 def wait_until_condition(
-    flow: Any,
+    flow: "Flow",
     job_state: "JobState",
-    condition: Callable[[Any, "JobState"], bool],
-    timeout: float | None,
-    check_interval: float,
-    callback: ProgressCallback | None,
+    condition: Callable[["Flow", "JobState"], bool],
+    timeout: float | None = None,
+    check_interval: float = 0.1,
+    progress_callback: ProgressCallback | None = None,
 ) -> bool:
-    """See `JobState.wait_until_condition`."""
+    """Wait until `condition(flow, job_state)` is true; False at the timeout or when the run ends before.
+
+    The condition is asked after each change of a live run and at least every `check_interval` seconds. What it
+    raises is logged and counts as "not yet".
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
-    progress = Progress(callback)
+    progress = Progress(progress_callback)
     while True:
         # The status is read before the condition: a run that ends in between gets its last look below.
         over = job_state.status in FINAL

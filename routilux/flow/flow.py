@@ -17,7 +17,7 @@ from routilux.executors.threads import ThreadPools
 from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
-from routilux.flow.serialization import describe_flow, read_flow
+from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.stream import RunStream
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
@@ -344,10 +344,10 @@ class Flow(OwnFields):
     def on_run_end(self, callback: Callable[[JobState], Any]) -> Callable[[JobState], Any]:
         """Call `callback(job_state)` whenever a run of this flow becomes completed, failed or cancelled.
 
-        It is called once per run, when the status becomes final, and before the run's waiters return; in a run that
-        failed, other handlers may be at work still. It runs on the thread that ended the run, or on one of its own
-        for a timeout, outside the run's context. What it raises is logged. Returns the callback, so that this can
-        decorate a function.
+        It is called when the status becomes final, and before the run's waiters return: once per run, and once more
+        if the run is resumed or cancelled afterwards. In a run that failed, other handlers may be at work still. It
+        runs on the thread that ended the run, or on one of its own for a timeout, outside the run's context. What it
+        raises is logged. Returns the callback, so that this can decorate a function.
         """
         self._engine.listeners.add(callback)
         return callback
@@ -463,6 +463,7 @@ class Flow(OwnFields):
         workers = _workers(values.get("max_workers", self.max_workers))
         timeout = _timeout("execution_timeout", values.get("execution_timeout", self.execution_timeout))
         with self._drawing_lock:
+            restore_added_fields(self, data)
             self.flow_id = values.get("flow_id", self.flow_id)
             self.execution_timeout = timeout
             self.error_handler = values.get("error_handler", self.error_handler)

@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING, Any
 from serilux import Serializable, SerializableRegistry
 
 from routilux.connection import Connection
-from routilux.error_handler import restore_policy
+from routilux.error_handler import read_policy
 from routilux.errors import InvalidDataError, InvalidTypeError
 from routilux.event import Event, Link
 from routilux.plain import shortened
+from routilux.restoration import added_values, restore_additions, saved_additions
 from routilux.routine import Routine
 from routilux.saved import Reader
 
 if TYPE_CHECKING:  # the flow stands above this room
     from routilux.flow.flow import Flow
 
-__all__ = ["Drawing", "describe_flow", "read_flow"]
+__all__ = ["Drawing", "describe_flow", "read_flow", "restore_added_fields"]
 
 logger = logging.getLogger(__name__)
+
+# A run is saved by its JobState: `flow.job_state`, which some programs set, is never saved with the flow.
+OWN_KEYS = (
+    "flow_id",
+    "execution_strategy",
+    "max_workers",
+    "execution_timeout",
+    "error_handler",
+    "routines",
+    "connections",
+    "job_state",
+)
 
 
 def describe_flow(flow: "Flow", max_depth: int, depth: int) -> dict[str, Any]:
@@ -32,9 +45,10 @@ def describe_flow(flow: "Flow", max_depth: int, depth: int) -> dict[str, Any]:
     routines = dict(flow.routines)
     for routine_id, routine in routines.items():
         _check_constructable(f"Routine {routine_id!r}", routine)
-    if flow.error_handler is not None:
-        _check_constructable(f"Flow {flow.flow_id!r}", flow.error_handler)
-    below = {"max_depth": max_depth, "_current_depth": depth + 1}
+    for part in (flow.error_handler, *added_values(flow, OWN_KEYS)):
+        if isinstance(part, Serializable):
+            _check_constructable(f"Flow {flow.flow_id!r}", part)
+    below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": depth + 1}
     return {
         "_type": type(flow).__name__,
         "flow_id": flow.flow_id,
@@ -44,6 +58,7 @@ def describe_flow(flow: "Flow", max_depth: int, depth: int) -> dict[str, Any]:
         "error_handler": flow.error_handler.serialize(**below) if flow.error_handler is not None else None,
         "routines": {routine_id: routine.serialize(**below) for routine_id, routine in routines.items()},
         "connections": describe_lines(flow),
+        **saved_additions(flow, OWN_KEYS, f"flow {flow.flow_id!r}", below),
     }
 
 
@@ -171,7 +186,7 @@ def read_flow(flow: "Flow", data: dict[str, Any]) -> Drawing:
         timeout = reader.raw("execution_timeout")
         drawing.values["execution_timeout"] = None if timeout is None else reader.number("execution_timeout")
     if "error_handler" in reader:
-        drawing.values["error_handler"] = restore_policy(reader.raw("error_handler"), None)
+        drawing.values["error_handler"] = read_policy(reader.raw("error_handler"))[0]
     if "routines" in reader:
         drawing.routines = {
             routine_id: _read_routine(flow, routine_id, saved)
@@ -183,6 +198,16 @@ def read_flow(flow: "Flow", data: dict[str, Any]) -> Drawing:
         lines = [_read_line(item, routines, number) for number, item in enumerate(items)]
         drawing.lines = [line for line in lines if line is not None]
     return drawing
+
+
+def restore_added_fields(flow: "Flow", data: dict[str, Any]) -> None:
+    """Restore what the application has added to a flow. Unlike a `Drawing`, it can be refused until it is done.
+
+    Raises:
+        TypeError: A value that is not JSON; the flow is then as it was.
+        ValueError: A value that is refused; the flow is then as it was.
+    """
+    restore_additions(flow, OWN_KEYS, data, f"flow {flow.flow_id!r}")
 
 
 def _read_routine(flow: "Flow", routine_id: str, saved: Any) -> Routine:

@@ -307,6 +307,25 @@ def test_a_part_of_a_routine_is_not_restored_with_a_callable_that_may_not_come_b
     assert set(sys.modules) == before
 
 
+def test_a_part_that_is_called_by_the_name_of_one_of_our_classes_is_looked_through_all_the_same():
+    data = Tally().serialize()
+    data["part"] = {"_type": "ErrorHandler", "act": function("colorsys", "rgb_to_hsv")}
+    with pytest.raises(ValueError, match="callable in part of Tally"):
+        Tally().deserialize(data)
+    assert "colorsys" not in sys.modules
+
+
+def test_objects_of_several_classes_with_one_id_are_refused():
+    data = Tally().serialize()
+    data["part"]["items"] = [
+        {"_type": "Part", "_id": "x"},
+        {"_type": "Hopper", "_id": "x", "act": function("colorsys", "rgb_to_hsv")},
+    ]
+    with pytest.raises(ValueError, match="the id 'x' for objects of several classes"):
+        Tally().deserialize(data)
+    assert "colorsys" not in sys.modules
+
+
 def test_a_part_of_a_routine_is_never_restored_with_an_expression():
     data = Tally().serialize()
     data["part"]["act"] = {"_type": "lambda_expression", "expression": "data"}
