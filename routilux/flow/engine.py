@@ -21,8 +21,9 @@ from routilux.errors import (
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import perform, settle
+from routilux.flow.ending import ancestors_here
 from routilux.flow.event_loop import EventLoop
-from routilux.flow.lifecycle import RunLifecycle, ancestors_here
+from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
 from routilux.flow.task import Activation, SlotActivationTask

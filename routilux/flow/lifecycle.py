@@ -1,4 +1,4 @@
-"""How a run begins, stops and ends: its count, its gate, its tokens, its timers, those who wait for it.
+"""How a run begins, stops and ends: its count, its gate, its tokens, its timers.
 
 An activation is counted before it can be seen in the queue, and its children are counted before it is uncounted; so
 the count reaches zero once, when nothing is queued, active, or waiting for a timer. That moment ends the run, whether
@@ -6,18 +6,16 @@ anybody waits or not.
 """
 
 import contextlib
-import itertools
 import logging
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation
 from routilux.errors import NotPendingError, SelfWaitError
-from routilux.execution_tracker import KEPT_COUNT, Sums
+from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.failure import expire, fail_from_outside, told_of
 from routilux.flow.gate import Gate
 from routilux.flow.pending import describe
@@ -26,16 +24,15 @@ from routilux.flow.task import Activation
 from routilux.flow.timers import RunTimers, nanoseconds
 from routilux.flow.waiters import Waiters
 from routilux.flow.workers import Workers
-from routilux.job_state import ExecutionRecord, JobState, ledger_of
+from routilux.job_state import JobState
 from routilux.priority import TaskPriority
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # the engine makes runs
     from routilux.flow.engine import Engine
-    from routilux.flow.flow import Flow
     from routilux.waiting import Progress
 
-__all__ = ["RunLifecycle", "ancestors_here"]
+__all__ = ["RunLifecycle"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +42,8 @@ RESUME_HOLD_NS = 50_000_000
 # Looking a member up in its enum costs more than comparing it.
 NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
 
-# Over all flows: a run of one flow may be started by a handler of another.
-_keys = itertools.count(1)
 
-
-def ancestors_here() -> frozenset[int]:
-    """The runs that cannot end before the calling thread's handler does."""
-    activation = current_activation.get()
-    run = activation.run if activation is not None else None
-    return frozenset() if run is None else run.ancestors | {run.key}
-
-
-class RunLifecycle:
+class RunLifecycle(RunEnd):
     """One run while it is alive, but for its hot path, which stands in `Run`.
 
     `lock` is the ledger's: it protects the queue, the counts and the record alike, so that a hop takes it twice, once
@@ -66,44 +53,23 @@ class RunLifecycle:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_announce_due",
-        "_announced",
         "_entry_ready",
         "_gate",
         "_held_by_resume",
         "_hold_number",
-        "_leg",
         "_low",
         "_merge_lock",
         "_normal",
-        "_tracked_count",
         "_urgent",
-        "_waiters",
         "aborted_by",
         "active",
-        "ancestors",
-        "engine",
-        "event_count",
-        "flow",
-        "is_adopted",
-        "is_anonymous",
         "is_inline",
-        "job_id",
-        "job_state",
-        "key",
-        "ledger",
-        "lock",
-        "now",
         "outstanding",
-        "over",
         "reserved",
         "timeout",
         "timers",
         "token_limit",
         "tokens",
-        "tracked",
-        "workers",
     )
 
     def __init__(
@@ -114,39 +80,18 @@ class RunLifecycle:
         timeout: float | None = None,
         ancestors: frozenset[int] = frozenset(),
     ) -> None:
-        self.engine = engine
-        self.flow: Flow = engine.flow
-        self.workers: Workers = engine.workers
-        self.job_state: JobState = job_state
-        self.job_id = job_state.job_id
-        self.ledger = ledger_of(job_state)
-        self.lock = self.ledger.lock
-        self.now = self.ledger.now
-        self.key = next(_keys)
-        # The keys of the runs whose handlers started this one: waiting for one of them would wait for oneself.
-        self.ancestors = ancestors
-        # Made from a hand-made JobState that tasks name: its record is written, its status is not ours.
-        self.is_adopted = False
-        # Made for tasks that belong to no run at all: their handlers see no context.
-        self.is_anonymous = False
+        super().__init__(engine, job_state, ancestors)
         # Whether the caller of `execute` runs the entry, and waits for its retries.
         self.is_inline = False
         self.timeout = timeout
         self.timers = RunTimers(engine.loop, self.key)
         self._merge_lock = RLock()
-        self._waiters = Waiters(self.lock)
         self._gate = Gate.OPEN
-        self.over = False
         self.aborted_by: BaseException | None = None
-        self._announced = False
-        # The leg whose end is to be announced by whoever finds it here; 0: none.
-        self._announce_due = 0
         # Counted as outstanding from a resume on, until somebody waits or a timer fires: a run that has nothing left
         # must not end before its resume has returned.
         self._held_by_resume = False
         self._hold_number = 0
-        # From its start, or a resume, to its next stop or end.
-        self._leg = 1
         # Activations that are not settled: queued, active, or waiting for a timer.
         self.outstanding = 0
         self.active: set[Activation] = set()
@@ -158,9 +103,6 @@ class RunLifecycle:
         self.token_limit = token_limit
         self.tokens = 0
         self.reserved = 0
-        self.tracked: dict[str, Sums] = {}
-        self.event_count = 0
-        self._tracked_count = 0
         engine.loop.adopt(self)
 
     def __repr__(self) -> str:
@@ -540,41 +482,7 @@ class RunLifecycle:
         self._detach()
         self._waiters.notify()
 
-    def _become_final(self) -> None:
-        # With the lock held. Those who asked for it are told outside the lock, by whoever finds `_announce_due`.
-        self._announce_due = self._leg if self.engine.listeners.want_ends() and not self.is_adopted else 0
-        self._announced = not self._announce_due
-        if self.engine.journal is not None and not self.is_adopted:
-            self.engine.journal.ended(self.job_id, self.ledger.status)
-
-    def announce(self, ended_leg: int) -> None:
-        """Call those who want to know of the run's end, then wake its waiters.
-
-        Waiters come second, so that whoever returns from a wait finds the callbacks done. A callback may resume the
-        run: then it is another leg's waiters who wait, and they wait for another end.
-        """
-        try:
-            self.engine.listeners.tell_end(self.job_state)
-        finally:
-            with self.lock:
-                if self._leg == ended_leg:
-                    self._announced = True
-                    self._detach()
-                    self._waiters.notify()
-
-    def _detach(self) -> None:
-        # A paused run stays with its JobState: what a late thread of a handler emits still has to be parked.
-        if self.over and self._announced and self.ledger.live is self:
-            self.ledger.live = None
-            self.ledger.was_live = True
-
-    # -- waiting
-
-    def is_done_for_waiters(self) -> bool:
-        """With the lock held: whether a wait may return."""
-        if not self.over:
-            return False
-        return self._announced or self.ledger.status not in FINAL or self.engine.listeners.are_told_of(self.job_state)
+    # -- waiting: the rest of it stands in `RunEnd`
 
     def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
         """Until the run is over; False at the timeout.
@@ -596,54 +504,11 @@ class RunLifecycle:
         self.release_hold()
         return self.engine.wait_for(self, timeout, progress)
 
-    def block(self, seconds: float | None) -> bool:
-        """Wait on this thread until the run is over for at most `seconds`; whether it is."""
-        return self._waiters.block(self.is_done_for_waiters, self.is_stopped, seconds)
-
-    def wait_for_change(self, timeout: float | None) -> None:
-        """Until something was recorded or the run is over, at most `timeout` seconds."""
-        before = self.job_state.record_total()
-        self._waiters.watch(lambda: self.is_done_for_waiters() or self.job_state.record_total() != before, timeout)
-
-    def wait_for_news(self, record_count: int, output_count: int) -> None:
-        """Until there are more records or outputs than these, or the run is over."""
-
-        def is_news() -> bool:
-            return (
-                self.is_done_for_waiters()
-                or self.job_state.record_total() > record_count
-                or len(self.ledger.output_marks) > output_count
-            )
-
-        self._waiters.watch(is_news, None)
-
-    def poke(self) -> None:
-        """With the lock held: something was written that a watcher may wait for."""
-        if self._waiters.watcher_count:
-            self._waiters.notify()
-
     # -- for the rooms around
 
     @abstractmethod
     def drain(self, workers: Workers) -> bool:
         """Work for one turn; see `routilux.flow.activation.drain`."""
-
-    def unread_records(self) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
-        """With the lock held: how many records the tracker has not read, and how to read them later."""
-        return self.job_state.records_after(self._tracked_count, KEPT_COUNT * 3)
-
-    def live_figures(self) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
-        """For the tracker: sums, number of events, and the records since the last call; None when the run is over.
-
-        One critical section with the end of the run, which hands the rest over: so nothing is read twice.
-        """
-        with self.lock:
-            if self.over:
-                return None
-            history, dropped = self.job_state.folded_history(), self.ledger.dropped
-            new = history[max(0, self._tracked_count - dropped) :]
-            self._tracked_count = dropped + len(history)
-            return {key: sums.copy() for key, sums in self.tracked.items()}, self.event_count, new
 
     def abandon(self) -> None:
         """In a forked child: the run is the parent's, and so are the threads that may hold its locks."""

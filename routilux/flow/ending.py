@@ -1,0 +1,175 @@
+"""How a run's end is told: to those who asked to hear of it, to those who wait for it, and to the tracker."""
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from routilux.context import current_activation
+from routilux.execution_tracker import KEPT_COUNT, Sums
+from routilux.flow.waiters import Waiters
+from routilux.job_state import ExecutionRecord, JobState, ledger_of
+from routilux.status import FINAL
+
+if TYPE_CHECKING:  # the engine makes runs
+    from routilux.flow.engine import Engine
+    from routilux.flow.flow import Flow
+    from routilux.flow.workers import Workers
+
+__all__ = ["RunEnd", "ancestors_here"]
+
+# Over all flows: a run of one flow may be started by a handler of another.
+_keys = itertools.count(1)
+
+
+def ancestors_here() -> frozenset[int]:
+    """The runs that cannot end before the calling thread's handler does."""
+    activation = current_activation.get()
+    run = activation.run if activation is not None else None
+    return frozenset() if run is None else run.ancestors | {run.key}
+
+
+class RunEnd:
+    """The side of a run that outlives its work: who drives which record, whether it is over, who has to be told.
+
+    `lock` is the ledger's. Methods that say "with the lock held" are for the rooms of the engine.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_announce_due",
+        "_announced",
+        "_leg",
+        "_tracked_count",
+        "_waiters",
+        "ancestors",
+        "engine",
+        "event_count",
+        "flow",
+        "is_adopted",
+        "is_anonymous",
+        "job_id",
+        "job_state",
+        "key",
+        "ledger",
+        "lock",
+        "now",
+        "over",
+        "tracked",
+        "workers",
+    )
+
+    def __init__(self, engine: "Engine", job_state: JobState, ancestors: frozenset[int]) -> None:
+        self.engine = engine
+        self.flow: Flow = engine.flow
+        self.workers: Workers = engine.workers
+        self.job_state: JobState = job_state
+        self.job_id = job_state.job_id
+        self.ledger = ledger_of(job_state)
+        self.lock = self.ledger.lock
+        self.now = self.ledger.now
+        self.key = next(_keys)
+        # The keys of the runs whose handlers started this one: waiting for one of them would wait for oneself.
+        self.ancestors = ancestors
+        # Made from a hand-made JobState that tasks name: its record is written, its status is not ours.
+        self.is_adopted = False
+        # Made for tasks that belong to no run at all: their handlers see no context.
+        self.is_anonymous = False
+        self._waiters = Waiters(self.lock)
+        self.over = False
+        # From its start, or a resume, to its next stop or end.
+        self._leg = 1
+        self._announced = False
+        # The leg whose end is to be announced by whoever finds it here; 0: none.
+        self._announce_due = 0
+        self.tracked: dict[str, Sums] = {}
+        self.event_count = 0
+        self._tracked_count = 0
+
+    @abstractmethod
+    def is_stopped(self) -> bool:
+        """Whether it was paused, failed or cancelled, rather than having come to its end."""
+
+    # -- telling
+
+    def _become_final(self) -> None:
+        # With the lock held. Those who asked for it are told outside the lock, by whoever finds `_announce_due`.
+        self._announce_due = self._leg if self.engine.listeners.want_ends() and not self.is_adopted else 0
+        self._announced = not self._announce_due
+        if self.engine.journal is not None and not self.is_adopted:
+            self.engine.journal.ended(self.job_id, self.ledger.status)
+
+    def announce(self, ended_leg: int) -> None:
+        """Call those who want to know of the run's end, then wake its waiters.
+
+        Waiters come second, so that whoever returns from a wait finds the callbacks done. A callback may resume the
+        run: then it is another leg's waiters who wait, and they wait for another end.
+        """
+        try:
+            self.engine.listeners.tell_end(self.job_state)
+        finally:
+            with self.lock:
+                if self._leg == ended_leg:
+                    self._announced = True
+                    self._detach()
+                    self._waiters.notify()
+
+    def _detach(self) -> None:
+        # A paused run stays with its JobState: what a late thread of a handler emits still has to be parked.
+        live: object = self.ledger.live
+        if self.over and self._announced and live is self:
+            self.ledger.live = None
+            self.ledger.was_live = True
+
+    # -- waiting
+
+    def is_done_for_waiters(self) -> bool:
+        """With the lock held: whether a wait may return."""
+        if not self.over:
+            return False
+        return self._announced or self.ledger.status not in FINAL or self.engine.listeners.are_told_of(self.job_state)
+
+    def block(self, seconds: float | None) -> bool:
+        """Wait on this thread until the run is over for at most `seconds`; whether it is."""
+        return self._waiters.block(self.is_done_for_waiters, self.is_stopped, seconds)
+
+    def wait_for_change(self, timeout: float | None) -> None:
+        """Until something was recorded or the run is over, at most `timeout` seconds."""
+        before = self.job_state.record_total()
+        self._waiters.watch(lambda: self.is_done_for_waiters() or self.job_state.record_total() != before, timeout)
+
+    def wait_for_news(self, record_count: int, output_count: int) -> None:
+        """Until there are more records or outputs than these, or the run is over."""
+
+        def is_news() -> bool:
+            return (
+                self.is_done_for_waiters()
+                or self.job_state.record_total() > record_count
+                or len(self.ledger.output_marks) > output_count
+            )
+
+        self._waiters.watch(is_news, None)
+
+    def poke(self) -> None:
+        """With the lock held: something was written that a watcher may wait for."""
+        if self._waiters.watcher_count:
+            self._waiters.notify()
+
+    # -- for the tracker
+
+    def unread_records(self) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
+        """With the lock held: how many records the tracker has not read, and how to read them later."""
+        return self.job_state.records_after(self._tracked_count, KEPT_COUNT * 3)
+
+    def live_figures(self) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
+        """For the tracker: sums, number of events, and the records since the last call; None when the run is over.
+
+        One critical section with the end of the run, which hands the rest over: so nothing is read twice.
+        """
+        with self.lock:
+            if self.over:
+                return None
+            history, dropped = self.job_state.folded_history(), self.ledger.dropped
+            new = history[max(0, self._tracked_count - dropped) :]
+            self._tracked_count = dropped + len(history)
+            return {key: sums.copy() for key, sums in self.tracked.items()}, self.event_count, new
