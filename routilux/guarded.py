@@ -27,10 +27,14 @@ class GuardedDict(dict[K, V]):
         super().__init__(values or {})
         self._lock = lock if lock is not None else Lock()
 
+    def bring_up_to_date(self) -> None:
+        """With the lock held, before every access: for subclasses that put something off."""
+
     def copy(self) -> dict[K, V]:
         """A plain dict with the content of this moment."""
         # Not `dict.copy(self)`: for a class that overrides `__iter__` it calls `keys()`, and so this method again.
         with self._lock:
+            self.bring_up_to_date()
             return dict(dict.items(self))
 
     def __iter__(self) -> Iterator[K]:
@@ -50,10 +54,12 @@ class GuardedDict(dict[K, V]):
 
     def __setitem__(self, key: K, value: V) -> None:
         with self._lock:
+            self.bring_up_to_date()
             super().__setitem__(key, value)
 
     def __delitem__(self, key: K) -> None:
         with self._lock:
+            self.bring_up_to_date()
             super().__delitem__(key)
 
     def __ior__(self, other: Any) -> "GuardedDict[K, V]":  # type: ignore[override,misc]  # narrower than dict's
@@ -63,26 +69,31 @@ class GuardedDict(dict[K, V]):
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take over pairs, all at once for other threads."""
         with self._lock:
+            self.bring_up_to_date()
             super().update(*args, **kwargs)
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """The value of a key, which is set first if it is missing."""
         with self._lock:
+            self.bring_up_to_date()
             return super().setdefault(key, default)
 
     def pop(self, *args: Any) -> Any:
         """Remove a key and return its value."""
         with self._lock:
+            self.bring_up_to_date()
             return super().pop(*args)
 
     def popitem(self) -> tuple[K, V]:
         """Remove and return the newest pair."""
         with self._lock:
+            self.bring_up_to_date()
             return super().popitem()
 
     def clear(self) -> None:
         """Remove every pair."""
         with self._lock:
+            self.bring_up_to_date()
             super().clear()
 
     def __reduce__(self) -> Any:

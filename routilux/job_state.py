@@ -23,6 +23,7 @@ from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
 from routilux.restoration import restore_additions, saved_additions
+from routilux.routine_states import RoutineStates
 from routilux.state_data import FORMAT_VERSION, Saves, check_shapes, read_file, read_state, shallow, shallow_slot_data
 from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
@@ -104,8 +105,8 @@ class JobState(OwnFields):
     def __repr__(self) -> str:
         ledger = self._ledger
         with ledger.lock:
-            records = len(self._history) + len(ledger.keys)
-            failed = [name for name, state in dict.items(ledger.routine_states) if state.get("status") == "failed"]
+            records = len(self._history) + ledger.unread_count()
+            failed = ledger.routine_states.failed()
         parts = [f"flow {self.flow_id!r}", f"{records} records"]
         live = ledger.live
         if live is not None:
@@ -176,17 +177,18 @@ class JobState(OwnFields):
     @routine_states.setter
     def routine_states(self, value: dict[str, dict[str, Any]]) -> None:
         with self._ledger.lock:
-            self._ledger.routine_states = GuardedDict(dict(value), lock=self._ledger.lock)
+            self._ledger.routine_states = RoutineStates(dict(value), self._ledger.lock)
 
     def update_routine_state(self, routine_id: str, state: dict[str, Any]) -> None:
         """Replace a routine's state with a copy of `state`."""
         with self._ledger.lock:
-            dict.__setitem__(self._ledger.routine_states, routine_id, dict(state))
+            self._ledger.routine_states.set(routine_id, dict(state))
             self._touch()
 
     def get_routine_state(self, routine_id: str) -> dict[str, Any] | None:
         """A routine's state, or None when it has not run."""
-        return self._ledger.routine_states.get(routine_id)
+        state: dict[str, Any] | None = self._ledger.routine_states.get(routine_id)
+        return state
 
     # -- history
 
@@ -205,7 +207,7 @@ class JobState(OwnFields):
     def folded_history(self) -> list[ExecutionRecord]:
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
         ledger = self._ledger
-        if ledger.keys:
+        if ledger.rows:
             self._history.extend(record_of(row) for row in ledger.take_records())
         if ledger.limit is not None and len(self._history) > ledger.limit:
             surplus = len(self._history) - ledger.limit
@@ -273,7 +275,7 @@ class JobState(OwnFields):
         ledger = self._ledger
         folded = self._history[max(0, count - ledger.dropped) :][-most:]
         skipped = max(0, count - ledger.dropped - len(self._history))
-        lean_count, unfold = ledger.peek(max(skipped, len(ledger.keys) - most))
+        lean_count, unfold = ledger.peek(max(skipped, ledger.unread_count() - most))
         return (
             len(folded) + lean_count,
             lambda: [*folded, *(record_of(row) for row in unfold())],
@@ -375,7 +377,7 @@ class JobState(OwnFields):
                     "timestamp": timestamp.isoformat(),
                 }
             )
-            ledger.output_marks.append(len(self._history) + len(ledger.keys) + ledger.dropped)
+            ledger.output_marks.append(len(self._history) + ledger.record_count())
             if ledger.live is not None:
                 ledger.live.poke()
         if self.output_handler is None:
@@ -455,6 +457,7 @@ class JobState(OwnFields):
         """Everything at one instant: objects that are shared with the run, in containers that are not."""
         with self._at_rest():
             live = self._ledger.live
+            self._ledger.routine_states.bring_up_to_date()
             return {
                 "flow_id": self.flow_id,
                 "job_id": self.job_id,

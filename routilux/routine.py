@@ -18,6 +18,7 @@ from routilux.synchronous import routine_id_in
 
 if TYPE_CHECKING:  # a routine runs in a flow that stands above it
     from routilux.flow.flow import Flow
+    from routilux.job_state import JobState
 
 __all__ = ["ExecutionContext", "Routine", "_current_job_state"]
 
@@ -159,7 +160,9 @@ class Routine(OwnFields):
 
     # -- emitting
 
-    def emit(self, event_name: str, /, flow: "Flow | None" = None, **data: Any) -> None:
+    def emit(
+        self, event_name: str, /, flow: "Flow | None" = None, job_state: "JobState | None" = None, **data: Any
+    ) -> None:
         """Send data to every slot that is connected to an event, and return at once.
 
         In a run, one activation per connected slot is queued, and the emission is recorded; the handlers run on the
@@ -169,13 +172,13 @@ class Routine(OwnFields):
         Args:
             event_name: One of this routine's events.
             flow: For calls from outside a run. Inside one, the run's own flow is meant.
-            **data: What to send. `job_state=` names a run explicitly; every other keyword is sent.
+            job_state: Names a run explicitly.
+            **data: What to send.
 
         Raises:
             ValueError: Unknown event.
             RuntimeError: The run has ended, or the flow was shut down.
         """
-        job_state = data.pop("job_state", None)
         activation = current_activation.get()
         if (
             activation is not None

@@ -36,7 +36,9 @@ def drain(run: "Run", workers: Workers) -> bool:
     try:
         task = run.take()
         while task is not None:
-            task = settle(task, perform(task), turn)
+            error = perform(task)
+            is_plain = error is None and task.special is None
+            task = run.settle(task, turn) if is_plain else settle(task, error, turn)
     except BaseException:
         if task is not None:
             run.give_back(task)  # an error of the engine itself; the worker reports it, and nothing is lost
@@ -55,20 +57,19 @@ def perform(task: "Activation") -> BaseException | None:
         current_job_state.set(None)
         current_activation.set(DirectCall(task.port.node.routine, None, run.flow))
     else:
-        if current_job_state.get() is not task.job_state:  # it still is, unless this is the first of a turn
-            current_job_state.set(task.job_state)
+        if current_job_state.get() is not run.job_state:  # it still is, unless this is the first of a turn
+            current_job_state.set(run.job_state)
         current_activation.set(task)
-    slot = task.slot
-    listeners = run.engine.listeners
-    hooks = listeners.hooks
+    slot = task.port.slot
+    hooks = run.hooks
     if hooks is not None:
-        listeners.call(hooks.activation_started, task.job_state, task.port.node.id, slot.name)
+        run.engine.listeners.call(hooks.activation_started, task.job_state, task.port.node.id, slot.name)
     error: BaseException | None = None
     try:
         policy = policy_of(task)
         if policy is not None and policy.strategy is ErrorStrategy.RETRY:
             task.effects = []
-        if not task.merged:
+        if not slot.replaces and not task.merged:
             run.merge(task)
         caller = slot.caller
         if caller is not None:
@@ -78,7 +79,7 @@ def perform(task: "Activation") -> BaseException | None:
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
         error = raised
     if hooks is not None:
-        listeners.call(hooks.activation_ended, task.job_state, task.port.node.id, slot.name, error)
+        run.engine.listeners.call(hooks.activation_ended, task.job_state, task.port.node.id, slot.name, error)
     return error
 
 

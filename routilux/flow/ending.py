@@ -46,10 +46,12 @@ class RunEnd:
         "engine",
         "event_count",
         "flow",
+        "hooks",
         "is_adopted",
         "is_anonymous",
         "job_id",
         "job_state",
+        "journal",
         "key",
         "ledger",
         "lock",
@@ -63,6 +65,8 @@ class RunEnd:
         self.engine = engine
         self.flow: Flow = engine.flow
         self.workers: Workers = engine.workers
+        self.hooks = engine.listeners.hooks
+        self.journal = engine.journal
         self.job_state: JobState = job_state
         self.job_id = job_state.job_id
         self.ledger = ledger_of(job_state)

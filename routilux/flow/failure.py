@@ -48,20 +48,20 @@ def settle_failed_attempt(
     if is_retried:
         _retry_later(run, task, delay, now)
         return
-    run.count(node, now - task.started_ns or 1, False)
+    run.count_failure(node, now - task.started_ns or 1)
     if decision in (Decision.RETRY, Decision.FAIL):
         at = run.ledger.instant(now).isoformat()
         changes = {"status": RoutineStatus.FAILED.value, "error": told.error, "error_time": at}
-        run.ledger.merge_routine_state(node.id, changes)
+        run.ledger.routine_states.merge(node.id, changes)
         task.deferred = None  # it is not over: it runs again after a resume, and defers them again
         run.leave(task, "failed")
         run.park(task, "failed")
         run.fail()
         return
-    state = run.ledger.routine_states.get(node.id) or {}
+    state = run.ledger.routine_states.of(node.id)
     if state.get("status") not in FAILED_ROUTINE:  # an earlier failure of this run is not hidden by a tolerated error
         status = RoutineStatus.SKIPPED if decision is Decision.SKIP else RoutineStatus.ERROR_CONTINUED
-        run.ledger.merge_routine_state(node.id, {"status": status.value, "error": told.error})
+        run.ledger.routine_states.merge(node.id, {"status": status.value, "error": told.error})
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
 
 

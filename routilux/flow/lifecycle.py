@@ -41,6 +41,7 @@ RESUME_HOLD_NS = 50_000_000
 
 # Looking a member up in its enum costs more than comparing it.
 NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
+OPEN = Gate.OPEN
 
 
 class RunLifecycle(RunEnd):
@@ -240,15 +241,28 @@ class RunLifecycle(RunEnd):
 
     def _begin(self, task: Activation, now: int) -> None:
         self.active.add(task)
-        task.started_ns = now
         port = task.port
         self.job_state.current_routine_id = port.node.id
-        if not task.retry_count:
-            if task.replay is None:
-                self.ledger.write(port.start_key, now, task.data if task.is_entry else None)
-            if port.slot.replaces and not task.merged:
-                self.ledger.slot_data[port.key] = task.data
-                task.merged = True
+        if task.special is not None:
+            self._begin_special(task, now)
+            return
+        task.started_ns = now
+        ledger = self.ledger
+        ledger.rows += (port.start_key, now, None)
+        if ledger.limit is not None:
+            ledger.keep_bound()
+        if port.slot.replaces:
+            ledger.slot_data[port.key] = task.data
+
+    def _begin_special(self, task: Activation, now: int) -> None:
+        port, is_merged = task.port, task.merged
+        task.started_ns = now
+        if task.retry_count:
+            return
+        if task.replay is None:
+            self.ledger.write(port.start_key, now, task.data if task.is_entry else None)
+        if port.slot.replaces and not is_merged:
+            self.ledger.slot_data[port.key] = task.data
 
     # -- stopping
 
@@ -364,7 +378,7 @@ class RunLifecycle(RunEnd):
         self.ledger.refuses = False
         self.ledger.status = JobStatus.RUNNING.value
         self.ledger.live = self
-        self.ledger.forget_failures()
+        self.ledger.routine_states.forget_failures()
         self.engine.loop.adopt(self)
         self.timeout = timeout
         self.timers.forget_deadline()

@@ -42,7 +42,7 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
 
 def _released(task: "Activation") -> dict[str, list[Any]]:
     """What it has emitted, and what it had emitted in an earlier life and has not come to again."""
-    found = {name: list(payloads) for name, payloads in (task.released or {}).items()}
+    found = {name: list(payloads) for name, payloads in task.released().items()}
     for name, payloads in (task.replay or {}).items():
         found[name] = [*found.get(name, ()), *payloads[len(found.get(name, ())) :]]
     return found

@@ -14,16 +14,15 @@ from routilux.flow.activation import drain
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, settle_failed_attempt, told_of
 from routilux.flow.gate import Gate
-from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.lifecycle import NORMAL, OPEN, RunLifecycle
 from routilux.flow.task import IDENTITY_MASK, Activation, HeldEmission, HeldOutput
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Wired
 from routilux.flow.workers import Turn
 from routilux.interfaces import Settlement
-from routilux.ledger import RecordKey
+from routilux.ledger import RecordKey, stand_back
 from routilux.pending_data import same_payload
 from routilux.priority import TaskPriority
-from routilux.status import FAILED_ROUTINE, RoutineStatus
 
 if TYPE_CHECKING:  # the engine makes runs
     from routilux.slot import Slot
@@ -61,12 +60,18 @@ class Run(RunLifecycle):
         wired = node.wired.get(event_name)
         if wired is None or wired.version != wired.event.version:
             wired = self.engine.wiring.wire(node, event_name)
-        differs = activation.replay is not None and self._differs(activation, wired, data)
-        with self.lock:
-            if activation.effects is not None:
-                activation.effects.append(HeldEmission(wired, data, delay, priority))
+        special = activation.special
+        differs = special is not None and special.replay is not None and self._differs(activation, wired, data)
+        lock = self.lock
+        if not lock.acquire(False):
+            stand_back(lock)
+        try:
+            if special is not None and special.effects is not None:
+                special.effects.append(HeldEmission(wired, data, delay, priority))
                 return
             given = self._release(activation, wired, data, delay, priority, differs)
+        finally:
+            lock.release()
         if given:
             self.hand_out(given)
 
@@ -80,30 +85,25 @@ class Run(RunLifecycle):
         differs: bool = False,
     ) -> int:
         """With the lock held: record an emission and queue its deliveries; returns the tokens to hand out."""
-        if self._gate != Gate.OPEN and self._takes_nothing():
+        if self._gate != OPEN and self._takes_nothing():
             self._refuse(wired, data)
             return 0
         now = self.now()
-        name = wired.name_in(activation.port.node)
-        if activation.released is None:
-            activation.released = {name: [data]}
-            nth = 0
-        else:
-            payloads = activation.released.setdefault(name, [])
-            nth = len(payloads)
-            payloads.append(data)
-        if activation.replay is not None and nth < len(activation.replay.get(name, ())):
-            # It runs again and emits what it had emitted before: the first data stand, and are not sent again.
-            activation.released[name][nth] = activation.replay[name][nth]
+        name = wired.name if wired.node is activation.port.node else wired.long_name
+        nth = activation.release(name, data)
+        if activation.special is not None and self._is_replayed(activation, name, nth):
             if differs:
                 self._note_difference(wired, data, now)
             return 0
-        self.ledger.write(wired.record_key, now, data)
+        ledger = self.ledger
+        ledger.rows += (wired.record_key, now, data)
+        if ledger.limit is not None:
+            ledger.keep_bound()
         self.event_count += 1
         if self._waiters.watcher_count:
             self._waiters.notify()
-        is_due = not delay and self._gate == Gate.OPEN
-        queue = self._queue(priority)
+        is_due = not delay and self._gate == OPEN
+        queue = self._normal if priority == NORMAL else self._queue(priority)
         for delivery in wired.deliveries:
             mapping = delivery.mapping
             task = Activation(
@@ -130,6 +130,17 @@ class Run(RunLifecycle):
             self.outstanding += 1
             self.timers.add(task, due_ns)
 
+    def _is_replayed(self, activation: Activation, name: str, nth: int) -> bool:
+        """With the lock held: whether an activation that runs again emits what it had emitted before.
+
+        Then the first data stand, in the record and for a further stop, and are not sent again.
+        """
+        before = (activation.replay or {}).get(name, ())
+        if nth >= len(before):
+            return False
+        activation.rerelease(name, before[nth])
+        return True
+
     def _differs(self, activation: Activation, wired: Wired, data: dict[str, Any], held_before: int = 0) -> bool:
         """Without the lock, since payloads may compare by code of the application: is this not what was emitted before?
 
@@ -141,7 +152,7 @@ class Run(RunLifecycle):
         """
         name = wired.name_in(activation.port.node)
         before = (activation.replay or {}).get(name, ())
-        nth = len((activation.released or {}).get(name, ())) + held_before
+        nth = len(activation.released().get(name, ())) + held_before
         return nth < len(before) and not same_payload(before[nth], data)
 
     def _note_difference(self, wired: Wired, data: dict[str, Any], now: int) -> None:
@@ -206,19 +217,42 @@ class Run(RunLifecycle):
 
     def settle(self, task: Activation, turn: Turn | None) -> Activation | None:
         """Settle an activation that succeeded; returns the worker's next task, or None when its turn is over."""
-        if task.effects:
-            self._send_held_outputs(task.effects)
-            if task.replay is not None:
-                self._compare_held(task)
+        if task.special is not None and task.special.effects:
+            self._prepare_held(task, task.special.effects)
         given = 0
-        with self.lock:
+        lock = self.lock
+        if not lock.acquire(False):
+            stand_back(lock)
+        try:
             now = self.now()
-            if task.effects is not None:
+            special = task.special
+            if special is not None and special.effects is not None:
                 given = self._release_held(task)
                 now = self.now()  # what it released stands in the record before its end
-            self._complete(task, now)
+            duration_ns = now - task.started_ns or 1  # two readings of a coarse clock may be equal; no duration is 0
+            node = task.port.node
+            if special is not None and special.retry_count:
+                self._record_retried(task, duration_ns, now)
+            else:
+                ledger = self.ledger
+                ledger.rows += (node.completed_key, now, duration_ns)
+                ledger.routine_states.completions[node.id] = duration_ns
+            # As `Sums.add` does: a call would cost as much again as what it does.
+            sums = self.tracked.get(node.id) or self._new_sums(node)
+            sums.completed += 1
+            sums.total_ns += duration_ns
+            if duration_ns > sums.max_ns:  # noqa: PLR1730 - as would max()
+                sums.max_ns = duration_ns
+            if duration_ns < sums.min_ns or not sums.min_ns:
+                sums.min_ns = duration_ns
+            self.active.discard(task)
+            self.outstanding -= 1
+            if special is not None or self.journal is not None:
+                self._note_left(task, "completed")
             following = self._after(now, turn)
             ended_leg, self._announce_due = self._announce_due, 0
+        finally:
+            lock.release()
         if given:
             self.hand_out(given)
         if ended_leg:
@@ -245,63 +279,44 @@ class Run(RunLifecycle):
             self._waiters.notify()
         if self.timers.delayed_count:
             self.timers.stand_still(self.outstanding, now)
-        if not self.outstanding or self._gate != Gate.OPEN:
+        if not self.outstanding or self._gate != OPEN:
             self._end_if_over()
         if turn is None:
             return None  # the entry: its thread is the caller's and holds no token
-        if turn.is_over(now) and (self._normal or self._urgent or self._low):
+        turn.left -= 1
+        if (turn.left <= 0 or now >= turn.ends_ns) and turn.is_over(now) and self.queue_size():
             turn.again = True
             return None
         return self._take(now)
 
-    def _complete(self, task: Activation, now: int) -> None:
-        duration_ns = now - task.started_ns or 1  # two readings of a coarse clock may be equal; no duration is 0
-        node = task.port.node
-        seconds = duration_ns / 1e9
-        if task.retry_count:
-            data = {"execution_time": seconds, "retried": True}
-            self.ledger.write(RecordKey(node.id, "completed"), now, data)
-            self._note_success(node.id, {"execution_time": seconds, "retry_count": task.retry_count})
-        else:
-            self.ledger.write(node.completed_key, now, duration_ns)
-            states = self.ledger.routine_states
-            state = states.get(node.id)
-            if state is None or (len(state) == 2 and state.get("status") == "completed" and "execution_time" in state):
-                # Nothing to keep of it: the common case, at a third of the price of `_note_success`.
-                dict.__setitem__(states, node.id, {"status": "completed", "execution_time": seconds})
-            else:
-                self._note_success(node.id, {"execution_time": seconds})
-        self.count(node, duration_ns, True)
-        self.leave(task, "completed")
+    def _record_retried(self, task: Activation, duration_ns: int, now: int) -> None:
+        routine_id, seconds = task.port.node.id, duration_ns / 1e9
+        data = {"execution_time": seconds, "retried": True}
+        self.ledger.write(RecordKey(routine_id, "completed"), now, data)
+        changes = {"execution_time": seconds, "retry_count": task.retry_count}
+        self.ledger.routine_states.note_success(routine_id, changes)
 
-    def _note_success(self, routine_id: str, changes: dict[str, Any]) -> None:
-        status = (self.ledger.routine_states.get(routine_id) or {}).get("status")
-        if status in FAILED_ROUTINE:
-            # Written by the handler, or by an earlier failure of this run, which a success does not hide.
-            self.ledger.merge_routine_state(routine_id, changes)
-            return
-        tolerated = status in (RoutineStatus.ERROR_CONTINUED, RoutineStatus.SKIPPED)
-        changes = {**changes, "status": RoutineStatus.COMPLETED.value}
-        self.ledger.merge_routine_state(routine_id, changes, ("error",) if tolerated else ())
+    def _new_sums(self, node: Node) -> Sums:
+        sums = self.tracked[node.id] = Sums()
+        return sums
 
-    def count(self, node: Node, duration_ns: int, succeeded: bool) -> None:
-        """With the lock held: add an execution to the run's sums."""
-        sums = self.tracked.get(node.id)
-        if sums is None:
-            sums = self.tracked[node.id] = Sums()
-        sums.add(duration_ns, succeeded)
+    def count_failure(self, node: Node, duration_ns: int) -> None:
+        """With the lock held: add an execution that failed to the run's sums."""
+        (self.tracked.get(node.id) or self._new_sums(node)).add(duration_ns, False)
 
     def leave(self, task: Activation, outcome: str) -> None:
         """With the lock held: uncount an activation. Everything that it caused is counted by now."""
         self.active.discard(task)
         self.outstanding -= 1
+        self._note_left(task, outcome)
+
+    def _note_left(self, task: Activation, outcome: str) -> None:
         if task.deferred:
             self._enter_deferred(task.deferred)
             task.deferred = None
-        journal = self.engine.journal
-        if journal is not None:
+        if self.journal is not None:
             routine_id, slot_name = task.port.key
-            journal.settled(
+            self.journal.settled(
                 Settlement(self.job_id, task.activation_id, routine_id, slot_name, outcome, task.retry_count + 1)
             )
 
@@ -324,20 +339,17 @@ class Run(RunLifecycle):
             if isinstance(effect, HeldEmission)
         )
 
-    def _compare_held(self, task: Activation) -> None:
+    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput]) -> None:
+        # Before the settlement and without the lock: the output handler is the user's, and so is what is compared. A
+        # run that is over has sent all its outputs.
         held: Counter[str] = Counter()
-        for effect in list(task.effects or ()):
-            if isinstance(effect, HeldEmission):
-                name = effect.wired.name_in(task.port.node)
-                effect.differs = self._differs(task, effect.wired, effect.data, held[name])
-                held[name] += 1
-
-    def _send_held_outputs(self, effects: list[HeldEmission | HeldOutput]) -> None:
-        # Before the settlement and without the lock: the output handler is the user's, and a run that is over has
-        # sent all its outputs.
         for effect in list(effects):
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
+            elif task.replay is not None:
+                name = effect.wired.name_in(task.port.node)
+                effect.differs = self._differs(task, effect.wired, effect.data, held[name])
+                held[name] += 1
 
     # -- slot data
 

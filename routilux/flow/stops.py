@@ -34,7 +34,7 @@ def write_cancellation(job_state: JobState, reason: str) -> None:
     ledger = ledger_of(job_state)
     ledger.touched_ns = ledger.now()
     if reason:
-        ledger.merge_routine_state("_cancellation", {"reason": reason})
+        ledger.routine_states.merge("_cancellation", {"reason": reason})
 
 
 def note_pause(job_state: JobState, point: dict[str, Any], active_count: int) -> bool:

@@ -14,7 +14,15 @@ if TYPE_CHECKING:  # a task is what these hand to each other
     from routilux.job_state import JobState
     from routilux.slot import Slot
 
-__all__ = ["IDENTITY_MASK", "Activation", "HeldEmission", "HeldOutput", "SlotActivationTask", "TaskPriority"]
+__all__ = [
+    "IDENTITY_MASK",
+    "Activation",
+    "HeldEmission",
+    "HeldOutput",
+    "SlotActivationTask",
+    "Special",
+    "TaskPriority",
+]
 
 IDENTITY_MASK = (1 << 64) - 1
 
@@ -86,34 +94,25 @@ class SlotActivationTask:
 class Activation(SlotActivationTask):
     """A task that counts for a run: from the emission that made it to its settlement.
 
+    One of these is made for each delivery, so it is made of little: what only few of them have stands in `special`,
+    which is None for the others. The attributes below are read and set as if all had them.
+
     Attributes:
         run: The live side of its run.
         port: Routine id and slot as the flow has them.
         identity: 64 bits from (parent's identity, event and connection, n-th emission of that event): the same when
             the parent runs again, whatever the order of its emissions.
+        started_ns: When its present attempt started; -1: it has not begun.
+        special: What most activations do not have; see `Special`.
         is_entry: Whether it is the one that `execute` began with.
         merged: True once `data` are the merged arguments; every later attempt uses them.
-        released: What this activation has emitted, by event (see `Wired.name_in`).
         replay: For one that had begun when it was stopped: what it had emitted, as dicts or their digests, which is
             not emitted again.
         effects: What it does, held back until it succeeds (policy RETRY); None: it takes effect at once.
         deferred: Deferred events, which enter the state when it ends.
-        started_ns: When its present attempt started.
     """
 
-    __slots__ = (
-        "_created_ns",
-        "deferred",
-        "effects",
-        "identity",
-        "is_entry",
-        "merged",
-        "port",
-        "released",
-        "replay",
-        "run",
-        "started_ns",
-    )
+    __slots__ = ("_created_ns", "_released", "identity", "port", "run", "special", "started_ns")
 
     def __init__(
         self,
@@ -125,22 +124,132 @@ class Activation(SlotActivationTask):
         identity: int = 0,
         created_ns: int = 0,
     ) -> None:
-        # One of these is made for each delivery. The base class's constructor would cost as much again.
-        self.slot = port.slot
+        self.run = run
+        self.port = port
         self.data = data
         self.connection = connection
         self.priority = priority
-        self.retry_count = self.max_retries = 0
-        self.job_state = run.job_state
-        self.run = run
-        self.port = port
         self.identity = identity
-        self._created_ns = self.started_ns = created_ns
-        self.merged = self.is_entry = False
-        self.released: dict[str, list[Any]] | None = None
-        self.replay: dict[str, list[Any]] | None = None
-        self.effects: list[HeldEmission | HeldOutput] | None = None
-        self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
+        self._created_ns = created_ns
+        self.started_ns = -1
+        # What it has emitted: None, or (name, data) of the only emission, or {name: [data, data]}.
+        self._released: Any = None
+        self.special: Special | None = None
+
+    # -- what it has emitted
+
+    def released(self) -> dict[str, list[Any]]:
+        """With the run's lock held: what it has emitted, by event (see `Wired.name_in`)."""
+        found = self._released
+        if isinstance(found, tuple):
+            return {found[0]: [found[1]]}
+        return found or {}
+
+    def release(self, name: str, data: Any) -> int:
+        """With the run's lock held: note an emission; returns how many of that event came before it."""
+        found = self._released
+        if found is None:
+            self._released = (name, data)  # most emit once, and this costs a quarter of a dict with a list
+            return 0
+        if type(found) is tuple:
+            found = self._released = {found[0]: [found[1]]}
+        payloads = found.get(name)
+        if payloads is None:
+            found[name] = [data]
+            return 0
+        payloads.append(data)
+        return len(payloads) - 1
+
+    def rerelease(self, name: str, data: Any) -> None:
+        """With the run's lock held: the emission noted last was one that had been released before, with these data."""
+        if isinstance(self._released, tuple):
+            self._released = (name, data)
+        else:
+            self._released[name][-1] = data
+
+    # -- what most do not have
+
+    def _make_special(self) -> "Special":
+        if self.special is None:
+            self.special = Special()
+        return self.special
+
+    @property
+    def retry_count(self) -> int:
+        """Retries so far; 0 at the first attempt."""
+        return 0 if self.special is None else self.special.retry_count
+
+    @retry_count.setter
+    def retry_count(self, value: int) -> None:
+        self._make_special().retry_count = value
+
+    @property
+    def max_retries(self) -> int:
+        """Informs readers; the error policy decides."""
+        return 0 if self.special is None else self.special.max_retries
+
+    @max_retries.setter
+    def max_retries(self, value: int) -> None:
+        self._make_special().max_retries = value
+
+    @property
+    def merged(self) -> bool:
+        """Whether `data` are the merged arguments. A delivery that replaces what was there is merged when it begins."""
+        if self.special is not None and self.special.merged:
+            return True
+        return self.started_ns >= 0 and self.port.slot.replaces
+
+    @merged.setter
+    def merged(self, value: bool) -> None:
+        self._make_special().merged = value
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is the one that `execute` began with."""
+        return self.special is not None and self.special.is_entry
+
+    @is_entry.setter
+    def is_entry(self, value: bool) -> None:
+        self._make_special().is_entry = value
+
+    @property
+    def replay(self) -> dict[str, list[Any]] | None:
+        """For one that had begun when it was stopped: what it had emitted."""
+        return None if self.special is None else self.special.replay
+
+    @replay.setter
+    def replay(self, value: dict[str, list[Any]] | None) -> None:
+        self._make_special().replay = value
+
+    @property
+    def effects(self) -> "list[HeldEmission | HeldOutput] | None":
+        """What it does, held back until it succeeds; None: it takes effect at once."""
+        return None if self.special is None else self.special.effects
+
+    @effects.setter
+    def effects(self, value: "list[HeldEmission | HeldOutput] | None") -> None:
+        self._make_special().effects = value
+
+    @property
+    def deferred(self) -> list[tuple[str, str, dict[str, Any]]] | None:
+        """Deferred events, which enter the state when it ends."""
+        return None if self.special is None else self.special.deferred
+
+    @deferred.setter
+    def deferred(self, value: list[tuple[str, str, dict[str, Any]]] | None) -> None:
+        self._make_special().deferred = value
+
+    # -- what follows from its place
+
+    @property
+    def slot(self) -> "Slot":  # type: ignore[override]  # as above
+        """Where the data go."""
+        return self.port.slot
+
+    @property
+    def job_state(self) -> "JobState":  # type: ignore[override]  # as above
+        """The run that it counts for."""
+        return self.run.job_state
 
     def _place(self) -> str:
         return f"{self.port.node.id}.{self.slot.name}"
@@ -173,6 +282,19 @@ class Activation(SlotActivationTask):
     def defer(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
         """Keep a deferred event until the activation ends."""
         self.run.defer(self, (routine_id, event_name, data))
+
+
+class Special:
+    """What few activations have: the entry, retried ones, those that run again, hold back effects or defer events."""
+
+    __slots__ = ("deferred", "effects", "is_entry", "max_retries", "merged", "replay", "retry_count")
+
+    def __init__(self) -> None:
+        self.retry_count = self.max_retries = 0
+        self.merged = self.is_entry = False
+        self.replay: dict[str, list[Any]] | None = None
+        self.effects: list[HeldEmission | HeldOutput] | None = None
+        self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
 
 
 class HeldEmission:

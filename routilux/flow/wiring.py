@@ -64,20 +64,21 @@ class Delivery:
 class Wired:
     """Everything that an emission of one event by one node does; right while `version` is the event's."""
 
-    __slots__ = ("_long_name", "_name", "_node", "deliveries", "event", "record_key", "version")
+    __slots__ = ("deliveries", "event", "long_name", "name", "node", "record_key", "version")
 
     def __init__(self, node: Node, event: "Event", name: str, version: int, deliveries: tuple[Delivery, ...]) -> None:
-        self._node = node
-        self._name = name
-        self._long_name = f"{node.id}\0{name}"
+        self.node = node
+        self.name = name
+        # What it is called among the emissions of another routine's activation.
+        self.long_name = f"{node.id}\0{name}"
         self.event = event
         self.version = version
         self.record_key = RecordKey(node.id, name, None, True)
         self.deliveries = deliveries
 
     def name_in(self, node: Node) -> str:
-        """What the event is called among the emissions of a node's activation, which may be another routine's too."""
-        return self._name if node is self._node else self._long_name
+        """What the event is called among the emissions of a node's activation."""
+        return self.name if node is self.node else self.long_name
 
 
 class Wiring:

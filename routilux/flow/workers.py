@@ -47,25 +47,22 @@ class InLine(Protocol):
 class Turn:
     """How long a worker stays with one run."""
 
-    __slots__ = ("_ends_ns", "_left", "_length", "_workers", "again")
+    __slots__ = ("_length", "_workers", "again", "ends_ns", "left")
 
     def __init__(self, workers: "Workers", now_ns: int) -> None:
         self._workers = workers
-        self._length = self._left = workers.turn_length
-        self._ends_ns = now_ns + TURN_NS
+        self._length = self.left = workers.turn_length
+        self.ends_ns = now_ns + TURN_NS
         #: Set by the run when the turn ended with work left.
         self.again = False
 
     def is_over(self, now_ns: int) -> bool:
-        """Called after each activation: whether the worker should move on."""
-        self._left -= 1
-        if self._left > 0 and now_ns < self._ends_ns:
-            return False
+        """Called when nothing is `left` of it, or it has come to its end: whether the worker should move on."""
         # Looked at without the line's lock: whoever joins the line a moment later is seen one activation later.
         if self._workers.line or self._length == 1 or self._workers.is_crowded():
             return True
-        self._left = self._length
-        self._ends_ns = now_ns + TURN_NS
+        self.left = self._length
+        self.ends_ns = now_ns + TURN_NS
         return False
 
 

@@ -1,0 +1,126 @@
+"""The states of a run's routines: a dict that is brought up to date when somebody looks at it."""
+
+from collections.abc import Collection
+from typing import Any
+
+from routilux.guarded import GuardedDict, LockLike
+from routilux.status import FAILED_ROUTINE, RoutineStatus
+
+__all__ = ["RoutineStates"]
+
+_ENGINES = frozenset({"status", "execution_time"})
+
+
+class RoutineStates(GuardedDict[str, dict[str, Any]]):
+    """State of each routine by its id. Readers take the lock, and find everything that has happened before.
+
+    That a routine has completed happens at each hop. It is noted as one number in `completions`, which costs a fifth
+    of a new state, and becomes the state when somebody reads or writes one.
+
+    Methods that say "with the lock held" are the engine's; everything else is a dict's and takes the lock itself.
+    """
+
+    __slots__ = ("completions",)
+
+    def __init__(self, states: dict[str, dict[str, Any]], lock: LockLike) -> None:
+        super().__init__(states, lock)
+        #: By routine: the nanoseconds of its last execution, which succeeded, and which its state does not say yet.
+        self.completions: dict[str, int] = {}
+
+    # -- with the lock held
+
+    def bring_up_to_date(self) -> None:
+        """With the lock held: enter what has completed."""
+        if not self.completions:
+            return
+        completions, self.completions = self.completions, {}
+        for routine_id, duration_ns in completions.items():
+            self._enter_success(routine_id, {"execution_time": duration_ns / 1e9})
+
+    def of(self, routine_id: str) -> dict[str, Any]:
+        """With the lock held: a routine's state; empty when it has none."""
+        self.bring_up_to_date()
+        return dict.get(self, routine_id) or {}
+
+    def set(self, routine_id: str, state: dict[str, Any]) -> None:
+        """With the lock held: replace a routine's state."""
+        self.bring_up_to_date()
+        dict.__setitem__(self, routine_id, state)
+
+    def merge(self, routine_id: str, changes: dict[str, Any], remove: Collection[str] = ()) -> None:
+        """With the lock held: put keys into a routine's state and take some out.
+
+        The state is replaced, not changed in place: a reader who holds the earlier one may be walking it.
+        """
+        state = {**self.of(routine_id), **changes}
+        for key in remove:
+            state.pop(key, None)
+        dict.__setitem__(self, routine_id, state)
+
+    def note_success(self, routine_id: str, changes: dict[str, Any]) -> None:
+        """With the lock held: enter that a routine has completed, and what else is known of it."""
+        self.bring_up_to_date()
+        self._enter_success(routine_id, changes)
+
+    def _enter_success(self, routine_id: str, changes: dict[str, Any]) -> None:
+        state = dict.get(self, routine_id) or {}
+        status = state.get("status")
+        if status not in FAILED_ROUTINE:
+            # Else it was written by the handler, or is an earlier failure of this run, which a success does not hide.
+            changes = {"status": RoutineStatus.COMPLETED.value, **changes}
+        if state.keys() <= _ENGINES and changes.keys() >= state.keys():
+            dict.__setitem__(self, routine_id, changes)
+            return
+        tolerated = status in (RoutineStatus.ERROR_CONTINUED, RoutineStatus.SKIPPED)
+        self.merge(routine_id, changes, ("error",) if tolerated else ())
+
+    def forget_failures(self) -> None:
+        """With the lock held: routines that failed have no state until they run again."""
+        self.bring_up_to_date()
+        for routine_id, state in list(dict.items(self)):
+            if isinstance(state, dict) and state.get("status") in FAILED_ROUTINE:
+                rest = {key: value for key, value in state.items() if key not in ("status", "error", "error_time")}
+                if rest:
+                    dict.__setitem__(self, routine_id, rest)
+                else:
+                    dict.__delitem__(self, routine_id)
+
+    def failed(self) -> list[str]:
+        """With the lock held: the routines that failed."""
+        self.bring_up_to_date()
+        states = [(key, state) for key, state in dict.items(self) if isinstance(state, dict)]
+        return [key for key, state in states if state.get("status") in FAILED_ROUTINE]
+
+    # -- as a dict
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        with self._lock:
+            self.bring_up_to_date()
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> dict[str, Any] | Any:
+        """A state, or the default."""
+        with self._lock:
+            self.bring_up_to_date()
+        return super().get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        with self._lock:
+            self.bring_up_to_date()
+        return super().__contains__(key)
+
+    def __len__(self) -> int:
+        with self._lock:
+            self.bring_up_to_date()
+        return super().__len__()
+
+    def __eq__(self, other: object) -> bool:
+        return self.copy() == other
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None  # type: ignore[assignment]  # as a dict
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
