@@ -80,10 +80,10 @@ def wait_for_completion(
             if live.wait(left, progress):
                 return True
             is_timed_out = True
-        elif _has_ended_here(flow, job_state) or _is_still(
-            flow, job_state, max(1, stability_checks), stability_delay, deadline
+        elif _has_ended_here(flow, job_state) or (
+            _is_still(flow, job_state, max(1, stability_checks), stability_delay, deadline)
+            and _settle_status(job_state)
         ):
-            _settle_status(job_state)
             return True
         if is_timed_out or (deadline is not None and time.monotonic() >= deadline):
             logger.warning(
@@ -171,11 +171,15 @@ def _is_complete(flow: Any, job_state: "JobState") -> bool:
     return bool(flow._task_queue.empty()) and _active_count(flow) == 0
 
 
-def _settle_status(job_state: "JobState") -> None:
+def _settle_status(job_state: "JobState") -> bool:
+    """Let a state that nobody drives be over; False when somebody has resumed it meanwhile."""
     ledger = _ledger(job_state)
     with ledger.lock:
+        if ledger.live is not None:
+            return False
         if ledger.status == JobStatus.RUNNING:
             ledger.status = ledger.final_status()
+        return True
 
 
 def _queue_size(flow: Any) -> int:

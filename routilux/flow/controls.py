@@ -25,7 +25,8 @@ __all__ = ["cancel", "pause", "resume"]
 
 
 # Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
-# Taken before every other lock. Of user code, only a routine's own `get_slot` or `get_event` may run while it is held.
+# Taken before every other lock. Of user code, only a routine's own `get_slot` or `get_event` may run while it is held,
+# and none under the lock of a run.
 _resuming = RLock()
 
 
@@ -93,8 +94,10 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
     """See `Flow.resume`."""
     _check_flow(engine, job_state)
     with _resuming:
-        live = ledger_of(job_state).live
-        if isinstance(live, RunLifecycle):
+        live = _driver_of(engine, job_state)
+        if live is not None and live.is_adopted and live.is_open():
+            live = None  # its tasks came from outside, and go on beside what is resumed
+        if live is not None:
             if live.engine is not engine and (live.is_open() or live.active_count()):
                 raise InvalidValueError(
                     f"{job_state!r} is at work in another Flow object. Pause it there and wait for its handlers "
@@ -108,6 +111,7 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
         if isinstance(live, Run) and live.engine is engine:
             # The same run goes on: what its handlers, and threads of them, still emit finds its way.
             run = live
+            engine.take_over(run)
             engine.loop.ensure_thread()
         else:
             run = engine.open_run(job_state)

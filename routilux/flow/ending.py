@@ -39,6 +39,7 @@ class RunEnd:
         "__weakref__",
         "_announce_due",
         "_announced",
+        "_end_number",
         "_leg",
         "_tracked_count",
         "_waiters",
@@ -84,7 +85,9 @@ class RunEnd:
         # From its start, or a resume, to its next stop or end.
         self._leg = 1
         self._announced = False
-        # The leg whose end is to be announced by whoever finds it here; 0: none.
+        # Counts the ends, and the resumes: an announcement that takes its time must not be taken for a later one.
+        self._end_number = 0
+        # The number of the end that is to be announced by whoever finds it here; 0: none.
         self._announce_due = 0
         self.tracked: dict[str, Sums] = {}
         self.event_count = 0
@@ -98,22 +101,28 @@ class RunEnd:
 
     def _become_final(self) -> None:
         # With the lock held. Those who asked for it are told outside the lock, by whoever finds `_announce_due`.
-        self._announce_due = self._leg if self.engine.listeners.want_ends() and not self.is_adopted else 0
+        self._end_number += 1
+        self._announce_due = self._end_number if self.engine.listeners.want_ends() and not self.is_adopted else 0
         self._announced = not self._announce_due
         if self.engine.journal is not None and not self.is_adopted:
             self.engine.journal.ended(self.job_id, self.ledger.status)
 
-    def announce(self, ended_leg: int) -> None:
+    def _take_announcement(self) -> int:
+        """With the lock held: the number of an end that the caller has to announce without it; 0: none."""
+        due, self._announce_due = self._announce_due, 0
+        return due
+
+    def announce(self, number: int) -> None:
         """Call those who want to know of the run's end, then wake its waiters.
 
         Waiters come second, so that whoever returns from a wait finds the callbacks done. A callback may resume the
-        run: then it is another leg's waiters who wait, and they wait for another end.
+        run, or cancel it: then its waiters wait for another end.
         """
         try:
             self.engine.listeners.tell_end(self.job_state)
         finally:
             with self.lock:
-                if self._leg == ended_leg:
+                if self._end_number == number:
                     self._announced = True
                     self._detach()
                     self._waiters.notify()

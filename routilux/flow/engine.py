@@ -309,12 +309,21 @@ class Engine:
             return run
         run = Run(self, job_state, self._token_limit(self.flow.execution_strategy))
         run.is_adopted = True
-        if job_state.status == JobStatus.PAUSED:
-            run.only_park()
+        if run.park_if_paused():
             return run
         with self._lock:
-            self._adopted[id(run.ledger)] = run
-        return run
+            present = self._adopted.get(id(run.ledger))
+            if present is None or present.over:
+                self._adopted[id(run.ledger)] = run
+                return run
+        self.withdraw(run)  # another thread was quicker
+        return present
+
+    def take_over(self, run: RunLifecycle) -> None:
+        """A resume goes on with a run that was adopted, and has not come to its end: it is a run like others now."""
+        with self._lock:
+            self._adopted.pop(id(run.ledger), None)
+        run.is_adopted = False
 
     def adopted(self, job_state: JobState) -> Run | None:
         """The run that drives the tasks of a JobState that was made by hand; None when there are none."""
@@ -426,15 +435,16 @@ class Engine:
 
     # -- ends of runs
 
-    def announce_elsewhere(self, run: RunLifecycle, ended_leg: int) -> None:
+    def announce_elsewhere(self, run: RunLifecycle, number: int) -> None:
         """Have a thread of its own call the listeners: their code does not run on the loop's thread."""
-        self.workers.call(lambda: run.announce(ended_leg))
+        self.workers.call(lambda: run.announce(number))
 
     def absorb(self, run: RunLifecycle) -> None:
         """A run is over, and its lock is held: hand its figures to the tracker, and its places back."""
         self._release_places(run)
         with self._lock:
-            self._adopted.pop(id(run.ledger), None)
+            if self._adopted.get(id(run.ledger)) is run:
+                del self._adopted[id(run.ledger)]
         tracker = self.flow.execution_tracker
         if tracker is not None and not run.is_anonymous:
             tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records()))

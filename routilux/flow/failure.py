@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # settled into, with its lock held
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
-__all__ = ["TRACEBACKS_MAX", "Told", "expire", "fail_from_outside", "settle_failed_attempt", "told_of"]
+__all__ = ["TRACEBACKS_MAX", "ErrorText", "error_text", "expire", "fail_from_outside", "settle_failed_attempt"]
 
 # Tracebacks kept per run. The first ones tell most; a run may fail a million times.
 TRACEBACKS_MAX = 100
@@ -23,7 +23,7 @@ TRACEBACKS_MAX = 100
 TRACEBACK_CHARACTERS = 8000
 
 
-class Told(NamedTuple):
+class ErrorText(NamedTuple):
     """What an error says, as texts: to ask it would run its own code, which must not be done under a run's lock."""
 
     error: str
@@ -31,27 +31,27 @@ class Told(NamedTuple):
     traceback: str | None
 
 
-def told_of(error: BaseException, with_traceback: bool = False) -> Told:
+def error_text(error: BaseException, with_traceback: bool = False) -> ErrorText:
     """Ask an error what it says."""
-    return Told(text_of(error), type(error).__name__, _traceback_text(error) if with_traceback else None)
+    return ErrorText(text_of(error), type(error).__name__, _traceback_text(error) if with_traceback else None)
 
 
 def settle_failed_attempt(
-    run: "Run", task: "Activation", told: Told, decision: Decision, delay: float, now: int
+    run: "Run", task: "Activation", text: ErrorText, decision: Decision, delay: float, now: int
 ) -> None:
     """With the run's lock held: settle an attempt whose handler raised."""
     node = task.port.node
     if task.effects is not None:
         task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
     is_retried = decision is Decision.RETRY and not run.is_refusing()
-    _record(run, task, told, decision, delay if is_retried else None, now)
+    _record(run, task, text, decision, delay if is_retried else None, now)
     if is_retried:
         _retry_later(run, task, delay, now)
         return
     run.count_failure(node, now - task.started_ns or 1)
     if decision in (Decision.RETRY, Decision.FAIL):
         at = run.ledger.instant(now).isoformat()
-        changes = {"status": RoutineStatus.FAILED.value, "error": told.error, "error_time": at}
+        changes = {"status": RoutineStatus.FAILED.value, "error": text.error, "error_time": at}
         run.ledger.routine_states.merge(node.id, changes)
         task.deferred = None  # it is not over: it runs again after a resume, and defers them again
         run.leave(task, "failed")
@@ -61,21 +61,23 @@ def settle_failed_attempt(
     state = run.ledger.routine_states.of(node.id)
     if state.get("status") not in FAILED_ROUTINE:  # an earlier failure of this run is not hidden by a tolerated error
         status = RoutineStatus.SKIPPED if decision is Decision.SKIP else RoutineStatus.ERROR_CONTINUED
-        run.ledger.routine_states.merge(node.id, {"status": status.value, "error": told.error})
+        run.ledger.routine_states.merge(node.id, {"status": status.value, "error": text.error})
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
 
 
-def _record(run: "Run", task: "Activation", told: Told, decision: Decision, retry_in: float | None, now: int) -> None:
+def _record(
+    run: "Run", task: "Activation", text: ErrorText, decision: Decision, retry_in: float | None, now: int
+) -> None:
     ledger, routine_id = run.ledger, task.port.node.id
-    description = {"error": told.error, "error_type": told.error_type}
+    description = {"error": text.error, "error_type": text.error_type}
     is_tolerated = decision in (Decision.CONTINUE, Decision.SKIP)
     if not (is_tolerated and task.is_entry):
         data: dict[str, Any] = dict(description) if task.is_entry else {"slot": task.port.slot.name, **description}
         if retry_in is not None:
             data["retry_in"] = retry_in
-        if told.traceback is not None and ledger.traceback_count < TRACEBACKS_MAX:
+        if text.traceback is not None and ledger.traceback_count < TRACEBACKS_MAX:
             ledger.traceback_count += 1
-            data["traceback"] = told.traceback
+            data["traceback"] = text.traceback
         ledger.write(RecordKey(routine_id, "error"), now, data)
     if is_tolerated:
         ledger.write(RecordKey(routine_id, decision.value), now, description)
@@ -95,9 +97,9 @@ def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None
         run.push(task)
 
 
-def fail_from_outside(run: "RunLifecycle", told: Told) -> None:
+def fail_from_outside(run: "RunLifecycle", text: ErrorText) -> None:
     """With the run's lock held: the engine itself cannot go on with it."""
-    data = {"error": told.error, "error_type": told.error_type}
+    data = {"error": text.error, "error_type": text.error_type}
     run.ledger.write(RecordKey("", "error"), run.now(), data)
     run.fail()
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.context import current_activation
 from routilux.errors import NotPendingError, SelfWaitError
 from routilux.flow.ending import RunEnd, ancestors_here
-from routilux.flow.failure import expire, fail_from_outside, told_of
+from routilux.flow.failure import error_text, expire, fail_from_outside
 from routilux.flow.gate import Gate
 from routilux.flow.pending import describe
 from routilux.flow.stops import write_cancellation, write_pause_point
@@ -194,10 +194,12 @@ class RunLifecycle(RunEnd):
         self.hand_out(given)
         return True
 
-    def only_park(self) -> None:
-        """Be for a state that is paused: what it is given waits in pending_tasks."""
+    def park_if_paused(self) -> bool:
+        """Be for a state that is paused, if it is: what it is given then waits in pending_tasks."""
         with self.lock:
-            self._gate = Gate.PARKING
+            if self.ledger.status == JobStatus.PAUSED:
+                self._gate = Gate.PARKING
+            return self._gate == Gate.PARKING
 
     def open_for_tasks(self, token_limit: int) -> None:
         """Let workers at the queue: the entry handler of a sequential run has returned."""
@@ -318,13 +320,13 @@ class RunLifecycle(RunEnd):
         with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
             logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
         self.aborted_by = error
-        told = told_of(error)
+        text = error_text(error)
         with self.lock:
-            fail_from_outside(self, told)
+            fail_from_outside(self, text)
             self._end_if_over()
-            ended_leg, self._announce_due = self._announce_due, 0
-        if ended_leg:
-            self.announce(ended_leg)
+            due = self._take_announcement()
+        if due:
+            self.announce(due)
 
     def pause(self, point: dict[str, Any]) -> bool:
         """Park everything that is not active; False when the run was stopped or over already.
@@ -360,9 +362,9 @@ class RunLifecycle(RunEnd):
             write_cancellation(self.job_state, reason)
             self._end_if_over()
             self._detach()
-            ended_leg, self._announce_due = self._announce_due, 0
-        if ended_leg:
-            self.announce(ended_leg)
+            due = self._take_announcement()
+        if due:
+            self.announce(due)
         return True
 
     def reopen(self, timeout: float | None) -> None:
@@ -370,6 +372,7 @@ class RunLifecycle(RunEnd):
         now = self.now()
         self._gate, self.over, self._announced = Gate.OPEN, False, False
         self._leg += 1
+        self._end_number += 1
         self._hold_number = 0
         self.ancestors = ancestors_here()
         self.engine.reserve_places(self)
@@ -399,9 +402,9 @@ class RunLifecycle(RunEnd):
             return
         with self.lock:
             self._release_hold()
-            ended_leg, self._announce_due = self._announce_due, 0
-        if ended_leg:
-            self.announce(ended_leg)
+            due = self._take_announcement()
+        if due:
+            self.announce(due)
 
     def _release_hold(self) -> None:
         if self._held_by_resume:
@@ -446,10 +449,10 @@ class RunLifecycle(RunEnd):
             else:
                 task = self.timers.take(number, self.now())
                 given = self._come_back(task) if task is not None else 0
-            ended_leg, self._announce_due = self._announce_due, 0
+            due = self._take_announcement()
         self.hand_out(given)
-        if ended_leg:
-            self.engine.announce_elsewhere(self, ended_leg)
+        if due:
+            self.engine.announce_elsewhere(self, due)
 
     def _come_back(self, task: Activation) -> int:
         if task.is_entry and task.retry_count and self.is_inline and self.engine.threaded:

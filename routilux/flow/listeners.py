@@ -24,7 +24,7 @@ class Listeners:
         self.hooks = hooks
         self._lock = threading.Lock()
         self._callbacks: list[Callable[[JobState], Any]] = []
-        # Which run the callbacks on this thread are being told of.
+        # Which runs the callbacks on this thread are being told of.
         self._telling = threading.local()
 
     def add(self, callback: Callable[[JobState], Any]) -> None:
@@ -42,20 +42,21 @@ class Listeners:
             callbacks = list(self._callbacks)
         # They are not part of the run: they may wait for it, and what they start is not nested in it.
         job_token, activation_token = current_job_state.set(None), current_activation.set(None)
-        before, self._telling.of = getattr(self._telling, "of", None), job_state
+        before = getattr(self._telling, "of", ())
+        self._telling.of = (*before, job_state)  # a callback may end another run, and is told of that in between
         try:
             for callback in callbacks:
                 self.call(callback, job_state)
             if self.hooks is not None:
                 self.call(self.hooks.run_ended, job_state)
         finally:
-            self._telling.of = before  # a callback may end another run, and is told of that in between
+            self._telling.of = before
             current_activation.reset(activation_token)
             current_job_state.reset(job_token)
 
     def are_told_of(self, job_state: JobState) -> bool:
         """Whether the calling thread is inside a callback about this run: a wait there must not wait for itself."""
-        return getattr(self._telling, "of", None) is job_state
+        return any(each is job_state for each in getattr(self._telling, "of", ()))
 
     def call(self, listener: Callable[..., Any], *args: Any) -> None:
         """Call one of them. What it raises is logged: it neither changes what it looks at nor ends the worker."""

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from routilux.errors import UnknownNameError
 from routilux.flow.task import Activation
 from routilux.flow.timers import nanoseconds
-from routilux.flow.wiring import Wired, Wiring
+from routilux.flow.wiring import Port, Wired, Wiring
 from routilux.job_state import JobState
 from routilux.priority import TaskPriority
 
@@ -19,32 +20,24 @@ __all__ = ["Revival", "go_on"]
 def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
     """Take up everything that the state of a run keeps, and run again."""
     while True:
-        # Prepared before the lock is taken: it asks routines for their events, and they are the user's.
-        wired = {
-            (event["routine_id"], event["event_name"]): wiring.wire(
-                wiring.node(event["routine_id"]), event["event_name"]
-            )
-            for event in list(run.job_state.deferred_events)
-        }
-        given = _reopen_with(run, Revival(wiring, run.job_state), wired, timeout)
+        revival = Revival(wiring, run.job_state)
+        given = _reopen_with(run, revival, timeout)
         if given is not None:
             run.hand_out(given)
             run.begin_hold()
             return
 
 
-def _reopen_with(
-    run: "Run", revival: "Revival", wired: "dict[tuple[str, str], Wired]", timeout: float | None
-) -> int | None:
+def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
-    a handler that was still at work has deferred an event that was not prepared.
+    a handler that was still at work has left something there that was not looked up.
     """
     job_state = run.job_state
     with run.lock:
         events = list(job_state.deferred_events)
-        if any((event["routine_id"], event["event_name"]) not in wired for event in events):
+        if not revival.knows(job_state.pending_tasks, events):
             return None
         revived = [revival.activation(run, entry) for entry in job_state.pending_tasks]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
@@ -59,29 +52,67 @@ def _reopen_with(
                 run.push(task)
         given = 0
         for number, event in enumerate(events):
-            prepared = wired[event["routine_id"], event["event_name"]]
             # Out of what the file says, so that its deliveries have the same identity whenever it is resumed.
             identity = _identity(f"{run.job_id} {event.get('timestamp')} {number}")
-            given += run.emit_deferred(prepared, dict(event.get("data") or {}), identity)
+            given += run.emit_deferred(revival.wired(event), dict(event.get("data") or {}), identity)
         return given + run.tokens_for(run.queue_size())
 
 
 class Revival:
-    """Makes activations out of what a state keeps. Everything that it names was looked up before."""
+    """Makes activations out of what a state keeps.
+
+    What the entries name is looked up when this is made, without the run's lock: it asks routines for their slots and
+    events, and those may be the user's own methods.
+    """
 
     def __init__(self, wiring: Wiring, job_state: JobState) -> None:
         self._wiring = wiring
         self._job_state = job_state
+        self._ports: dict[tuple[str, str], Port] = {}
+        self._wired: dict[tuple[str, str], Wired | None] = {}
+        for entry in list(job_state.pending_tasks):
+            if _port_key(entry) not in self._ports:
+                self._ports[_port_key(entry)] = self._port(*_port_key(entry))
+            source = _source_key(entry)
+            if source is not None and source not in self._wired:
+                self._wired[source] = self._wired_or_none(*source)
+        for event in list(job_state.deferred_events):
+            routine_id, event_name = event["routine_id"], event["event_name"]
+            self._wired[routine_id, event_name] = wiring.wired(wiring.node(routine_id), event_name)
+
+    def _port(self, routine_id: str, slot_name: str) -> Port:
+        node = self._wiring.node(routine_id)
+        slot = node.routine.get_slot(slot_name) if node.routine is not None else None
+        if slot is None:  # it was there when the resume looked
+            raise UnknownNameError("slot", slot_name, (), f"routine {routine_id!r}")
+        return node.port(slot)
+
+    def _wired_or_none(self, routine_id: str, event_name: str) -> Wired | None:
+        try:
+            return self._wiring.wired(self._wiring.node(routine_id), event_name)
+        except ValueError:
+            return None  # by which line it came informs readers; the data are mapped already
+
+    def knows(self, pending: list[dict[str, Any]], events: list[dict[str, Any]]) -> bool:
+        """Whether everything that these entries name was looked up."""
+        sources = [_source_key(entry) for entry in pending]
+        return (
+            all(_port_key(entry) in self._ports for entry in pending)
+            and all(source is None or source in self._wired for source in sources)
+            and all(self._wired.get((event["routine_id"], event["event_name"])) is not None for event in events)
+        )
+
+    def wired(self, event: dict[str, Any]) -> Wired:
+        """What the emission of a deferred event does."""
+        wired = self._wired[event["routine_id"], event["event_name"]]
+        assert wired is not None  # noqa: S101 - for the type checker: `knows` has looked
+        return wired
 
     def activation(self, run: "Run", entry: dict[str, Any]) -> tuple[Activation, float]:
         """One pending task as an activation, and the seconds until it is due."""
-        node = self._wiring.node(entry["routine_id"])
-        assert node.routine is not None  # noqa: S101 - for the type checker: nodes of ids have routines
-        slot = node.routine.get_slot(entry["slot"])
-        assert slot is not None  # noqa: S101 - as above: it was looked up before
         task = Activation(
             run,
-            node.port(slot),
+            self._ports[_port_key(entry)],
             dict(entry["data"]),
             self._connection(entry),
             TaskPriority.of(entry.get("priority", TaskPriority.NORMAL)),
@@ -99,17 +130,11 @@ class Revival:
         return task, 0.0 if was_failed else _seconds_until(entry.get("due_at"), run)
 
     def _connection(self, entry: dict[str, Any]) -> Any:
-        source = entry.get("connection")
-        if not isinstance(source, dict):
+        source = _source_key(entry)
+        wired = self._wired.get(source) if source is not None else None
+        if wired is None:
             return None
-        try:
-            wired = self._wiring.wired(self._wiring.node(source["routine_id"]), source["event"])
-        except (KeyError, ValueError):
-            return None  # by which line it came informs readers; the data are mapped already
-        for delivery in wired.deliveries:
-            if delivery.port.key == (entry["routine_id"], entry["slot"]):
-                return delivery.connection
-        return None
+        return next((each.connection for each in wired.deliveries if each.port.key == _port_key(entry)), None)
 
     def uncarried(self, run: "Run") -> list[Activation]:
         """Tasks for slot data of a file that no task carries: data that only a slot itself has kept."""
@@ -124,6 +149,15 @@ class Revival:
                     task.merged = True
                     found.append(task)
         return found
+
+
+def _port_key(entry: dict[str, Any]) -> tuple[str, str]:
+    return entry["routine_id"], entry["slot"]
+
+
+def _source_key(entry: dict[str, Any]) -> tuple[str, str] | None:
+    source = entry.get("connection")
+    return (source.get("routine_id", ""), source.get("event", "")) if isinstance(source, dict) else None
 
 
 def _identity(text: Any) -> int:

@@ -12,7 +12,7 @@ from routilux.event import mapped
 from routilux.execution_tracker import Sums
 from routilux.flow.activation import drain
 from routilux.flow.error_policy import Decision
-from routilux.flow.failure import TRACEBACKS_MAX, settle_failed_attempt, told_of
+from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import NORMAL, OPEN, RunLifecycle
 from routilux.flow.task import IDENTITY_MASK, Activation, HeldEmission, HeldOutput
@@ -61,7 +61,12 @@ class Run(RunLifecycle):
         if wired is None or wired.version != wired.event.version:
             wired = self.engine.wiring.wire(node, event_name)
         special = activation.special
-        differs = special is not None and special.replay is not None and self._differs(activation, wired, data)
+        differs = (
+            special is not None
+            and special.replay is not None
+            and special.effects is None  # else it is compared when it is released
+            and self._differs(activation, wired, data)
+        )
         lock = self.lock
         if not lock.acquire(False):
             stand_back(lock)
@@ -170,7 +175,7 @@ class Run(RunLifecycle):
     def _refuse(self, wired: Wired, data: dict[str, Any]) -> None:
         routine_id, event_name, *_ = wired.record_key
         status = self.ledger.status
-        if self._gate == Gate.ENDED:
+        if self._gate == Gate.ENDED and self.ledger.live in (None, self):
             raise RunEndedError(
                 f"{routine_id!r} cannot emit {event_name!r}: run {self.job_id} has ended with status {status!r}. "
                 "Emit from a handler while its run goes on, or start a new run with execute()."
@@ -250,27 +255,29 @@ class Run(RunLifecycle):
             if special is not None or self.journal is not None:
                 self._note_left(task, "completed")
             following = self._after(now, turn)
-            ended_leg, self._announce_due = self._announce_due, 0
+            due = self._announce_due
+            if due:
+                self._announce_due = 0
         finally:
             lock.release()
         if given:
             self.hand_out(given)
-        if ended_leg:
-            self.announce(ended_leg)
+        if due:
+            self.announce(due)
         return following
 
     def settle_failure(
         self, task: Activation, error: BaseException, decision: Decision, delay: float, turn: Turn | None
     ) -> Activation | None:
         """Settle an attempt that failed; returns what `settle` returns."""
-        told = told_of(error, self.ledger.traceback_count < TRACEBACKS_MAX)
+        text = error_text(error, self.ledger.traceback_count < TRACEBACKS_MAX)
         with self.lock:
             now = self.now()
-            settle_failed_attempt(self, task, told, decision, delay, now)
+            settle_failed_attempt(self, task, text, decision, delay, now)
             following = self._after(now, turn)
-            ended_leg, self._announce_due = self._announce_due, 0
-        if ended_leg:
-            self.announce(ended_leg)
+            due = self._take_announcement()
+        if due:
+            self.announce(due)
         return following
 
     def _after(self, now: int, turn: Turn | None) -> Activation | None:

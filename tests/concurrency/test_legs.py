@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux import ErrorHandler, Flow, JobState, Routine, waiting
 from routilux.errors import RunError, SelfWaitError
 from routilux.flow import controls
 from routilux.job_state import ledger_of
@@ -524,3 +524,151 @@ def test_a_resume_that_fails_in_the_middle_leaves_no_live_run() -> None:
     assert ledger_of(job_state).live is None
     assert "0 live runs" in repr(flow)
     flow.shutdown()
+
+
+# -- a state that goes on in another way than it began
+
+
+def test_a_run_of_a_hand_made_state_that_its_handler_pauses_goes_on_with_what_that_handler_emits() -> None:
+    got: list[Any] = []
+    gate = Gate()
+
+    def work(routine: Routine, data: dict[str, Any]) -> None:
+        flow.pause(job_state)
+        gate.hold()
+        routine.emit("output", item=1)
+
+    flow = draw("a -> b -> c", a=source(), b=node(work), c=collector(got))
+    job_state = JobState(flow.flow_id)
+    flow.routines["a"].emit("output", flow=flow, job_state=job_state, item=0)
+    gate.await_arrival()
+    flow.resume(job_state)
+    gate.open()
+    wait(flow, job_state)
+    assert (job_state.status, got, job_state.pending_tasks) == ("completed", [{"item": 1}], [])
+    flow.shutdown()
+
+
+def test_a_wait_for_a_restored_run_that_is_resumed_meanwhile_waits_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+    flow = draw("a -> b", a=source(1), b=node(gate.act))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    copy = reloaded(job_state)
+    gate.open()
+    wait(flow, job_state)
+    gate.arrived.clear()
+    gate.may_go.clear()
+    assert copy.status == "running"
+    looked = waiting._is_still  # noqa: SLF001 - between the last look and what it decides
+
+    def resumed_meanwhile(*args: Any) -> bool:
+        is_still = looked(*args)
+        flow.resume(copy)
+        gate.await_arrival()
+        return is_still
+
+    monkeypatch.setattr(waiting, "_is_still", resumed_meanwhile)
+    join = in_thread(lambda: JobState.wait_for_completion(flow, copy, check_interval=0.001, stability_delay=0.001))
+    gate.await_arrival()
+    assert copy.status == "running"
+    gate.open()
+    assert join() is True
+    assert (copy.status, copy.pending_tasks) == ("completed", [])
+    flow.shutdown()
+
+
+def test_a_routine_may_look_at_the_run_when_a_resume_asks_it_for_its_slots() -> None:
+    class Looking(Routine):
+        def __init__(self) -> None:
+            super().__init__()
+            self.define_slot("input", handler=lambda **data: None)
+
+        def get_slot(self, name: str) -> Any:
+            if copies:
+                in_thread(lambda: copies[0].execution_history)()  # would wait for ever for one who holds the lock
+            return super().get_slot(name)
+
+    copies: list[JobState] = []
+    flow, _, _ = draw_stepped("a -> b", a=source(1), b=Looking())
+    job_state = flow.execute("a")
+    flow.pause(job_state)
+    copies.append(reloaded(job_state))
+    assert wait(flow, flow.resume(copies[0])).status == "completed"
+
+
+def test_what_a_late_thread_emits_after_its_ended_run_was_resumed_is_refused_and_recorded() -> None:
+    late: list[Callable[[], Any]] = []
+    gate, second = Gate(), Gate()
+
+    def start(routine: Routine, data: dict[str, Any]) -> None:
+        if late:
+            second.hold()
+            return
+        context_of_handler = contextvars.copy_context()
+        late.append(in_thread(lambda: context_of_handler.run(emit_late, routine)))
+        raise OSError("down")
+
+    def emit_late(routine: Routine) -> None:
+        gate.hold()
+        routine.emit("output", item=1)
+
+    flow = draw("a -> b", a=entry(start), b=node())
+    job_state = flow.run("a")
+    assert job_state.status == "failed"
+    flow.resume(job_state)
+    second.await_arrival()
+    gate.open()
+    late[0]()
+    second.open()
+    wait(flow, job_state)
+    assert job_state.status == "completed"
+    assert "refused" in names(job_state, "a")
+    flow.shutdown()
+
+
+def test_of_two_who_adopt_one_hand_made_state_at_once_the_second_finds_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    got: list[Any] = []
+    flow, executor, _ = draw_stepped("a -> b", a=source(), b=collector(got))
+    job_state = JobState(flow.flow_id)
+    engine = flow._engine  # noqa: SLF001 - between its look and its entry
+    left, look = [True], engine.adopted
+
+    def late(state: JobState) -> Any:
+        found = look(state)
+        if left:
+            left.clear()
+            flow.routines["a"].emit("output", flow=flow, job_state=job_state, item=1)
+        return found
+
+    monkeypatch.setattr(engine, "adopted", late)
+    flow.routines["a"].emit("output", flow=flow, job_state=job_state, item=2)
+    while len(got) < 2:
+        assert engine.has_tasks_for(job_state)  # until the last of them has run
+        executor.step()
+    executor.run_until_idle()
+    assert sorted(items(got)) == [1, 2]
+    assert not engine.has_tasks_for(job_state)
+    assert "0 live runs" in repr(flow)
+
+
+def test_a_callback_may_wait_for_a_run_whose_end_an_outer_callback_is_being_told_of() -> None:
+    waited: list[bool] = []
+
+    def told(job_state: JobState) -> None:
+        if job_state is other:
+            waited.append(JobState.wait_for_completion(flow, first[0], timeout=DEADLINE))
+        else:
+            first.append(job_state)
+            flow.cancel(other)
+
+    flow, executor, _ = draw_stepped("a -> b", a=source(1), b=node())
+    first: list[JobState] = []
+    other = flow.execute("a")
+    flow.pause(other)
+    flow.on_run_end(told)
+    flow.execute("a")
+    executor.run_until_idle()
+    assert waited == [True]
