@@ -60,13 +60,16 @@ def perform(task: "Activation") -> BaseException | None:
         if current_job_state.get() is not run.job_state:  # it still is, unless this is the first of a turn
             current_job_state.set(run.job_state)
         current_activation.set(task)
-    slot = task.port.slot
+    node, slot = task.port.node, task.port.slot
     hooks = run.hooks
     if hooks is not None:
-        run.engine.listeners.call(hooks.activation_started, task.job_state, task.port.node.id, slot.name)
+        run.engine.listeners.call(hooks.activation_started, task.job_state, node.id, slot.name)
     error: BaseException | None = None
     try:
-        policy = policy_of(task)
+        # `policy_of`, where the routine's class has nothing of its own to say.
+        policy = node.routine._error_handler if node.has_plain_policy else policy_of(task)  # type: ignore[union-attr]
+        if policy is None:
+            policy = run.flow.error_handler
         if policy is not None and policy.strategy is ErrorStrategy.RETRY:
             task.effects = []
         if not slot.replaces and not task.merged:
@@ -79,7 +82,7 @@ def perform(task: "Activation") -> BaseException | None:
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
         error = raised
     if hooks is not None:
-        run.engine.listeners.call(hooks.activation_ended, task.job_state, task.port.node.id, slot.name, error)
+        run.engine.listeners.call(hooks.activation_ended, task.job_state, node.id, slot.name, error)
     return error
 
 

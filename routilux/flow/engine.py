@@ -23,6 +23,7 @@ from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import perform, settle
 from routilux.flow.ending import ancestors_here
 from routilux.flow.event_loop import EventLoop
+from routilux.flow.identity import new_identity
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
@@ -279,7 +280,7 @@ class Engine:
 
     def outsider(self, run: Run, identity: int | None = None) -> Activation:
         """What stands for an activation where something is emitted from outside."""
-        return Activation(run, _OUTSIDE, {}, identity=_unique() if identity is None else identity)
+        return Activation(run, _OUTSIDE, {}, identity=new_identity() if identity is None else identity)
 
     def _refuse_ended(self, job_state: JobState, routine: Any, event_name: str, data: dict[str, Any]) -> bool:
         """Whether a run that is over has refused an emission.
@@ -393,7 +394,7 @@ class Engine:
 
     def _activation_of(self, task: SlotActivationTask, run: Run) -> Activation:
         port = self.wiring.node_of(task.slot.routine).port(task.slot)
-        activation = Activation(run, port, task.data, task.connection, task.priority, _unique(), run.now())
+        activation = Activation(run, port, task.data, task.connection, task.priority, new_identity(), run.now())
         activation.retry_count, activation.max_retries = task.retry_count, task.max_retries
         return activation
 
@@ -552,10 +553,6 @@ _OUTSIDE = Port(Node("", None), Slot())
 def _takes_nothing(job_state: JobState) -> bool:
     """Whether a run that nobody drives was cancelled, or is over because its time was."""
     return job_state.status == JobStatus.CANCELLED or ledger_of(job_state).refuses
-
-
-def _unique() -> int:
-    return int.from_bytes(os.urandom(8), "big")
 
 
 def _block(run: RunLifecycle, until: float | None, progress: Progress | None) -> bool:

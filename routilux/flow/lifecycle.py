@@ -9,7 +9,6 @@ import contextlib
 import logging
 from abc import abstractmethod
 from collections import deque
-from hashlib import blake2b
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from routilux.errors import NotPendingError, SelfWaitError
 from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.failure import error_text, expire, fail_from_outside
 from routilux.flow.gate import Gate
+from routilux.flow.identity import identity_of
 from routilux.flow.pending import describe
 from routilux.flow.stops import write_cancellation, write_pause_point
 from routilux.flow.task import Activation
@@ -177,8 +177,7 @@ class RunLifecycle(RunEnd):
 
     def entry_identity(self) -> int:
         """The identity of this run's entry: it derives from the job_id alone."""
-        digest = blake2b(self.job_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest, "big")
+        return identity_of(self.job_id)
 
     def enqueue(self, task: Activation) -> bool:
         """Count a task that comes from outside, and queue it, or park it; False when the run takes nothing any more."""

@@ -1,10 +1,10 @@
 """Pending tasks as activations again: the other half of `pending.py`."""
 
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import UnknownNameError
+from routilux.flow.identity import from_text, identity_of
 from routilux.flow.task import Activation
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Port, Wired, Wiring
@@ -53,7 +53,7 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int |
         given = 0
         for number, event in enumerate(events):
             # Out of what the file says, so that its deliveries have the same identity whenever it is resumed.
-            identity = _identity(f"{run.job_id} {event.get('timestamp')} {number}")
+            identity = identity_of(f"{run.job_id} {event.get('timestamp')} {number}")
             given += run.emit_deferred(revival.wired(event), dict(event.get("data") or {}), identity)
         return given + run.tokens_for(run.queue_size())
 
@@ -116,7 +116,7 @@ class Revival:
             dict(entry["data"]),
             self._connection(entry),
             TaskPriority.of(entry.get("priority", TaskPriority.NORMAL)),
-            _identity(entry.get("id")),
+            from_text(entry.get("id")),
             run.now(),
         )
         was_failed = entry.get("was") == "failed"
@@ -145,7 +145,7 @@ class Revival:
                 data = slot.take_restored_data()
                 if data and (routine_id, slot.name) not in carried:
                     port = self._wiring.node(routine_id).port(slot)
-                    task = Activation(run, port, data, identity=_identity("\0".join(port.key)), created_ns=run.now())
+                    task = Activation(run, port, data, identity=identity_of("\0".join(port.key)), created_ns=run.now())
                     task.merged = True
                     found.append(task)
         return found
@@ -158,14 +158,6 @@ def _port_key(entry: dict[str, Any]) -> tuple[str, str]:
 def _source_key(entry: dict[str, Any]) -> tuple[str, str] | None:
     source = entry.get("connection")
     return (source.get("routine_id", ""), source.get("event", "")) if isinstance(source, dict) else None
-
-
-def _identity(text: Any) -> int:
-    try:
-        return int(text, 16)
-    except (TypeError, ValueError):
-        digest = blake2b(str(text).encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest, "big")
 
 
 def _seconds_until(due_at: Any, run: "Run") -> float:

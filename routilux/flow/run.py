@@ -15,7 +15,7 @@ from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import NORMAL, OPEN, RunLifecycle
-from routilux.flow.task import IDENTITY_MASK, Activation, HeldEmission, HeldOutput
+from routilux.flow.task import Activation, HeldEmission, HeldOutput
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Wired
 from routilux.flow.workers import Turn
@@ -95,7 +95,11 @@ class Run(RunLifecycle):
             return 0
         now = self.now()
         name = wired.name if wired.node is activation.port.node else wired.long_name
-        nth = activation.release(name, data)
+        nth = 0
+        if activation.emitted is None:
+            activation.emitted = (name, data)  # most emit once; as `release` does, without a call
+        else:
+            nth = activation.release(name, data)
         if activation.special is not None and self._is_replayed(activation, name, nth):
             if differs:
                 self._note_difference(wired, data, now)
@@ -108,7 +112,7 @@ class Run(RunLifecycle):
         if self._waiters.watcher_count:
             self._waiters.notify()
         is_due = not delay and self._gate == OPEN
-        queue = self._normal if priority == NORMAL else self._queue(priority)
+        queue = self._normal if priority is NORMAL else self._queue(priority)
         for delivery in wired.deliveries:
             mapping = delivery.mapping
             task = Activation(
@@ -117,7 +121,7 @@ class Run(RunLifecycle):
                 data.copy() if mapping is None else mapped(data, mapping),
                 delivery.connection,
                 priority,
-                hash((activation.identity, delivery.salt, nth)) & IDENTITY_MASK,
+                hash((activation.identity, delivery.salt, nth)),
                 now,
             )
             if is_due:

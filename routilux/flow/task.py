@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from routilux.flow.identity import as_text
 from routilux.priority import TaskPriority
 from routilux.synchronous import routine_id_in
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:  # a task is what these hand to each other
     from routilux.slot import Slot
 
 __all__ = [
-    "IDENTITY_MASK",
     "Activation",
     "HeldEmission",
     "HeldOutput",
@@ -23,9 +23,6 @@ __all__ = [
     "Special",
     "TaskPriority",
 ]
-
-IDENTITY_MASK = (1 << 64) - 1
-
 
 class SlotActivationTask:
     """Data on their way to a slot. Tasks compare by priority: the smaller comes first.
@@ -100,8 +97,7 @@ class Activation(SlotActivationTask):
     Attributes:
         run: The live side of its run.
         port: Routine id and slot as the flow has them.
-        identity: 64 bits from (parent's identity, event and connection, n-th emission of that event): the same when
-            the parent runs again, whatever the order of its emissions.
+        identity: The same when the parent runs again, whatever the order of its emissions; see `identity.py`.
         started_ns: When its present attempt started; -1: it has not begun.
         special: What most activations do not have; see `Special`.
         is_entry: Whether it is the one that `execute` began with.
@@ -112,7 +108,7 @@ class Activation(SlotActivationTask):
         deferred: Deferred events, which enter the state when it ends.
     """
 
-    __slots__ = ("_created_ns", "_released", "identity", "port", "run", "special", "started_ns")
+    __slots__ = ("_created_ns", "emitted", "identity", "port", "run", "special", "started_ns")
 
     def __init__(
         self,
@@ -132,27 +128,27 @@ class Activation(SlotActivationTask):
         self.identity = identity
         self._created_ns = created_ns
         self.started_ns = -1
-        # What it has emitted: None, or (name, data) of the only emission, or {name: [data, data]}.
-        self._released: Any = None
+        # None, or (name, data) of its only emission, or {name: [data, data]}; see `released`.
+        self.emitted: Any = None
         self.special: Special | None = None
 
     # -- what it has emitted
 
     def released(self) -> dict[str, list[Any]]:
         """With the run's lock held: what it has emitted, by event (see `Wired.name_in`)."""
-        found = self._released
+        found = self.emitted
         if isinstance(found, tuple):
             return {found[0]: [found[1]]}
         return found or {}
 
     def release(self, name: str, data: Any) -> int:
         """With the run's lock held: note an emission; returns how many of that event came before it."""
-        found = self._released
+        found = self.emitted
         if found is None:
-            self._released = (name, data)  # most emit once, and this costs a quarter of a dict with a list
+            self.emitted = (name, data)  # most emit once, and this costs a quarter of a dict with a list
             return 0
         if type(found) is tuple:
-            found = self._released = {found[0]: [found[1]]}
+            found = self.emitted = {found[0]: [found[1]]}
         payloads = found.get(name)
         if payloads is None:
             found[name] = [data]
@@ -162,10 +158,10 @@ class Activation(SlotActivationTask):
 
     def rerelease(self, name: str, data: Any) -> None:
         """With the run's lock held: the emission noted last was one that had been released before, with these data."""
-        if isinstance(self._released, tuple):
-            self._released = (name, data)
+        if isinstance(self.emitted, tuple):
+            self.emitted = (name, data)
         else:
-            self._released[name][-1] = data
+            self.emitted[name][-1] = data
 
     # -- what most do not have
 
@@ -262,7 +258,7 @@ class Activation(SlotActivationTask):
     @property
     def activation_id(self) -> str:
         """Names this activation in the world outside."""
-        return f"{self.run.job_id}:{self.identity:016x}"
+        return f"{self.run.job_id}:{as_text(self.identity)}"
 
     @property
     def flow(self) -> "Flow":

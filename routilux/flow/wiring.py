@@ -1,17 +1,17 @@
 """The drawing, prepared for the engine: what an emission does is worked out when it happens first, not each time."""
 
-from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import UnknownNameError
 from routilux.event import Link
+from routilux.flow.identity import identity_of
 from routilux.ledger import RecordKey
+from routilux.routine import Routine
 
 if TYPE_CHECKING:  # the drawing's vocabulary, named only
     from routilux.connection import Connection
     from routilux.event import Event
-    from routilux.routine import Routine
     from routilux.slot import Slot
 
 __all__ = ["Delivery", "Node", "Port", "Wired", "Wiring", "seconds_of"]
@@ -20,13 +20,15 @@ __all__ = ["Delivery", "Node", "Port", "Wired", "Wiring", "seconds_of"]
 class Node:
     """A routine as one flow has it: the object, its id there, and what its emissions do."""
 
-    __slots__ = ("completed_key", "id", "ports", "routine", "wired")
+    __slots__ = ("completed_key", "has_plain_policy", "id", "ports", "routine", "wired")
 
     def __init__(self, routine_id: str, routine: "Routine | None") -> None:
         self.id = routine_id
         self.routine = routine
         self.ports: dict[Slot, Port] = {}
         self.wired: dict[str, Wired] = {}
+        # Whether its error handler may be read as an attribute: a call per hop, where a subclass does not override it.
+        self.has_plain_policy = getattr(type(routine), "get_error_handler", None) is Routine.get_error_handler
         self.completed_key = RecordKey(routine_id, "completed", seconds_of)
 
     def port(self, slot: "Slot") -> "Port":
@@ -171,9 +173,8 @@ class Wiring:
 
 def _delivery(source: Node, event_name: str, link: Link, target: Node) -> Delivery:
     text = f"{source.id}\0{event_name}\0{target.id}\0{link.slot.name}"
-    salt = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
     mapping = link.mapping if link.connection is None else link.connection.param_mapping
-    return Delivery(target.port(link.slot), link.connection, mapping or None, salt)
+    return Delivery(target.port(link.slot), link.connection, mapping or None, identity_of(text))
 
 
 def seconds_of(duration_ns: Any) -> dict[str, Any]:
