@@ -59,10 +59,11 @@ class Sums:
 
     def merge(self, other: "Sums") -> None:
         """Count what another has counted."""
-        if not other.ended:
-            return
-        self.min_ns = min(self.min_ns, other.min_ns) if self.ended else other.min_ns
-        self.max_ns = max(self.max_ns, other.max_ns)
+        # Comparisons, not min() and max(): it is called for each routine of each run.
+        if other.min_ns and (other.min_ns < self.min_ns or not self.min_ns):
+            self.min_ns = other.min_ns
+        if other.max_ns > self.max_ns:  # noqa: PLR1730
+            self.max_ns = other.max_ns
         self.completed += other.completed
         self.failed += other.failed
         self.total_ns += other.total_ns
@@ -326,7 +327,10 @@ class ExecutionTracker(OwnFields):
 
     def _absorb(self, figures: RunFigures) -> None:
         for routine_id, part in figures.sums.items():
-            self._sums.setdefault(routine_id, Sums()).merge(part)
+            sums = self._sums.get(routine_id)
+            if sums is None:
+                sums = self._sums[routine_id] = Sums()
+            sums.merge(part)
         self._event_count += figures.event_count
         self._unread.append(figures)
         self._unread_count += figures.record_count

@@ -3,7 +3,6 @@
 import logging
 import os
 import random
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -91,7 +90,7 @@ class JobState(OwnFields):
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
         self.flow_id = flow_id
-        self.job_id = str(uuid.UUID(int=_random.getrandbits(128), version=4))
+        self.job_id = _new_id()
         self.current_routine_id: str | None = None
         self.pause_points: list[dict[str, Any]] = []
         self.pending_tasks: list[dict[str, Any]] = []
@@ -273,6 +272,9 @@ class JobState(OwnFields):
         For the tracker of the flow, not for applications.
         """
         ledger = self._ledger
+        if not self._history and len(ledger.rows) <= 3 * most and count <= ledger.dropped:
+            lean_count, unfold = ledger.peek(0)
+            return lean_count, lambda: list(map(record_of, unfold()))
         folded = self._history[max(0, count - ledger.dropped) :][-most:]
         skipped = max(0, count - ledger.dropped - len(self._history))
         lean_count, unfold = ledger.peek(max(skipped, ledger.unread_count() - most))
@@ -578,6 +580,13 @@ _OWN_KEYS = frozenset(
 def ledger_of(job_state: JobState) -> Ledger:
     """The engine's side of a record. For the rooms of this package, not for applications."""
     return job_state._ledger  # noqa: SLF001 - its own room
+
+
+def _new_id() -> str:
+    """A UUID of version 4, as `str(uuid.uuid4())` writes it, at a fifth of the price."""
+    digits = f"{_random.getrandbits(128):032x}"
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def _instant(name: str, value: Any) -> datetime:

@@ -104,13 +104,14 @@ class Ledger:
     """
 
     __slots__ = (
+        "_origin",
+        "_origin_epoch_ns",
         "clock",
         "dropped",
         "limit",
         "live",
         "lock",
         "now",
-        "origin",
         "origin_ns",
         "output_marks",
         "refuses",
@@ -155,7 +156,19 @@ class Ledger:
         self.clock = clock
         self.now: Callable[[], int] = clock.monotonic_ns
         self.origin_ns = self.touched_ns = self.now()
-        self.origin = datetime.fromtimestamp(clock.time_ns() / 1e9)
+        self._origin_epoch_ns = clock.time_ns()
+        self._origin: datetime | None = None  # a datetime costs more than the rest of this: made when it is asked for
+
+    @property
+    def origin(self) -> datetime:
+        """The local wall-clock time at `origin_ns`."""
+        if self._origin is None:
+            self._origin = datetime.fromtimestamp(self._origin_epoch_ns / 1e9)
+        return self._origin
+
+    @origin.setter
+    def origin(self, value: datetime) -> None:
+        self._origin = value
 
     def use_new_lock(self) -> None:
         """In a forked child, where the thread that held the lock does not exist."""

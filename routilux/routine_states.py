@@ -86,8 +86,7 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
                     dict.__delitem__(self, routine_id)
 
     def failed(self) -> list[str]:
-        """With the lock held: the routines that failed."""
-        self.bring_up_to_date()
+        """With the lock held: the routines that failed. What is still to be entered are successes, and hides none."""
         states = [(key, state) for key, state in dict.items(self) if isinstance(state, dict)]
         return [key for key, state in states if state.get("status") in FAILED_ROUTINE]
 

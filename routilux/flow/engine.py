@@ -443,9 +443,10 @@ class Engine:
     def absorb(self, run: RunLifecycle) -> None:
         """A run is over, and its lock is held: hand its figures to the tracker, and its places back."""
         self._release_places(run)
-        with self._lock:
-            if self._adopted.get(id(run.ledger)) is run:
-                del self._adopted[id(run.ledger)]
+        if run.is_adopted:
+            with self._lock:
+                if self._adopted.get(id(run.ledger)) is run:
+                    del self._adopted[id(run.ledger)]
         tracker = self.flow.execution_tracker
         if tracker is not None and not run.is_anonymous:
             tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records()))

@@ -32,8 +32,8 @@ COMPACT_FROM = 64
 class EventLoop:
     """Timers and live runs of one flow.
 
-    The lock of `_changed` and `_ended` protects everything here. It is taken after a run's lock or alone, and no run
-    is called while it is held.
+    `_lock`, which is that of `_changed` and `_ended`, protects everything here. It is taken after a run's lock or
+    alone, and no run is called while it is held.
 
     Heap entries are (due, number, run id): ids, not runs, so that the deadline of a finished run does not keep it
     alive. Live runs are held here, and nowhere else in the loop: a run that waits for nothing but a timer must not be
@@ -58,10 +58,10 @@ class EventLoop:
         self._used = False
 
     def _make_locks(self) -> None:
-        lock = Lock()
-        self._changed = Condition(lock)
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
         # Apart from `_changed`, so that the end of a run wakes those who wait for it and not the loop's thread.
-        self._ended = Condition(lock)
+        self._ended = Condition(self._lock)
 
     def __repr__(self) -> str:
         state = "running" if self.is_running() else "not running"
@@ -71,13 +71,13 @@ class EventLoop:
 
     def adopt(self, run: "RunLifecycle") -> None:
         """Hold a run until `retire`."""
-        with self._changed:
+        with self._lock:
             self._live[run.key] = run
             self._used = True
 
     def retire(self, key: int, timer_count: int) -> None:
         """Let a run go, with so many timers of it still in the heap."""
-        with self._changed:
+        with self._lock:
             self._live.pop(key, None)
             self._dead_count += timer_count
             if self._dead_count >= COMPACT_FROM and self._dead_count * 2 >= len(self._heap):
@@ -88,12 +88,12 @@ class EventLoop:
 
     def live_runs(self) -> "list[RunLifecycle]":
         """The runs that are live now."""
-        with self._changed:
+        with self._lock:
             return list(self._live.values())
 
     def wait_until(self, is_done: Callable[[], bool], timeout: float | None) -> bool:
         """Until `is_done()`, which is asked whenever a run has ended; False at the timeout."""
-        with self._changed:
+        with self._lock:
             return self._ended.wait_for(is_done, timeout)
 
     def live_count(self) -> int:
@@ -104,7 +104,7 @@ class EventLoop:
 
     def timer_count(self) -> int:
         """Entries in the heap, those of runs that are over included."""
-        with self._changed:
+        with self._lock:
             return len(self._heap)
 
     def schedule(self, key: int, due_ns: int) -> int:
@@ -113,7 +113,7 @@ class EventLoop:
         Raises:
             RuntimeError: The thread could not be started; nothing is scheduled.
         """
-        with self._changed:
+        with self._lock:
             number = next(self._numbers)
             heapq.heappush(self._heap, (due_ns, number, key))
             if self._threaded:
@@ -132,7 +132,7 @@ class EventLoop:
     def fire_due(self) -> int | None:
         """Fire what is due by the clock, on this thread; returns the instant of the next timer, or None."""
         while True:
-            with self._changed:
+            with self._lock:
                 self._drop_dead_head()
                 if not self._heap:
                     return None
@@ -157,7 +157,7 @@ class EventLoop:
 
     def wake(self) -> None:
         """Something arrived from outside; look at it if the thread is there."""
-        with self._changed:
+        with self._lock:
             self._arrived = True
             self._changed.notify_all()
             steps_by_hand = not self._threaded and bool(self._live)
@@ -183,11 +183,11 @@ class EventLoop:
             RuntimeError: No thread could be started.
         """
         if self._threaded:
-            with self._changed:
+            with self._lock:
                 self._ensure_thread()
 
     def _ensure_thread(self) -> None:
-        if self._thread is not None and self._thread.is_alive():
+        if self._thread is not None:  # it says so itself when it ends
             return
         thread = threading.Thread(target=self._run, name="routilux-event-loop", daemon=True)
         self._thread = thread
@@ -198,10 +198,18 @@ class EventLoop:
             raise
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        finally:  # whatever has ended it, the next run starts another
+            with self._lock:
+                if self._thread is threading.current_thread():
+                    self._thread = None
+
+    def _loop(self) -> None:
         while True:
             try:
                 due_ns = self.fire_due()
-                with self._changed:
+                with self._lock:
                     arrived, self._arrived = self._arrived, False
                 if arrived:
                     self._take_arrivals()
@@ -217,7 +225,7 @@ class EventLoop:
         is nothing left to wait for. The decision to end and the departure of the thread are one critical section
         with `_ensure_thread`: whoever schedules after it starts a new thread.
         """
-        with self._changed:
+        with self._lock:
             if self._arrived or (self._heap and self._heap[0][0] != due_ns):
                 return True
             self._used = False

@@ -97,8 +97,9 @@ class RunLifecycle(RunEnd):
         self.outstanding = 0
         self.active: set[Activation] = set()
         self._normal: deque[Activation] = deque()
-        self._urgent: deque[Activation] = deque()
-        self._low: deque[Activation] = deque()
+        # Made when something is queued there: few runs have priorities.
+        self._urgent: deque[Activation] | None = None
+        self._low: deque[Activation] | None = None
         self._entry_ready: Activation | None = None
         # How many workers may have this run at once, and how many tokens for it are out.
         self.token_limit = token_limit
@@ -116,7 +117,7 @@ class RunLifecycle(RunEnd):
 
     def queue_size(self) -> int:
         """Activations that wait to be started."""
-        return len(self._normal) + len(self._urgent) + len(self._low)
+        return len(self._normal) + len(self._urgent or ()) + len(self._low or ())
 
     def active_count(self) -> int:
         """Handlers that are running."""
@@ -234,7 +235,13 @@ class RunLifecycle(RunEnd):
     def _queue(self, priority: int) -> deque[Activation]:
         if priority == NORMAL:
             return self._normal
-        return self._urgent if priority == HIGH else self._low
+        if priority == HIGH:
+            if self._urgent is None:
+                self._urgent = deque()
+            return self._urgent
+        if self._low is None:
+            self._low = deque()
+        return self._low
 
     def push(self, task: Activation) -> None:
         """With the lock held: put a task that is counted into the queue."""
@@ -422,7 +429,7 @@ class RunLifecycle(RunEnd):
         found: list[tuple[Activation, str, int | None]] = [(task, "active", None) for task in active]
         found += [(task, "retry" if task.retry_count else "queued", due_ns) for due_ns, task in self.timers.waiting()]
         for queue in (self._urgent, self._normal, self._low):
-            found += [(task, "retry" if task.retry_count else "queued", None) for task in queue]
+            found += [(task, "retry" if task.retry_count else "queued", None) for task in queue or ()]
         if self._entry_ready is not None:
             found.append((self._entry_ready, "retry", None))
         return [describe(task, was, due_ns, clock) for task, was, due_ns in found]
