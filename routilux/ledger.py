@@ -23,6 +23,9 @@ __all__ = ["Ledger", "LiveRun", "RecordKey", "Row", "stand_back"]
 YIELDS_MAX = 100
 
 
+_MICROSECOND = timedelta(microseconds=1)
+
+
 class RecordKey(NamedTuple):
     """What the records of one place in the drawing have in common; one object for all of them.
 
@@ -178,9 +181,15 @@ class Ledger:
 
     def instant(self, at_ns: int) -> datetime:
         """The local wall-clock time of a monotonic instant."""
-        return self.origin + timedelta(microseconds=(at_ns - self.origin_ns) / 1000)
+        return self.origin + timedelta(microseconds=(at_ns - self.origin_ns + 500) // 1000)
 
     # Everything below is called with `lock` held.
+
+    def restore(self, rows: list[Any]) -> None:
+        """Take over records that were made elsewhere: key, local time, data; key, ... The origin stays from now on."""
+        origin, origin_ns = self.origin, self.origin_ns
+        rows[1::3] = [origin_ns + (instant - origin) // _MICROSECOND * 1000 for instant in rows[1::3]]
+        self.rows[:0] = rows
 
     def write(self, key: RecordKey, at_ns: int, data: Any) -> None:
         """Append one record."""

@@ -5,6 +5,7 @@ their handlers did is settled (`settle`). How a run begins, stops and ends stand
 """
 
 from collections import Counter
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import RunEndedError
@@ -266,9 +267,20 @@ class Run(RunLifecycle):
             lock.release()
         if given:
             self.hand_out(given)
+        if due or (following is None and self.over):
+            self._tell(due)
+        return following
+
+    def _tell(self, due: int) -> None:
+        """Without the lock: announce an end that is due, and let those who wait for this run go first.
+
+        They are awake, and need the interpreter lock. A worker that went on with another run would keep it until they
+        insist, which they do after 5 ms (`sys.getswitchinterval`).
+        """
         if due:
             self.announce(due)
-        return following
+        if self.over and self.workers.line and self._waiters.has_any():
+            sleep(0)  # gives up the interpreter lock, and does not sleep
 
     def settle_failure(
         self, task: Activation, error: BaseException, decision: Decision, delay: float, turn: Turn | None
@@ -280,8 +292,8 @@ class Run(RunLifecycle):
             settle_failed_attempt(self, task, text, decision, delay, now)
             following = self._after(now, turn)
             due = self._take_announcement()
-        if due:
-            self.announce(due)
+        if due or (following is None and self.over):
+            self._tell(due)
         return following
 
     def _after(self, now: int, turn: Turn | None) -> Activation | None:

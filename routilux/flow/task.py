@@ -24,6 +24,7 @@ __all__ = [
     "TaskPriority",
 ]
 
+
 class SlotActivationTask:
     """Data on their way to a slot. Tasks compare by priority: the smaller comes first.
 

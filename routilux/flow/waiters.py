@@ -33,6 +33,10 @@ class Waiters:
             self._condition = Condition(self._lock)
         return self._condition
 
+    def has_any(self) -> bool:
+        """Whether somebody has ever waited."""
+        return self._condition is not None
+
     def notify(self) -> None:
         """With the lock held: wake everybody."""
         if self._condition is not None:

@@ -1,10 +1,13 @@
 """The cases: which of our work stands beside which floor, and what it is asked to reach."""
 
+import gc
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from statistics import median
+from threading import Event
 from time import perf_counter_ns, sleep
 
 from routilux import Flow, JobState
@@ -200,7 +203,109 @@ def sleepers(sizes: Sizes) -> Iterator[Pair]:
         yield Pair(ours, lambda: rounds * sizes.sleep_seconds * 1e3)
 
 
-# -- bytes and start
+# -- a run beside another
+
+
+@contextmanager
+def beside(sizes: Sizes, is_slow: bool = False) -> Iterator[Pair]:
+    """A run of three tasks that do nothing, while another run of its flow has a long queue; against it alone."""
+    calls = flows.Calls()
+
+    may_go = Event()
+
+    def handler(v: int) -> None:
+        if v == 0:
+            may_go.wait()  # until everything is queued
+        if is_slow:
+            sleep(sizes.slow_handler_seconds)
+
+    def short_ms() -> float:
+        elapsed = _timed_ms(lambda: flows.run_ring(flow, 2))
+        expect("handlers called", calls.total(), 2)
+        return elapsed
+
+    def ours() -> float:
+        may_go.clear()
+        wide = flow.execute("source", {"count": sizes.queued})
+        may_go.set()
+        times = [short_ms() for _ in range(5)]
+        expect("status of the other run meanwhile", wide.status, "running")
+        flow.cancel(wide)
+        JobState.wait_for_completion(flow, wide)
+        return median(times)
+
+    with flows.side_by_side(calls, handler) as flow:
+        yield Pair(ours, lambda: median(short_ms() for _ in range(5)))
+
+
+# -- saved runs
+
+
+@contextmanager
+def saving(sizes: Sizes) -> Iterator[Pair]:
+    """A run to JSON text, against plain dicts to the same text."""
+    with _recorded(sizes.records) as job_state:
+        plain = job_state.serialize()
+        expect("records", len(plain["execution_history"]), sizes.records // 3 * 3 + 2)
+
+        def ours() -> float:
+            found: list[str] = []
+            elapsed = _timed_ms(lambda: found.append(json.dumps(job_state.serialize())))
+            expect("text", json.loads(found[0]) == plain, True)
+            return elapsed
+
+        yield Pair(ours, lambda: _timed_ms(lambda: json.dumps(plain)))
+
+
+@contextmanager
+def loading(sizes: Sizes) -> Iterator[Pair]:
+    """A run out of JSON text, against plain dicts out of it."""
+    with _recorded(sizes.records) as job_state:
+        saved = job_state.serialize()
+    text = json.dumps(saved)
+
+    def ours() -> float:
+        loaded = JobState()
+        elapsed = _timed_ms(lambda: loaded.deserialize(json.loads(text)))
+        expect("what was loaded", loaded.serialize() == saved, True)
+        return elapsed
+
+    yield Pair(ours, lambda: _timed_ms(lambda: json.loads(text)))
+
+
+@contextmanager
+def _recorded(records: int) -> Iterator[JobState]:
+    calls = flows.Calls()
+    with flows.fan_out(1, lambda v: calls.add()) as flow:
+        yield flows.run_fan_out(flow, records // 3)
+
+
+def _timed_ms(work: Callable[[], object]) -> float:
+    began = perf_counter_ns()
+    work()
+    return (perf_counter_ns() - began) / 1e6
+
+
+# -- bytes, stops and start
+
+
+@contextmanager
+def stops(sizes: Sizes) -> Iterator[Pair]:
+    """A full collection of the garbage collector beside the records of a run, against one beside their payloads."""
+
+    def ours() -> float:
+        with _recorded(sizes.many_records) as job_state:
+            elapsed = _timed_ms(gc.collect)
+            expect("status of the run", job_state.status, "completed")
+        return elapsed
+
+    def floor() -> float:
+        kept = floors.payloads(sizes.many_records // 3)
+        elapsed = _timed_ms(gc.collect)
+        expect("payloads", len(kept), sizes.many_records // 3)
+        return elapsed
+
+    yield Pair(ours, floor)
 
 
 @contextmanager
@@ -241,6 +346,11 @@ CASES = (
     _case("waking", "us", RESULT, waking, Target(0.1 * MS, of_ratio=False)),
     _case("many-runs", "runs/s", "one task per run", many_runs, Target(0.3, at_least=True)),
     _case("sleepers", "ms", "ideal", sleepers, Target(1.02)),
+    _case("beside-wide", "ms", "alone", beside, Target(5, of_ratio=False)),
+    _case("beside-slow", "ms", "alone", partial(beside, is_slow=True), Target(20 + 5, of_ratio=False)),
+    _case("saving", "ms", "json.dumps", saving, Target(2)),
+    _case("loading", "ms", "json.loads", loading, Target(2)),
+    _case("stops", "ms", "payloads alone", stops, Target(100, of_ratio=False)),
     _case("memory", "bytes/message", "the payload alone", memory, Target(600, of_ratio=False)),
     _case("import", "ms", "import serilux", importing, Target(2)),
 )

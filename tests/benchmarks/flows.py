@@ -8,7 +8,7 @@ from typing import Any
 from routilux import Flow, JobState, Routine
 from tests.benchmarks.measure import expect
 
-__all__ = ["Calls", "fan_out", "lone", "recorded", "ring", "run_fan_out", "run_ring"]
+__all__ = ["Calls", "fan_out", "lone", "recorded", "ring", "run_fan_out", "run_ring", "side_by_side"]
 
 
 class Calls:
@@ -103,6 +103,15 @@ def ring(size: int, workers: int, calls: Calls) -> Flow:
 def fan_out(workers: int, handler: Callable[[int], None]) -> Flow:
     """A source, and a sink with this handler."""
     flow = Flow(execution_strategy="concurrent", max_workers=workers)
+    flow.add_routine(Source(), "source")
+    flow.add_routine(Sink(handler), "sink")
+    flow.connect("source", "out", "sink", "in")
+    return flow
+
+
+def side_by_side(calls: Calls, handler: Callable[[int], None]) -> Flow:
+    """A countdown, and a source with a sink whose queue may be long. One worker: the hardest case for the countdown."""
+    flow = ring(1, 1, calls)
     flow.add_routine(Source(), "source")
     flow.add_routine(Sink(handler), "sink")
     flow.connect("source", "out", "sink", "in")

@@ -40,6 +40,10 @@ class Sizes:
     sleepers: int = 200
     sleep_seconds: float = 0.05
     sleeping_workers: int = 20
+    queued: int = 100_000
+    slow_handler_seconds: float = 0.02
+    records: int = 100_000
+    many_records: int = 1_000_000
 
 
 @dataclass(frozen=True)

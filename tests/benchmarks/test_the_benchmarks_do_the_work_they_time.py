@@ -11,7 +11,19 @@ from tests.benchmarks.cases import CASES, hop_us, message_us
 from tests.benchmarks.measure import Case, Result, Sizes, Target, WorkNotDoneError, measure
 
 TINY = Sizes(
-    hops=12, ring=5, messages=15, grown=2, repeats=2, runs=3, sleepers=4, sleep_seconds=0.001, sleeping_workers=2
+    hops=12,
+    ring=5,
+    messages=15,
+    grown=2,
+    repeats=2,
+    runs=3,
+    sleepers=4,
+    sleep_seconds=0.001,
+    sleeping_workers=2,
+    queued=20_000,
+    slow_handler_seconds=0.001,
+    records=30,
+    many_records=30,
 )
 
 
