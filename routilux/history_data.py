@@ -6,7 +6,7 @@ from typing import Any
 
 from routilux.errors import NotPlainError
 from routilux.ledger import Ledger, RecordKey
-from routilux.plain import plain
+from routilux.plain import plain, shortened
 
 __all__ = ["read_rows", "saved_rows"]
 
@@ -26,26 +26,37 @@ def saved_rows(ledger: Ledger, rows: list[Any], number: int) -> list[dict[str, A
         NotPlainError: The data of a record are not JSON; the message names the path to the value.
     """
     text_of = _times_of(ledger)
+    last_ns, timestamp = -1, ""
     saved: list[dict[str, Any]] = []
     entries = iter(rows)
     for key, at_ns, value in zip(entries, entries, entries, strict=True):
-        data = value if key.unfold is None else key.unfold(value)
-        try:
-            copied = plain(data, "")
-        except NotPlainError:
-            plain(data, f"execution_history[{number + len(saved)}].data")  # once more, for the message
-            raise
+        if at_ns != last_ns:  # a settlement and what follows it are of one instant
+            last_ns, timestamp = at_ns, text_of(at_ns)
         record = {
             "_type": "ExecutionRecord",
             "routine_id": key.routine_id,
             "event_name": key.event_name,
-            "data": copied,
-            "timestamp": text_of(at_ns),
+            "data": _data_of(key, value, number + len(saved)),
+            "timestamp": timestamp,
         }
         if key.is_emission:
             record["is_emission"] = True
         saved.append(record)
     return saved
+
+
+def _data_of(key: RecordKey, value: Any, number: int) -> dict[str, Any]:
+    if key.unfold is not None and not isinstance(value, dict):
+        return key.unfold(value)  # made here and now, by the engine
+    if not (isinstance(value, dict) and isinstance(key.routine_id, str) and isinstance(key.event_name, str)):
+        found = shortened((key.routine_id, key.event_name, value))
+        raise NotPlainError(f"execution_history[{number}] is no record with texts and a dict: {found}.")
+    try:
+        copied: dict[str, Any] = plain(value, "")
+    except NotPlainError:
+        plain(value, f"execution_history[{number}].data")  # once more, for the message
+        raise
+    return copied
 
 
 def _times_of(ledger: Ledger) -> Callable[[int], str]:

@@ -16,6 +16,7 @@ from routilux.context import delivering_output
 from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
+from routilux.history_data import read_rows, saved_rows
 from routilux.ledger import Ledger, RecordKey
 from routilux.output_handler import OutputHandler, check_output_handler
 from routilux.pending_data import saved_form
@@ -148,6 +149,8 @@ class JobState(OwnFields):
     def updated_at(self, value: datetime) -> None:
         _instant("updated_at", value)
         self._created_at = self.created_at  # which is the origin, until that is moved here
+        with self._ledger.lock:
+            self.folded_history()  # what was written has its times by the origin that was
         self._updated_at = value
         self._ledger.origin_ns = self._ledger.last_ns()
         self._ledger.origin = max(value, datetime.now())
@@ -411,7 +414,7 @@ class JobState(OwnFields):
             TypeError: Something in it is not JSON; the message names the path to it.
         """
         taken = self._snapshot()
-        history = taken.pop("execution_history")
+        history, rows = taken.pop("execution_history"), taken.pop("rows")
         pending = taken.pop("pending_tasks")
         created_at, updated_at = taken.pop("created_at"), taken.pop("updated_at")
         check_shapes(taken, history, pending)
@@ -426,7 +429,8 @@ class JobState(OwnFields):
             "created_at": created_at.isoformat(),
             "updated_at": updated_at.isoformat(),
             "execution_history": [
-                record.saved_form(f"execution_history[{number}].data") for number, record in enumerate(history)
+                *(record.saved_form(f"execution_history[{number}].data") for number, record in enumerate(history)),
+                *saved_rows(self._ledger, rows, len(history)),
             ],
             "pending_tasks": [saved_form(entry, f"pending_tasks[{number}]") for number, entry in enumerate(pending)],
             "slot_data": slot_data,
@@ -460,6 +464,8 @@ class JobState(OwnFields):
         with self._at_rest():
             live = self._ledger.live
             self._ledger.routine_states.bring_up_to_date()
+            if self._ledger.limit is not None:
+                self.folded_history()
             return {
                 "flow_id": self.flow_id,
                 "job_id": self.job_id,
@@ -468,7 +474,9 @@ class JobState(OwnFields):
                 "created_at": self._created_at or self._ledger.origin,
                 "updated_at": self._last_update(),
                 "routine_states": {key: shallow(value) for key, value in dict.items(self._ledger.routine_states)},
-                "execution_history": list(self.folded_history()),
+                # What nobody has read need not become objects: it is saved as it was written.
+                "execution_history": list(self._history),
+                "rows": self._ledger.rows.copy(),
                 "pause_points": shallow(self.pause_points),
                 # What is active has begun before what is parked.
                 "pending_tasks": [*(live.outstanding_tasks() if live is not None else ()), *self.pending_tasks],
@@ -493,13 +501,15 @@ class JobState(OwnFields):
             raise InvalidValueError(f"{self!r} is {doing} a flow of this process. Restore into a new JobState().")
         found = read_state(data)
         if "execution_history" in found:
-            found["execution_history"] = [restored_record(saved) for saved in found["execution_history"]]
+            found["rows"] = read_rows(found["execution_history"])
+            usual = found["rows"] is not None
+            found["execution_history"] = [] if usual else [*map(restored_record, found["execution_history"])]
         restore_additions(self, _OWN_KEYS, data, "a JobState")  # first: these can still be refused
         self._become(found)
 
     def _become(self, found: dict[str, Any]) -> None:
         """Take over what a snapshot, or a file, has."""
-        slot_data = found.pop("slot_data", None)
+        slot_data, rows = found.pop("slot_data", None), found.pop("rows", None)
         self._ledger.strategy = found.pop("execution_strategy", self._ledger.strategy)
         self._ledger.limit = found.pop("history_limit", self._ledger.limit)
         updated_at = found.pop("updated_at", None)
@@ -514,6 +524,8 @@ class JobState(OwnFields):
             self._ledger.output_marks = [0] * len(self.output_log)
         if updated_at is not None:
             self.updated_at = updated_at
+        if rows is not None:
+            self._ledger.restore(rows)  # last: the origin of its times has been moved by then
         self._ledger.was_live = False
 
     def save(self, filepath: str | os.PathLike[str]) -> None:
@@ -557,6 +569,7 @@ class JobState(OwnFields):
     def __getstate__(self) -> dict[str, Any]:
         """What copy and pickle take: the record without its live side (locks, run, output handler)."""
         state = self._snapshot()
+        state["execution_history"] += map(record_of, self._ledger.unfolded(state.pop("rows")))
         ours = {*vars(JobState()), "output_handler"}
         foreign = {name: value for name, value in vars(self).items() if name not in ours and name not in state}
         return {**state, **foreign}

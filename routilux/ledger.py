@@ -220,9 +220,10 @@ class Ledger:
     def peek(self, start: int) -> "tuple[int, Callable[[], list[Row]]]":
         """The unfolded records from position `start` on: how many, and a function that unfolds a copy of them."""
         rows = self.rows[3 * start :]
-        return len(rows) // 3, lambda: list(self._unfold(rows))
+        return len(rows) // 3, lambda: list(self.unfolded(rows))
 
-    def _unfold(self, rows: list[Any]) -> "Iterator[Row]":
+    def unfolded(self, rows: list[Any]) -> "Iterator[Row]":
+        """Records, as they are read, out of rows."""
         entries = iter(rows)
         for key, at_ns, value in zip(entries, entries, entries, strict=True):
             data = value if key.unfold is None else key.unfold(value)
@@ -230,7 +231,7 @@ class Ledger:
 
     def take_records(self) -> list[Row]:
         """The records written since the last call, oldest first."""
-        taken = list(self._unfold(self.rows))
+        taken = list(self.unfolded(self.rows))
         self.touched_ns = self.last_ns()
         self.rows.clear()
         return taken
