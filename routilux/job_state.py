@@ -98,7 +98,8 @@ class JobState(OwnFields):
         self.deferred_events: list[dict[str, Any]] = []
         self.shared_log: list[dict[str, Any]] = []
         self.output_handler: OutputHandler | None = None
-        self._saves: Saves | None = None
+        # By the number of the process: in a forked child, the threads that are saving do not exist.
+        self._saves: dict[int, Saves] = {}
         self.output_log: list[dict[str, Any]] = []
         self.metadata: dict[str, Any] = {}
 
@@ -263,7 +264,7 @@ class JobState(OwnFields):
         self._ledger.use_new_lock()
         self._shared_lock = RLock()
         self._shared_data = GuardedDict(dict(dict.items(self._shared_data)), lock=self._shared_lock)
-        self._modifying_thread, self._saves = 0, None
+        self._modifying_thread = 0
 
     def record_total(self) -> int:
         """With the engine's lock held: how many records there have been. For the stream, not for applications."""
@@ -411,13 +412,14 @@ class JobState(OwnFields):
         May be called from any thread while workers write. Fields that an application has added are read a moment later.
 
         Raises:
-            TypeError: Something in it is not JSON; the message names the path to it.
+            TypeError: Something in it is not JSON, or of another kind; the message names the path to it.
+            ValueError: Something in it could not be loaded again; the message names the path to it.
         """
         taken = self._snapshot()
         history, rows = taken.pop("execution_history"), taken.pop("rows")
         pending = taken.pop("pending_tasks")
+        check_shapes(taken, history, pending, ExecutionRecord)
         created_at, updated_at = taken.pop("created_at"), taken.pop("updated_at")
-        check_shapes(taken, history, pending)
         slot_data: dict[str, dict[str, Any]] = {}
         for (routine_id, slot_name), held in taken.pop("slot_data").items():
             path = f"slot_data[{routine_id!r}][{slot_name!r}]"
@@ -532,15 +534,18 @@ class JobState(OwnFields):
         """Write the run to a file, and make its folders. At every instant the path holds the old file or the new one.
 
         Of several threads that save one run to one path at once, the one that called last decides what the file says.
+        A signal handler may save a run whose file its own thread is just writing. But where it has interrupted a change
+        of the record itself, it waits for ever: safer is a flag that the program looks at.
 
         Raises:
-            TypeError: Something in it is not JSON; no file is touched.
+            TypeError: Something in it is not JSON, or of another kind; no file is touched.
+            ValueError: Something in it could not be loaded again; no file is touched.
             OSError: The file cannot be written; the old one is still there.
         """
-        if self._saves is None:
-            with self._ledger.lock:
-                self._saves = self._saves or Saves()
-        self._saves.save(filepath, self.serialize)
+        process = os.getpid()
+        # In one step and without a lock, which could be held by the thread that a signal handler has interrupted.
+        saves = self._saves.get(process) or self._saves.setdefault(process, Saves())
+        saves.save(filepath, self.serialize)
 
     @classmethod
     def load(cls, filepath: str | os.PathLike[str]) -> "JobState":

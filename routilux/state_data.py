@@ -6,10 +6,11 @@ import json
 import os
 import stat
 import uuid
+from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from routilux.errors import InvalidDataError, NotPlainError
@@ -35,6 +36,10 @@ FORMAT_VERSION = 1
 
 # Later times are reckoned from those of a state: it must go on for so long.
 _CENTURY = timedelta(days=36525)
+_LATEST = datetime.max - _CENTURY
+
+# Of how many paths `Saves` remembers who wrote them last.
+_PATHS_MAX = 64
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -44,12 +49,16 @@ def read_instant(reader: Reader, key: str) -> datetime:
     value = reader.raw(key)
     try:
         instant = value if isinstance(value, datetime) else datetime.fromisoformat(reader.text(key))
-        if instant.tzinfo is not None:
-            # Times in here are local and naive; one with a zone would not compare with the others.
-            instant = instant.astimezone().replace(tzinfo=None)
-        instant + _CENTURY
+        return _local(instant)
     except (ValueError, OverflowError, OSError):  # the system's clock library has bounds of its own
         raise reader.wrong(key, "a time in ISO form") from None
+
+
+def _local(instant: datetime) -> datetime:
+    if instant.tzinfo is not None:
+        # Times in here are local and naive; one with a zone would not compare with the others.
+        instant = instant.astimezone().replace(tzinfo=None)
+    instant + _CENTURY
     return instant
 
 
@@ -195,18 +204,39 @@ def shallow_slot_data(slot_data: dict[tuple[str, str], dict[str, Any]]) -> dict[
     }
 
 
-def check_shapes(taken: dict[str, Any], history: list[Any], pending: list[Any]) -> None:
+def _check_instant(value: Any, where: str) -> None:
+    """Raise unless something is a time that `read_instant` takes.
+
+    Raises:
+        NotPlainError: It is no datetime.
+        InvalidDataError: It is beyond what can be reckoned with.
+    """
+    if not isinstance(value, datetime):
+        raise NotPlainError(f"{where} must be a datetime, not {shortened(value)}. datetime.fromisoformat() reads text.")
+    try:
+        _local(value)
+    except (ValueError, OverflowError, OSError):
+        raise InvalidDataError(
+            f"{where} is {shortened(value)}, which could not be loaded: a time stands a century or more before the end "
+            "of the calendar."
+        ) from None
+
+
+def check_shapes(taken: dict[str, Any], history: list[Any], pending: list[Any], record_class: type) -> None:
     """Raise where something that callers may write to is not what it must be to be read again.
 
     Args:
         taken: The attributes of a JobState, but for these:
         history: Its records.
         pending: Its pending tasks.
+        record_class: What a record is.
 
     Raises:
         NotPlainError: Something is of another kind.
-        InvalidDataError: An entry lacks what it must have.
+        InvalidDataError: An entry lacks what it must have, or has a time that could not be read.
     """
+    for name in ("created_at", "updated_at"):
+        _check_instant(taken[name], name)
     for name, kinds in _KINDS.items():
         if not isinstance(taken[name], kinds):
             raise NotPlainError(f"{name} must be {kinds[0].__name__}, not {shortened(taken[name])}.")
@@ -220,10 +250,21 @@ def check_shapes(taken: dict[str, Any], history: list[Any], pending: list[Any]) 
                 raise NotPlainError(f"{where} must be a dict, not {shortened(entry)}.")
             if check is not None:
                 check(entry, where)
+    _check_records(history, record_class)
+
+
+def _check_records(history: list[Any], record_class: type) -> None:
     for number, record in enumerate(history):
+        if not isinstance(record, record_class):
+            raise NotPlainError(
+                f"execution_history[{number}] must be an {record_class.__name__}, not {shortened(record)}."
+            )
         found = (getattr(record, name, None) for name in ("routine_id", "event_name", "data"))
         if not all(map(isinstance, found, (str, str, dict))):
             raise NotPlainError(f"execution_history[{number}] is no record with texts and a dict: {shortened(record)}.")
+        at = getattr(record, "timestamp", None)
+        if type(at) is not datetime or at.tzinfo is not None or at > _LATEST:  # a run has a hundred thousand of these
+            _check_instant(at, f"execution_history[{number}].timestamp")
 
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -243,28 +284,46 @@ class Saves:
     """The order of the saves of one run: what was saved earlier never takes the place of what was saved later."""
 
     def __init__(self) -> None:
-        # Held while a file is written, and nothing else is taken meanwhile.
-        self._lock = Lock()
+        # Held while a file is written, and nothing else is taken meanwhile. Re-entrant: a signal handler may save what
+        # its own thread is just writing.
+        self._lock = RLock()
         self._numbers = itertools.count(1)
-        self._written: dict[str, int] = {}
+        # The number of the newest save by its path. A path that is forgotten could be written by an older save, if that
+        # has been under way while as many others were saved to.
+        self._written: defaultdict[str, int] = defaultdict(int)
 
     def save(self, path: str | os.PathLike[str], serialize: Callable[[], dict[str, Any]]) -> None:
         """Serialize and write, unless somebody who called later has written to this path meanwhile."""
         number = next(self._numbers)
         data = serialize()
         target = os.path.realpath(path)
+        # No function is called in here between reading a number and acting on it: a handler could save right after.
+        written = self._written
         with self._lock:
-            if self._written.get(target, 0) < number:
-                write_file(path, data)
-                self._written[target] = number
+            if written[target] >= number:
+                return
+            write_file(path, data, lambda: written[target] < number)
+            if written[target] < number:  # noqa: PLR1730 - `max` is a function
+                written[target] = number
+            while len(written) > _PATHS_MAX:
+                written.pop(min(written, key=written.__getitem__), None)
 
 
-def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
+def _always() -> bool:
+    return True
+
+
+def write_file(path: str | os.PathLike[str], data: dict[str, Any], is_newest: Callable[[], bool] = _always) -> None:
     """Write data as JSON so that at every instant the path holds the old file or the new one.
 
     The new one is written beside it, brought to the disk, and put in its place in one step; then the folder is brought
     to the disk as well. Whatever fails leaves the old file as it is, and nothing beside it. A path that is a symbolic
     link stays one: the file that it leads to is replaced, or made.
+
+    Args:
+        path: Where.
+        data: What.
+        is_newest: Asked immediately before the new file is put in its place, whether it still should be.
 
     Raises:
         OSError: The file cannot be written.
@@ -290,7 +349,10 @@ def write_file(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
             os.fsync(file.fileno())
         with contextlib.suppress(FileNotFoundError):  # looked at again: it may have changed while this was written
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
-        beside.replace(target)
+        if is_newest():
+            os.replace(beside, target)  # noqa: PTH105 - called at once: no signal handler runs in between
+        else:
+            beside.unlink()
     except BaseException:
         with contextlib.suppress(OSError):
             beside.unlink()

@@ -171,3 +171,55 @@ flow.shutdown()
 print("done")
 """
     assert in_child(program) == "done\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no signals as POSIX has them")
+@pytest.mark.parametrize("step", ["open", "fsync", "chmod"])
+def test_a_signal_handler_saves_what_its_thread_is_just_saving(tmp_path, step):
+    program = f"""
+import signal
+path, step = {str(tmp_path / "state.json")!r}, {step!r}
+state = JobState("f")
+state.save(path)
+real = getattr(os, step)
+def interrupted(*args, **options):
+    setattr(os, step, real)
+    signal.raise_signal(signal.SIGTERM)
+    return real(*args, **options)
+def handler(number, frame):
+    state.status = "completed"
+    state.save(path)
+    print("saved", JobState.load(path).status)
+signal.signal(signal.SIGTERM, handler)
+setattr(os, step, interrupted)
+state.save(path)
+print("then", JobState.load(path).status, os.listdir(os.path.dirname(path)))
+"""
+    assert in_child(program, 10.0) == "saved completed\nthen completed ['state.json']\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_that_is_forked_while_another_thread_saves_can_save(tmp_path):
+    program = f"""
+path, other = {str(tmp_path / "state.json")!r}, {str(tmp_path / "child.json")!r}
+state, inside, may_go, real = JobState("f"), threading.Event(), threading.Event(), os.fsync
+def slowly(handle):
+    inside.set()
+    may_go.wait(20)
+    return real(handle)
+os.fsync = slowly
+thread = threading.Thread(target=state.save, args=(path,))
+thread.start()
+inside.wait(20)
+child = os.fork()
+if not child:
+    os.fsync = real
+    saving = threading.Thread(target=state.save, args=(other,), daemon=True)
+    saving.start()
+    saving.join(5)
+    os._exit(saving.is_alive())
+may_go.set()
+thread.join()
+print(os.waitpid(child, 0)[1], JobState.load(path).job_id == JobState.load(other).job_id == state.job_id)
+"""
+    assert in_child(program, 20.0) == "0 True\n"

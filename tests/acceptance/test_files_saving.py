@@ -10,12 +10,15 @@ import stat
 import subprocess
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from routilux import JobState
+from routilux import ExecutionRecord, JobState
 from routilux.job_state import ledger_of
+from routilux.state_data import Saves
 from tests.drawings import DEADLINE, Gate, draw_stepped, in_thread, node, reloaded, source, wait
 
 ROOT = Path(__file__).parents[2]  # the child processes import from it
@@ -648,6 +651,13 @@ def test_a_state_may_be_saved_while_others_write_it(tmp_path):
 
 # -- what could not be loaded again is not saved
 
+
+def dated(timestamp):
+    record = ExecutionRecord("a", "b", {})
+    record.timestamp = timestamp
+    return record
+
+
 SPOILT = {
     "pause_points[0]": lambda state: state.pause_points.append("x"),
     "routine_states['a']": lambda state: state.routine_states.update(a="done"),
@@ -663,6 +673,13 @@ SPOILT = {
     "job_id": lambda state: setattr(state, "job_id", 5),
     "metadata": lambda state: setattr(state, "metadata", [1]),
     "shared_log": lambda state: setattr(state, "shared_log", None),
+    "created_at": lambda state: setattr(state, "created_at", datetime.max),
+    "updated_at": lambda state: setattr(state, "updated_at", datetime(9950, 1, 1)),
+    "execution_history[1].timestamp": lambda state: state.execution_history.append(dated(datetime(9950, 1, 1))),
+    "execution_history[1].timestamp ": lambda state: state.execution_history.append(dated("now")),
+    "execution_history[1] must be an ExecutionRecord": lambda state: state.execution_history.append(
+        SimpleNamespace(routine_id="a", event_name="b", data={}, timestamp=datetime.now())
+    ),
 }
 
 
@@ -709,6 +726,13 @@ def test_what_was_saved_earlier_never_takes_the_place_of_what_was_saved_later(tm
     state.status = "cancelled"
     state.save(path)
     assert JobState.load(path).status == "cancelled"
+
+
+def test_saving_to_ever_new_paths_does_not_remember_each_of_them(tmp_path):
+    saves = Saves()
+    for number in range(200):
+        saves.save(tmp_path / str(number), dict)
+    assert len(saves._written) <= 64  # noqa: SLF001 - memory shows from outside only after months
 
 
 # -- the bound of the history

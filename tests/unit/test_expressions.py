@@ -2,16 +2,20 @@
 
 import copy
 import inspect
+import itertools
+import os
 import pickle
 import subprocess
 import sys
-from threading import Thread
+from collections import defaultdict, deque
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routilux import expressions
 from routilux.errors import ExpressionError
 from routilux.expressions import Expression
 
@@ -73,7 +77,7 @@ def test_an_expression_means_what_python_means_by_it(text):
     expression = Expression(text, tuple(VALUES))
     expected = outcome(lambda: eval(text, {}, copy.deepcopy(VALUES)))  # noqa: S307 - the text is the test's own
     found = outcome(lambda: expression(**copy.deepcopy(VALUES)))
-    if found is ExpressionError:  # texts are not formatted; and a method that is not there is not there
+    if found is ExpressionError:  # texts are not formatted, and `in` asks containers; a method may not be there
         assert "%" in text or expected in (AttributeError, TypeError)
     else:
         assert found == expected
@@ -209,10 +213,42 @@ def test_what_is_not_allowed_in_an_expression_is_named_when_it_is_checked(text, 
         ("(0,) * 10 ** 9", None),
         ("'%1000000000d' % 1", None),
         ("data + data", "a" * 600_000),
+        ("data.upper() + 'a'", "a" * 600_000),
+        ("[data[:], data[:]]", [0] * 600_000),
+        ("[list(data), dict(a=1), list(data)]", [0] * 600_000),
+        ("[data.copy(), data.copy()]", dict.fromkeys(range(600_000))),
+        ("data | data.keys()", dict.fromkeys(range(600_000)).keys()),
+        ("data.split('b')", "ab" * 400_000),
+        ("data * 200_000", deque(range(10))),
         ("data.replace('a', 'aaaaaaaaaa')", "a" * 200_000),
         ("'aaaaaaaaaa'.join(data)", ["a"] * 200_000),
         ("data.join(data)", iter("abc")),
         ("int('f' * 10000, 16)", None),
+        # What stands in many places counts in each of them: Python walks all of it to compare, to hash and to write it.
+        ("str([['a' * 1000] * 1000] * 1000)", None),
+        ("[(((0,) * 1000,) * 1000,) * 100] == [(((0,) * 1000,) * 1000,) * 100]", None),
+        ("{(((0,) * 1000,) * 1000,) * 100: 1}", None),
+        ("isinstance(1, (((str,) * 1000,) * 1000,) * 10)", None),
+        ("('a' * 50000).startswith(('a' * 49999 + 'b',) * 100000)", None),
+        ("(('a' * 30000 + 'b',) * 30000).count('a' * 30000 + 'c')", None),
+        ("(data,) * 1000 == (data,) * 1000", [0] * 10_000),
+        ("str((data,) * 100000)", SimpleNamespace(text="a" * 10_000)),
+        ("str((data,) * 100)", SimpleNamespace(text="a" * 20_000)),
+        # The lists of one text together, however small each is.
+        ("[" + "[0] * 50000, " * 60 + "]", None),
+        # Searches that compare each character with each.
+        ("('a' * 100000).rfind('a' * 25000 + 'b' + 'a' * 25000)", None),
+        ("('a' * 100000).rsplit('a' * 25000 + 'b' + 'a' * 25000)", None),
+        ("('a' * 100000).lstrip('b' * 99999 + 'a')", None),
+        # Without an end, or without one that anybody would wait for.
+        ("5.5 in data", itertools.count()),
+        ("5.5 in data", range(10**12)),
+        ("list(data)", range(10**12)),
+        ("dict([data])", itertools.count()),
+        ("dict([data])", range(10**12)),
+        ("{}.keys() & data", itertools.count()),
+        ("data - {}.keys()", itertools.count()),
+        ("3 % data", 1 << 15_000),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 50 else "data",
 )
@@ -221,6 +257,130 @@ def test_an_evaluation_stays_within_bounds(text, data):
     expression.check()
     with pytest.raises(ValueError, match=r"."):
         expression(data)
+
+
+def test_an_evaluation_may_read_compare_and_search_data_that_are_larger_than_what_it_may_produce():
+    data = {"text": "ab" * 600_000, "items": list(range(1_200_000)), "same": list(range(1_200_000)), "n": 1 << 15_000}
+    for text in (
+        "'ba' in data['text'] and data['text'].find('bb') == -1 and data['text'].count('a') == 600000",
+        "len(data['text']) == 1200000 and data['text'][5] == 'b' and data['text'][:3] == 'aba'",
+        "data['items'] == data['same'] and 5.5 not in data['items'] and data['items'][7] == 7",
+        "{'a': data['items'], 'b': data['text']}['a'][9] == 9 and [data['text']][0] == str(data['text'])",
+        "data['n'] == data.get('n') == int(data['n']) and data.get('n') > 1 and data['n'] + 1 > data['n']",
+    ):
+        assert Expression(text)(data) is True
+
+
+def test_an_expression_takes_nothing_out_of_an_iterator():
+    for text in ("2 in data", "list(data)", "dict([data])", "'-'.join(data)", "{}.keys() | data", "data & {}.items()"):
+        data = iter(["1", "2"])
+        with pytest.raises(ExpressionError):
+            Expression(text)(data)
+        assert list(data) == ["1", "2"]
+
+
+def test_an_expression_puts_no_key_into_a_dict_that_makes_its_values():
+    data = defaultdict(list, here=1)
+    assert Expression("data['here']")(data) == 1
+    with pytest.raises(KeyError, match="gone"):
+        Expression("data['gone']")(data)
+    assert data == {"here": 1}
+
+
+def test_an_expression_imports_no_encoding():
+    before = set(sys.modules)
+    for text in ("str(data, 'cp037')", "str(data, encoding='cp037')", "str(object=data)"):
+        with pytest.raises(ExpressionError, match="str takes one argument"):
+            Expression(text)(b"ab")
+    assert not {name for name in set(sys.modules) - before if name.startswith("encodings")}
+
+
+def test_an_error_shows_nothing_of_a_value_that_may_be_huge():
+    shown = []
+
+    class Loud(list):
+        def __repr__(self):
+            shown.append(1)
+            return ""
+
+    for text in (
+        "data * 10 ** 9",
+        "10 ** 9 * data",
+        "data.count.x",
+        "5 in getattr",
+        "str(data, data)",
+        "getattr(1, data)",
+    ):
+        with pytest.raises(ExpressionError):
+            Expression(text)(Loud([1]))
+    with pytest.raises(ExpressionError):
+        Expression("data.keys()")(Loud([1]))
+    assert shown == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("'%s' % 1", r"% is not allowed \(put texts together with \+ and str\)"),
+        ("'a' * 10 ** 9", "More than 1000000 characters and items"),
+        ("9 ** 9 ** 9", "more than 14000 bits"),
+        ("5 in data", "'in' does not look into a value of type 'range'"),
+        ("isinstance(1, ((int, str), bool))", "a type or a flat tuple of types"),
+        ("data.count(1)", "'count' of a value of type 'range' may not be called"),
+        ("list[0]", "'list' has no items"),
+    ],
+)
+def test_what_an_evaluation_refuses_is_named_with_what_to_do(text, words):
+    with pytest.raises(ExpressionError, match=words) as caught:
+        Expression(text)(range(3))
+    assert repr(text) in str(caught.value)
+    assert "Use a function at module level" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1 ** 20000", 1),
+        ("(-1) ** 20001", -1),
+        ("0 ** 20000", 0),
+        ("2 ** 13999 > 0", True),
+        ("2 ** 13000 * 1 == -1 * -(2 ** 13000)", True),
+        ("'a' * -5", ""),
+        ("() * 10 ** 9", ()),
+        ("10 * 'ab'", "ab" * 10),
+        ("isinstance('a', int | str) and isinstance(1, (bool, int | str))", True),
+        ("dict([['a', 1]], b=2)", {"a": 1, "b": 2}),
+        ("str()", ""),
+        ("str([1, 'x', {'a': None}])", "[1, 'x', {'a': None}]"),
+        ("' a '.strip() + 'a-b-c'.rsplit('-', 1)[0]", "aa-b"),
+    ],
+)
+def test_what_is_small_is_not_refused(text, value):
+    assert Expression(text)(None) == value
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # a fork beside a thread, which is what this is about
+def test_a_child_that_is_forked_while_another_thread_parses_can_parse():
+    held, may_go = Event(), Event()
+
+    def hold():
+        with expressions._parsing:  # noqa: SLF001 - no parser can be made to wait
+            held.set()
+            may_go.wait(20)
+
+    thread = Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    child = os.fork()
+    if not child:
+        parsed = Thread(target=Expression("1 + 1").check, daemon=True)
+        parsed.start()
+        parsed.join(10)
+        os._exit(parsed.is_alive())
+    may_go.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize(
