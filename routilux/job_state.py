@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -13,10 +12,11 @@ from typing import Any
 from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import delivering_output
-from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, RunError
+from routilux.errors import InvalidDataError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
 from routilux.history_data import read_rows, saved_rows
+from routilux.job_ids import new_job_id
 from routilux.ledger import Ledger, RecordKey
 from routilux.output_handler import OutputHandler, check_output_handler
 from routilux.pending_data import saved_form
@@ -24,19 +24,22 @@ from routilux.plain import plain
 from routilux.registration import OwnFields, registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
-from routilux.state_data import FORMAT_VERSION, Saves, check_shapes, read_file, read_state, shallow, shallow_slot_data
+from routilux.state_data import (
+    FORMAT_VERSION,
+    Saves,
+    check_shapes,
+    checked_instant,
+    read_file,
+    read_state,
+    shallow,
+    shallow_slot_data,
+)
 from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 __all__ = ["ExecutionRecord", "JobState", "ledger_of", "register_serializable"]
 
 LOGGER = logging.getLogger(__name__)
-
-# Ids of runs: `uuid4` asks the kernel each time, and gives up the interpreter lock for it, which costs a third of a
-# short run where others are at work. Seeded by the kernel, once per process; nobody else's `random.seed` reaches it.
-_random = random.Random()  # noqa: S311 - an id is no secret
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
 
 ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
@@ -91,7 +94,7 @@ class JobState(OwnFields):
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
         self.flow_id = flow_id
-        self.job_id = _new_id()
+        self.job_id = new_job_id()
         self.current_routine_id: str | None = None
         self.pause_points: list[dict[str, Any]] = []
         self.pending_tasks: list[dict[str, Any]] = []
@@ -138,7 +141,7 @@ class JobState(OwnFields):
 
     @created_at.setter
     def created_at(self, value: datetime) -> None:
-        self._created_at = _instant("created_at", value)
+        self._created_at = checked_instant("created_at", value)
 
     @property
     def updated_at(self) -> datetime:
@@ -148,7 +151,7 @@ class JobState(OwnFields):
 
     @updated_at.setter
     def updated_at(self, value: datetime) -> None:
-        _instant("updated_at", value)
+        checked_instant("updated_at", value)
         self._created_at = self.created_at  # which is the origin, until that is moved here
         with self._ledger.lock:
             self.folded_history()  # what was written has its times by the origin that was
@@ -598,19 +601,6 @@ _OWN_KEYS = frozenset(
 def ledger_of(job_state: JobState) -> Ledger:
     """The engine's side of a record. For the rooms of this package, not for applications."""
     return job_state._ledger  # noqa: SLF001 - its own room
-
-
-def _new_id() -> str:
-    """A UUID of version 4, as `str(uuid.uuid4())` writes it, at a fifth of the price."""
-    digits = f"{_random.getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-
-
-def _instant(name: str, value: Any) -> datetime:
-    if not isinstance(value, datetime):
-        raise InvalidTypeError(f"{name} must be a datetime, not {value!r}. datetime.fromisoformat() reads text.")
-    return value
 
 
 def _warn(message: str) -> None:

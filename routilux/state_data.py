@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from routilux.errors import InvalidDataError, NotPlainError
+from routilux.errors import InvalidDataError, InvalidTypeError, NotPlainError
 from routilux.plain import pairs_of, plain, shortened
 from routilux.saved import Reader
 
@@ -23,6 +23,7 @@ __all__ = [
     "check_deferred",
     "check_pending",
     "check_shapes",
+    "checked_instant",
     "read_file",
     "read_instant",
     "read_state",
@@ -189,6 +190,17 @@ _LISTS: dict[str, Callable[[dict[str, Any], str], None] | None] = {
     "deferred_events": check_deferred,
     "output_log": _check_texts("routine_id", "output_type"),
 }
+
+
+def checked_instant(name: str, value: Any) -> datetime:
+    """A time that somebody assigns.
+
+    Raises:
+        InvalidTypeError: It is no datetime.
+    """
+    if not isinstance(value, datetime):
+        raise InvalidTypeError(f"{name} must be a datetime, not {value!r}. datetime.fromisoformat() reads text.")
+    return value
 
 
 def shallow(value: Any) -> Any:
