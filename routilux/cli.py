@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from routilux.errors import InvalidDataError
 from routilux.job_state import ExecutionRecord, JobState
 from routilux.plain import shortened
-from routilux.state_data import read_file
+from routilux.state_file import read_file
 
 __all__ = ["main"]
 

@@ -2,11 +2,10 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock, RLock
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
@@ -75,8 +74,7 @@ class Sums:
         return other
 
 
-@dataclass(slots=True)
-class RunFigures:
+class RunFigures(NamedTuple):
     """What a run that is over hands to the tracker: sums now, records to be read later."""
 
     sums: dict[str, Sums]

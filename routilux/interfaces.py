@@ -4,10 +4,9 @@ Each has a default that costs nothing (the system's clock, a thread pool, no jou
 one implements the protocol here and hands it to `Flow(clock=..., executor=..., journal=..., hooks=...)`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from threading import Condition
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 __all__ = ["Clock", "Hooks", "Journal", "PoolFactory", "Settlement", "WorkerPool"]
 
@@ -63,8 +62,7 @@ class PoolFactory(Protocol):
         """Called by a wait when `threaded` is False: step until `is_done()` or until nothing is left to step."""
 
 
-@dataclass(slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """One activation that is over: what a journal has to keep about it.
 
     Attributes:
@@ -83,7 +81,7 @@ class Settlement:
     slot: str
     outcome: str
     attempt: int
-    emissions: list[tuple[str, dict[str, Any], list[str]]] = field(default_factory=list)
+    emissions: Sequence[tuple[str, dict[str, Any], list[str]]] = ()
 
 
 class Journal(Protocol):

@@ -1,8 +1,6 @@
 """ExecutionRecord and JobState: the complete record of one run."""
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
@@ -11,14 +9,13 @@ from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
-from routilux.context import delivering_output
 from routilux.errors import InvalidDataError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
 from routilux.history_data import read_rows, saved_rows
-from routilux.job_ids import new_job_id
+from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
-from routilux.output_handler import OutputHandler, check_output_handler
+from routilux.output_handler import OutputHandler, check_output_handler, hand_over
 from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
@@ -26,20 +23,17 @@ from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
 from routilux.state_data import (
     FORMAT_VERSION,
-    Saves,
     check_shapes,
     checked_instant,
-    read_file,
     read_state,
     shallow,
     shallow_slot_data,
 )
+from routilux.state_file import Saves, read_file
 from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 __all__ = ["ExecutionRecord", "JobState", "ledger_of", "register_serializable"]
-
-LOGGER = logging.getLogger(__name__)
 
 ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
@@ -94,7 +88,7 @@ class JobState(OwnFields):
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
         self.flow_id = flow_id
-        self.job_id = new_job_id()
+        self.job_id = new_id()
         self.current_routine_id: str | None = None
         self.pause_points: list[dict[str, Any]] = []
         self.pending_tasks: list[dict[str, Any]] = []
@@ -389,17 +383,15 @@ class JobState(OwnFields):
             ledger.output_marks.append(len(self._history) + ledger.record_count())
             if ledger.live is not None:
                 ledger.live.poke()
-        if self.output_handler is None:
-            return
-        token = delivering_output.set(True)
-        try:
-            self.output_handler.handle(
-                job_id=self.job_id, routine_id=routine_id, output_type=output_type, data=data, timestamp=timestamp
+        if self.output_handler is not None:
+            hand_over(
+                self.output_handler,
+                job_id=self.job_id,
+                routine_id=routine_id,
+                output_type=output_type,
+                data=data,
+                timestamp=timestamp,
             )
-        except Exception as error:  # noqa: BLE001 - application code: it must not stop the run that reports to it
-            _warn(f"Output handler failed: {type(error).__name__}: {error} ({self.output_handler!r})")
-        finally:
-            delivering_output.reset(token)
 
     def outputs(self, output_type: str | None = None) -> list[dict[str, Any]]:
         """A new list of the entries of the output log, of one type or of all."""
@@ -601,11 +593,3 @@ _OWN_KEYS = frozenset(
 def ledger_of(job_state: JobState) -> Ledger:
     """The engine's side of a record. For the rooms of this package, not for applications."""
     return job_state._ledger  # noqa: SLF001 - its own room
-
-
-def _warn(message: str) -> None:
-    try:
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
-    except RuntimeWarning:
-        # The application turned warnings into errors; an output handler still stops nothing.
-        LOGGER.warning("%s", message)

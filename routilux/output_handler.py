@@ -1,14 +1,19 @@
 """Where the outputs of a run go while it runs: a queue, a callback, nowhere."""
 
+import logging
 import queue as queues
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from routilux.context import delivering_output
 from routilux.errors import HandlerTypeError, InvalidTypeError
 
-__all__ = ["CallbackOutputHandler", "NullOutputHandler", "OutputHandler", "QueueOutputHandler"]
+__all__ = ["CallbackOutputHandler", "NullOutputHandler", "OutputHandler", "QueueOutputHandler", "hand_over"]
+
+logger = logging.getLogger(__name__)
 
 
 class OutputHandler(ABC):
@@ -116,3 +121,27 @@ def check_output_handler(handler: Any) -> None:
             "An output handler needs a method handle(job_id, routine_id, output_type, data, timestamp); "
             f"{handler!r} has none. Subclass OutputHandler, or wrap a function in CallbackOutputHandler."
         )
+
+
+def hand_over(handler: OutputHandler, **output: Any) -> None:
+    """Hand an output to a handler on this thread. What it raises becomes a warning: it must not stop the run.
+
+    Args:
+        handler: The application's.
+        **output: The arguments of `OutputHandler.handle`.
+    """
+    token = delivering_output.set(True)
+    try:
+        handler.handle(**output)
+    except Exception as error:  # noqa: BLE001 - application code
+        _warn(f"Output handler failed: {type(error).__name__}: {error} ({handler!r})")
+    finally:
+        delivering_output.reset(token)
+
+
+def _warn(message: str) -> None:
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+    except RuntimeWarning:
+        # The application turned warnings into errors; an output handler still stops nothing.
+        logger.warning("%s", message)

@@ -1,7 +1,6 @@
 """Flow: the drawing of a workflow, and the door to running it."""
 
 import contextlib
-import uuid
 import warnings
 from collections.abc import Callable
 from threading import RLock
@@ -19,6 +18,7 @@ from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.stream import RunStream
+from routilux.ids import new_id
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
 from routilux.output_handler import OutputHandler
@@ -89,7 +89,7 @@ class Flow(OwnFields):
         journal: Journal | None = None,
         hooks: Hooks | None = None,
     ) -> None:
-        self.flow_id = flow_id if flow_id else str(uuid.uuid4())
+        self.flow_id = flow_id if flow_id else new_id()
         self.routines: dict[str, Routine] = {}
         self.connections: list[Connection] = []
         self.error_handler: ErrorHandler | None = None

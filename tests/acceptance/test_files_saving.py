@@ -18,7 +18,7 @@ import pytest
 
 from routilux import ExecutionRecord, JobState
 from routilux.job_state import ledger_of
-from routilux.state_data import Saves
+from routilux.state_file import Saves
 from tests.drawings import DEADLINE, Gate, draw_stepped, in_thread, node, reloaded, source, wait
 
 ROOT = Path(__file__).parents[2]  # the child processes import from it

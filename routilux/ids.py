@@ -1,9 +1,9 @@
-"""Ids of runs."""
+"""Ids of flows and runs."""
 
 import os
 import random
 
-__all__ = ["new_job_id"]
+__all__ = ["new_id"]
 
 # `uuid4` asks the kernel each time, and gives up the interpreter lock for it, which costs a third of a
 # short run where others are at work. Seeded by the kernel, once per process; nobody else's `random.seed` reaches it.
@@ -12,7 +12,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random.seed)
 
 
-def new_job_id() -> str:
+def new_id() -> str:
     """A UUID of version 4, as `str(uuid.uuid4())` writes it, at a fifth of the price."""
     digits = f"{_random.getrandbits(128):032x}"
     variant = "89ab"[int(digits[16], 16) & 3]
