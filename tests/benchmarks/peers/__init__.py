@@ -91,6 +91,7 @@ PEERS = (
     ),
     Peer(
         "haystack",
+        # 3.4.1 asks for a certifi that the index did not have when this was pinned.
         "haystack-ai==3.4.0",
         shapes=("chain", "chain-of-nodes", "trivial-run", "many-runs"),
         notes=_ONE_BY_ONE | {"chain": "two components in turn"},
