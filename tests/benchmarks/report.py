@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.benchmarks.measure import Case, Result
 
-__all__ = ["as_json", "heading", "row"]
+__all__ = ["as_json", "figure", "heading", "machine", "row"]
 
 _WIDTHS = (16, 14, 22, 10, 10, 7, 13, 30)
 _HEADS = ("benchmark", "unit", "floor", "floor's", "ours", "ratio", "min..max", "target")
@@ -42,8 +42,8 @@ def row(result: Result) -> str:
             case.name,
             case.unit,
             case.floor_name,
-            _figure(result.floor),
-            _figure(result.ours),
+            figure(result.floor),
+            figure(result.ours),
             f"{result.ratio:.2f}x",
             f"{min(ratios):.2f}..{max(ratios):.2f}",
             ", ".join(f"{text} {'met' if is_met else 'MISSED'}" for text, is_met in _verdicts(case, result)),
@@ -70,12 +70,13 @@ def as_json(results: Iterable[Result]) -> dict[str, Any]:
     }
 
 
+def figure(value: float) -> str:
+    """A number of the table: three digits, or whole."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def _verdicts(case: Case, result: Result) -> list[tuple[str, bool]]:
     return [(target.text(case.unit), target.is_met(result)) for target in case.targets]
-
-
-def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _line(cells: tuple[str, ...]) -> str:
