@@ -145,7 +145,7 @@ class JobState(OwnFields):
 
     @updated_at.setter
     def updated_at(self, value: datetime) -> None:
-        checked_instant("updated_at", value)
+        value = checked_instant("updated_at", value)
         self._created_at = self.created_at  # which is the origin, until that is moved here
         with self._ledger.lock:
             self.folded_history()  # what was written has its times by the origin that was

@@ -145,6 +145,7 @@ def check_pending(item: Any, where: str) -> None:
     for name, kinds in expected.items():
         if name in item and (not isinstance(item[name], kinds) or (kinds == (int,) and isinstance(item[name], bool))):
             raise InvalidDataError(f"{where}: {name!r} cannot be {shortened(item[name])}.")
+    _check_due(item.get("due_at"), where)
     if item.get("priority", 2) not in (1, 2, 3):
         raise InvalidDataError(f"{where}: 'priority' must be 1, 2 or 3, not {item['priority']!r}.")
     if item.get("connection"):
@@ -152,6 +153,14 @@ def check_pending(item: Any, where: str) -> None:
     for payloads in item.get("released", {}).values():
         if not isinstance(payloads, list) or not all(isinstance(each, str | dict) for each in payloads):
             raise InvalidDataError(f"{where}: 'released' must list what was emitted, by event.")
+
+
+def _check_due(value: str | None, where: str) -> None:
+    try:
+        if value is not None:
+            datetime.fromisoformat(value).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidDataError(f"{where}: 'due_at' must be a time in ISO form, not {shortened(value)}.") from None
 
 
 def check_deferred(item: Any, where: str) -> None:
@@ -176,14 +185,14 @@ _LISTS: dict[str, Callable[[dict[str, Any], str], None] | None] = {
 
 
 def checked_instant(name: str, value: Any) -> datetime:
-    """A time that somebody assigns.
+    """A time that somebody assigns, as local time.
 
     Raises:
         InvalidTypeError: It is no datetime.
     """
     if not isinstance(value, datetime):
         raise InvalidTypeError(f"{name} must be a datetime, not {value!r}. datetime.fromisoformat() reads text.")
-    return value
+    return value if value.tzinfo is None else value.astimezone().replace(tzinfo=None)
 
 
 def shallow(value: Any) -> Any:

@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import threading
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -693,6 +693,21 @@ def test_what_could_not_be_loaded_again_is_not_saved_and_is_named(tmp_path, plac
         spoilt.save(path)
     assert place.strip() in str(caught.value)
     assert word_in(path) == "old"
+
+
+@pytest.mark.parametrize("name", ["created_at", "updated_at"])
+def test_a_time_with_a_zone_is_taken_as_local_time(name):
+    state, instant = JobState(), datetime.now().replace(microsecond=0)
+    setattr(state, name, instant.astimezone(UTC))
+    assert getattr(state, name) == instant
+
+
+@pytest.mark.parametrize("due_at", ["soon", "", "2026-13-01T00:00:00"])
+def test_a_pending_task_that_is_due_at_no_time_is_refused(due_at):
+    data = a_state().serialize()
+    data["pending_tasks"] = [{"routine_id": "a", "slot": "b", "data": {}, "due_at": due_at}]
+    with pytest.raises(ValueError, match=r"pending_tasks\[0\]: 'due_at'"):
+        JobState().deserialize(data)
 
 
 @pytest.mark.parametrize("name", ["created_at", "updated_at"])
