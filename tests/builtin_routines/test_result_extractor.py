@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -72,6 +74,13 @@ def test_the_defaults_stand_in_the_config():
         "return_original_on_failure": True,
         "log_errors": True,
     }
+
+
+@pytest.mark.parametrize("data", ["[1]", "```json\n1\n```", "```output\n1\n```", "```yaml\n1\n```", "a: 1", [1], {}, 5])
+def test_an_empty_config_means_the_defaults(data):
+    routine = ResultExtractor()
+    routine._config.clear()
+    assert answer(routine, data=data) == answer(ResultExtractor(), data=data)
 
 
 def test_the_slot_and_the_event_are_attributes():
@@ -216,6 +225,21 @@ def test_asking_for_yaml_without_pyyaml_says_what_to_install(monkeypatch, config
     monkeypatch.setattr(yaml_blocks, "yaml", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'routilux\[yaml\]'"):
         extracted(data, **config)
+
+
+def test_it_is_imported_where_there_is_no_pyyaml():
+    program = """
+import sys
+sys.modules["yaml"] = None  # as if it were not installed
+from routilux.builtin_routines import ResultExtractor
+from routilux.testing import activate
+routine = ResultExtractor()
+print(activate(routine, "input", text="[1]").emitted()[0][1]["extracted_result"])
+routine.set_config(parse_yaml_strings=True)
+print(activate(routine, "input", text="[1]").job_state.errors[0].data["error_type"])
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=50)
+    assert done.stdout.split() == ["[1]", "MissingExtraError"]
 
 
 def test_without_pyyaml_everything_else_works(monkeypatch):

@@ -37,6 +37,13 @@ def test_the_defaults_stand_in_the_config():
     }
 
 
+def test_an_empty_config_means_the_defaults():
+    routine = TextClipper()
+    routine._config.clear()
+    assert answer(routine, text="a\n" * 600)["clipped_text"] == "a\n" * 499 + "...(省略了102行)"
+    assert answer(routine, text="Traceback" * 600)["was_clipped"] is False
+
+
 def test_the_slot_and_the_event_are_attributes():
     routine = TextClipper()
     assert routine.input_slot is routine.get_slot("input")

@@ -34,6 +34,12 @@ def test_the_defaults_stand_in_the_config():
     assert TextRenderer().config() == {"tag_format": "xml", "indent": "  ", "include_type_hints": False}
 
 
+def test_an_empty_config_means_the_defaults():
+    routine = TextRenderer()
+    routine._config.clear()
+    assert answer(routine, data=PERSON) == answer(TextRenderer(), data=PERSON)
+
+
 def test_the_slot_and_the_event_are_attributes():
     routine = TextRenderer()
     assert routine.input_slot is routine.get_slot("input")

@@ -45,6 +45,13 @@ def test_the_defaults_stand_in_the_config():
     }
 
 
+@pytest.mark.parametrize("wanted", ["iso", "timestamp", "formatted", "custom", None])
+def test_an_empty_config_means_the_defaults(wanted):
+    routine = provider()
+    routine._config.clear()
+    assert asked(routine, format=wanted) == asked(provider(), format=wanted)
+
+
 def test_the_slot_is_called_request_and_its_attribute_trigger_slot():
     routine = TimeProvider()
     assert routine.trigger_slot is routine.get_slot("request")

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 class ResultExtractor(Routine):
     """Tries extractors in order and emits what they find.
 
-    Slot `input`: any value (see `routilux.Routine._extract_input_data`).
+    Slot `input`: any value: `data`, else the only value, else all that came as a dict.
 
     Event `output`: `extracted_result`, `format`, `metadata`, `confidence` (0 to 1), `extraction_path` (the names of
     the extractors that found it).

@@ -26,7 +26,7 @@ _SAFE_SPECIFICATION = re.compile(r"(.?[<>=^])?0?\d{0,2}[,_]?d?")
 class TextClipper(Routine):
     """Clips long text to whole lines and adds how many lines it dropped.
 
-    Slot `input`: `text`, or any value (see `routilux.Routine._extract_input_data`); optionally `max_length`, which
+    Slot `input`: `text`, else `data`, else the only value, else all that came as a dict; optionally `max_length`, which
     then counts instead of the configured one. Of a dict it takes the first of text, content, message and data that
     is a str, else its first str, else `str` of the dict. A value that `str` cannot write is `<Type>`.
 

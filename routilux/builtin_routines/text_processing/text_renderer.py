@@ -23,7 +23,7 @@ _VALUES_MAX = 1_000_000
 class TextRenderer(Routine):
     """Renders dicts and lists as text with tags, or as Markdown.
 
-    Slot `input`: any value (see `routilux.Routine._extract_input_data`).
+    Slot `input`: any value: `data`, else the only value, else all that came as a dict.
 
     Event `output`: `rendered_text`, `original_type` (the name of the value's type).
 
