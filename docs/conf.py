@@ -25,6 +25,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# The config keys of a built-in routine.
+napoleon_custom_sections = [("Config", "params_style")]
 
 
 def keep_drawings(_app: Any, what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:

@@ -14,6 +14,7 @@
     ├── InvalidTypeError (TypeError)        an argument is of the wrong kind
     ├── MergeResultError (TypeError)        a merge strategy did not return a dict
     ├── NotPlainError (TypeError)           user data that JSON cannot hold
+    ├── MissingExtraError (ImportError)     the config asks for a package that is not installed
     └── RunError (RuntimeError)             the moment is wrong, not the argument
         ├── NoRunError                      called outside an execution
         ├── RunEndedError                   emitted into a run that has ended
@@ -39,6 +40,7 @@ __all__ = [
     "InvalidTypeError",
     "InvalidValueError",
     "MergeResultError",
+    "MissingExtraError",
     "NoRunError",
     "NotPendingError",
     "NotPlainError",
@@ -139,6 +141,10 @@ class InvalidTypeError(RoutiluxError, TypeError):
 
 class MergeResultError(RoutiluxError, TypeError):
     """A merge strategy did not return a dict."""
+
+
+class MissingExtraError(RoutiluxError, ImportError):
+    """The config asks for something that needs a package which is not installed."""
 
 
 class NotPlainError(RoutiluxError, TypeError):

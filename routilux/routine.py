@@ -305,7 +305,7 @@ class Routine(OwnFields):
             )
         return context
 
-    def _extract_input_data(self, data: Any = None, **kwargs: Any) -> Any:
+    def _extract_input_data(self, /, data: Any = None, **kwargs: Any) -> Any:
         """What a handler that takes anything was given: data, else kwargs["data"], the only value, kwargs, {}."""
         if data is not None:
             return data

@@ -13,7 +13,7 @@ DIRECTIVE = re.compile(r"^\.\. auto(?P<kind>\w+):: (?P<name>[\w.]+)$", re.MULTIL
 def documented_objects() -> set[int]:
     """The identities of everything that the reference pages' directives show."""
     shown: set[int] = set()
-    for page in (ROOT / "docs" / "reference").glob("*.md"):
+    for page in (ROOT / "docs" / "reference").rglob("*.md"):
         for directive in DIRECTIVE.finditer(page.read_text(encoding="utf-8")):
             if directive["kind"] == "module":
                 module = importlib.import_module(directive["name"])
@@ -24,7 +24,7 @@ def documented_objects() -> set[int]:
     return shown
 
 
-@pytest.mark.parametrize("module_name", ["routilux", "routilux.flow"])
+@pytest.mark.parametrize("module_name", ["routilux", "routilux.flow", "routilux.builtin_routines"])
 def test_every_public_name_is_on_a_reference_page(module_name: str) -> None:
     module = importlib.import_module(module_name)
     shown = documented_objects()

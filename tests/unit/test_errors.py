@@ -20,6 +20,7 @@ BUILT_IN = {
     "HandlerTypeError": TypeError,
     "InvalidTypeError": TypeError,
     "MergeResultError": TypeError,
+    "MissingExtraError": ImportError,
     "NotPlainError": TypeError,
     "RunError": RuntimeError,
     "NoRunError": RuntimeError,

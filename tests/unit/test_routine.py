@@ -117,6 +117,10 @@ def test_input_data_are_the_data_else_the_only_value_else_everything(args, kwarg
     assert Routine()._extract_input_data(*args, **kwargs) == expected
 
 
+def test_input_data_may_have_any_name():
+    assert Routine()._extract_input_data(self=1) == 1
+
+
 def test_emitting_without_a_flow_delivers_at_once():
     seen: list[Any] = []
     routine = Routine()

@@ -1,0 +1,109 @@
+"""TextRenderer: writes data as tagged text, for a reader or a language model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from routilux.builtin_routines.text_processing.text_of import text_of
+from routilux.plain import pairs_of
+from routilux.registration import registered
+from routilux.routine import Routine
+
+__all__ = ["TextRenderer"]
+
+_INDENT = "  "
+
+# Each level costs two frames of Python's stack, and as many characters of indent on each of its lines.
+_DEPTH_MAX = 100
+
+# Containers that share their parts may hold more values than there are atoms, without holding themselves.
+_VALUES_MAX = 1_000_000
+
+
+@registered
+class TextRenderer(Routine):
+    """Renders dicts and lists as text with tags, or as Markdown.
+
+    Slot `input`: any value: `data`, else the only value, else all that came as a dict.
+
+    Event `output`: `rendered_text`, `original_type` (the name of the value's type).
+
+    A dict becomes a line `<key>value</key>` for each key, a list or tuple `<item_0>value</item_0>` and so on; in
+    Markdown `**key**: value` and `- value`. What stands inside is rendered in the same way, each line with one more
+    indent, directly behind its tag. Other values are written by `str`, and nothing is escaped: the text is meant to be
+    read, not to be parsed.
+
+    A container that holds itself is "[Circular Reference]" there. Containers below 100 levels are "[Too Deep]", and
+    after 1,000,000 values each further container is "[Too Large]". A value that `str` cannot write is `<Type>`.
+
+    Config:
+        tag_format: "xml" or "markdown"; anything else counts as "xml".
+        indent: The text that is put before each line, once for each level; two spaces.
+        include_type_hints: False; without effect.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_slot = self.define_slot("input", handler=self.render)
+        self.output_event = self.define_event("output", ["rendered_text", "original_type"])
+        self.set_config(tag_format="xml", indent="  ", include_type_hints=False)
+
+    def render(self, /, **received: Any) -> None:
+        """The handler of `input`."""
+        value = self._extract_input_data(**received)
+        indent = self.get_config("indent")
+        rendering = _Rendering(
+            self.get_config("tag_format") == "markdown", indent if isinstance(indent, str) else _INDENT
+        )
+        self.emit("output", rendered_text=rendering.of(value, 0), original_type=type(value).__name__)
+
+
+class _Rendering:
+    """One rendering: how it looks, which containers it is inside of, and how many values it has seen."""
+
+    def __init__(self, is_markdown: bool, indent: str) -> None:
+        self._is_markdown = is_markdown
+        self._indent = indent
+        self._open: set[int] = set()
+        self._value_count = 0
+
+    def of(self, value: Any, level: int) -> str:
+        self._value_count += 1
+        if not isinstance(value, dict | list | tuple):
+            return text_of(value)
+        if id(value) in self._open:
+            return "[Circular Reference]"
+        if level >= _DEPTH_MAX:
+            return "[Too Deep]"
+        if self._value_count > _VALUES_MAX:
+            return "[Too Large]"
+        pairs = _pairs(value)
+        if pairs is None:
+            return text_of(value)
+        self._open.add(id(value))
+        try:
+            return "\n".join(self._lines(pairs, isinstance(value, dict), level))
+        finally:
+            self._open.discard(id(value))
+
+    def _lines(self, pairs: Iterable[tuple[Any, Any]], is_dict: bool, level: int) -> list[str]:
+        before = self._indent * level
+        lines = []
+        for key, item in pairs:
+            name, rendered = text_of(key), self.of(item, level + 1)
+            if not self._is_markdown:
+                lines.append(f"{before}<{name}>{rendered}</{name}>")
+            elif is_dict:
+                lines.append(f"{before}**{name}**: {rendered}")
+            else:
+                lines.append(f"{before}- {rendered}")
+        return lines
+
+
+def _pairs(value: Any) -> Iterable[tuple[Any, Any]] | None:
+    """Names and values in a container, as it is now; None where its class does not tell them."""
+    try:
+        if isinstance(value, dict):
+            return pairs_of(value)
+        return [(f"item_{index}", item) for index, item in enumerate(tuple(value))]
+    except Exception:  # noqa: BLE001 - a subclass of the application may raise anything
+        return None
