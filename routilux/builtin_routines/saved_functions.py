@@ -14,7 +14,7 @@ __all__ = ["checked_functions", "restored_functions", "saved_functions"]
 LEVELS = 2
 
 
-def checked_functions(value: Any, where: str) -> Any:
+def checked_functions(value: Any, owner: Any, key: str) -> Any:
     """A copy of a config value, as far as it holds functions; those may come back by name from now on.
 
     Raises:
@@ -24,31 +24,39 @@ def checked_functions(value: Any, where: str) -> Any:
     def check(found: Any, place: str) -> Any:
         if is_saved_callable(found):
             raise InvalidValueError(
-                f"{place} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
+                f"{place} of {owner!r} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
                 "the routine with deserialize."
             )
         remember_callable(found)
         return found
 
-    return _mapped(value, where, lambda found: callable(found) or is_saved_callable(found), check, LEVELS)
+    return _mapped(value, key, lambda found: callable(found) or is_saved_callable(found), check, LEVELS)
 
 
-def saved_functions(value: Any, owner: Any, where: str) -> Any:
+def saved_functions(value: Any, owner: Any, key: str) -> Any:
     """A config value with its functions as data.
 
     Raises:
         CallableError: A function that cannot be saved; the message names it and what to do.
     """
-    return _mapped(value, where, callable, lambda found, place: describe_function(found, owner, place), LEVELS)
+    return _mapped(
+        value, key, callable, lambda found, place: describe_function(found, owner, f"{place} of {owner!r}"), LEVELS
+    )
 
 
-def restored_functions(value: Any, owner: Any, where: str) -> Any:
+def restored_functions(value: Any, owner: Any, key: str) -> Any:
     """What `saved_functions` wrote, with the functions in it.
 
     Raises:
         CallableError: A function that saved data may not bring back; the message names it.
     """
-    return _mapped(value, where, is_saved_callable, lambda found, place: restore_callable(found, owner, place), LEVELS)
+    return _mapped(
+        value,
+        key,
+        is_saved_callable,
+        lambda found, place: restore_callable(found, owner, f"{place} of {owner!r}"),
+        LEVELS,
+    )
 
 
 def _mapped(

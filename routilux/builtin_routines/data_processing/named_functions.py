@@ -41,7 +41,7 @@ class NamedFunctions(Routine):
         for key in self._config_keys:
             if key in kwargs:
                 self._check_config(key, kwargs[key])
-                kwargs[key] = checked_functions(kwargs[key], f"{key} of {self!r}")
+                kwargs[key] = checked_functions(kwargs[key], self, key)
         super().set_config(**kwargs)
 
     def _check_config(self, key: str, value: Any) -> None:
@@ -106,13 +106,13 @@ class NamedFunctions(Routine):
         config = self.config()
         for key in self._config_keys:
             if key in config:
-                config[key] = saved_functions(config[key], self, f"{key} of {self!r}")
+                config[key] = saved_functions(config[key], self, key)
         return config
 
     def _config_from_saved(self, saved: dict[str, Any]) -> dict[str, Any]:
         config = dict(saved)
         for key in self._config_keys:
             if key in config:
-                config[key] = restored_functions(config[key], self, f"{key} of {self!r}")
+                config[key] = restored_functions(config[key], self, key)
                 self._check_config(key, config[key])
         return config
