@@ -24,8 +24,8 @@ def checked_functions(value: Any, owner: Any, key: str) -> Any:
     def check(found: Any, place: str) -> Any:
         if is_saved_callable(found):
             raise InvalidValueError(
-                f"{place} of {owner!r} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
-                "the routine with deserialize."
+                f"{place} of {owner!r} is the saved form of a function, {shortened(found)}. Give the function "
+                "itself, or restore the routine with deserialize."
             )
         remember_callable(found)
         return found

@@ -158,7 +158,7 @@ def test_a_name_or_function_that_cannot_be_is_refused_where_it_is_registered():
 
 def test_a_map_that_is_none_and_saved_forms_are_refused_and_nothing_is_set():
     routine = transformer("strip")
-    with pytest.raises(TypeError, match="transformation_map .* must be a dict"):
+    with pytest.raises(TypeError, match=r"transformation_map .* must be a dict"):
         routine.set_config(transformations=[], transformation_map=[1])
     with pytest.raises(ValueError, match="saved form"):
         routine.set_config(transformations=[{"_type": "callable"}], transformation_map={})

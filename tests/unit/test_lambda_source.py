@@ -71,7 +71,7 @@ def test_lambdas_of_one_line_that_do_the_same_are_told_apart_by_their_columns():
 
 
 def test_the_lambda_inside_a_lambda_and_the_one_around_it():
-    outer = lambda d: lambda e: e + 1  # noqa: E731, ARG005
+    outer = lambda d: lambda e: e + 1  # noqa: E731
     assert saved(outer(0)) == ("e + 1", ("e",))
     with pytest.raises(CallableError, match="Lambda is not allowed"):
         expression_of(outer)
@@ -120,13 +120,13 @@ LOCAL_NAMES = [
     (lambda _: lambda *, d: d, "other parameters"),
     (lambda _: lambda d, /: d, "other parameters"),
     (lambda _: lambda d: (yield d), "no plain function"),
-    (lambda _: lambda d: print(d), "A call of anything but"),
+    (lambda _: lambda d: sorted(d, key=None), "A call of anything but"),
     (lambda _: lambda d: d.__class__, "__class__"),
-    (lambda _: lambda d: [x for x in d], "ListComp is not allowed"),
+    (lambda _: lambda d: [x + 1 for x in d], "ListComp is not allowed"),
     (lambda _: lambda d: f"{d}", "JoinedStr is not allowed"),
     (lambda _: lambda d: __import__("os").system(d), "not allowed"),
     (lambda _: lambda _d: 1, "cannot be a parameter"),
-    (lambda _: lambda len: len, "cannot be a parameter"),
+    (lambda _: lambda len: len, "cannot be a parameter"),  # noqa: A006
 ]
 
 
