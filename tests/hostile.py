@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from serilux import Serializable, register_serializable
 
-from routilux import ErrorHandler, Routine
+from routilux import ErrorHandler, Routine, builtin_routines
 
 __all__ = [
     "BUILT",
@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 DATA = Path(__file__).parent / "data"
+
+assert builtin_routines  # the corpus has some of them
 
 # The classes below write here that somebody has built one of them.
 BUILT: list[str] = []
@@ -125,6 +127,28 @@ def good_flow() -> dict[str, Any]:
     return found
 
 
+def flow_of_built_in_routines() -> dict[str, Any]:
+    """The data of a flow whose routines have functions in their config."""
+    condition = {"_type": "lambda_expression", "expression": "d['n'] > 5", "parameters": ["d"]}
+    named = function("tests.registered", "double")
+    routes = [["a", "data['n'] > 5"], ["b", condition], ["c", {"n": condition, "m": 1}], ["d", named]]
+    return {
+        "_type": "Flow",
+        "flow_id": "built-in",
+        "routines": {
+            "router": {"_type": "ConditionalRouter", "_config": {"routes": routes, "default_route": "rest"}},
+            "transformer": {
+                "_type": "DataTransformer",
+                "_config": {"transformations": ["strip", condition], "transformation_map": {"x": named}},
+                "_registered": {"y": condition},
+            },
+            "validator": {"_type": "DataValidator", "_config": {"rules": {"a": ["is_int", condition]}}},
+            "flattener": {"_type": "DataFlattener", "_config": {"separator": "/"}},
+        },
+        "connections": [],
+    }
+
+
 # -- good data that were changed
 
 Place = tuple[Any, Any]  # a container, and a key or index in it
@@ -219,6 +243,7 @@ def state_corpus() -> Iterator[tuple[str, dict[str, Any]]]:
 def flow_corpus() -> Iterator[tuple[str, dict[str, Any]]]:
     """Named data of flows."""
     yield from with_tricks("flow", good_flow())
+    yield from with_tricks("built-in routines", flow_of_built_in_routines())
 
 
 def may_be_built(flow_data: dict[str, Any]) -> bool:

@@ -1,0 +1,177 @@
+"""Conditions of routes: what they may be, and whether data meet one.
+
+They stand apart from the router: functions beside a registered class may be named by saved data, and these call what
+they are given.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from routilux.callables import is_saved_callable, remember_callable, restore_callable
+from routilux.errors import ExpressionError, InvalidTypeError, InvalidValueError, text_of
+from routilux.expressions import Expression
+from routilux.lambda_source import describe_function
+from routilux.plain import pairs_of, shortened
+
+__all__ = ["Matcher", "check_condition", "matcher_of", "read_condition", "restored_condition", "saved_condition"]
+
+logger = logging.getLogger(__name__)
+
+# What a condition may ask for by name.
+NAMES = ("data", "config", "stats")
+
+Matcher = Callable[[Any, dict[str, Any], dict[str, Any]], bool]
+
+
+def check_condition(condition: Any, where: str) -> None:
+    """Refuse what is no condition, now and by name; functions in it may come back from saved data from now on.
+
+    Raises:
+        ExpressionError: A text that is no expression, or goes further than one may.
+        InvalidTypeError: Not a text, dict or function.
+        InvalidValueError: It holds the saved form of a function.
+    """
+    read_condition(condition, where)
+    if isinstance(condition, str):
+        try:
+            Expression(condition, NAMES).check()
+        except ExpressionError as error:
+            raise ExpressionError(f"{where} cannot be: {error}") from error
+    for found in condition.values() if isinstance(condition, dict) else [condition]:
+        if is_saved_callable(found) or is_saved_callable(condition):
+            raise InvalidValueError(
+                f"{where} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
+                "the router with deserialize."
+            )
+        if inspect.iscoroutinefunction(found):
+            raise InvalidTypeError(f"{where} is `async def`: nobody would await its answer. Use a plain function.")
+        remember_callable(found)
+
+
+def read_condition(condition: Any, where: str) -> None:
+    """Refuse what cannot be a condition, without parsing anything.
+
+    Raises:
+        InvalidTypeError: Not a text, dict or function.
+    """
+    if not isinstance(condition, str | dict) and not callable(condition):
+        raise InvalidTypeError(f"{where} must be a text, a dict or a function, not {shortened(condition)}.")
+
+
+# -- as data
+
+
+def saved_condition(condition: Any, owner: Any, where: str) -> Any:
+    """A condition as data.
+
+    Raises:
+        CallableError: A function that cannot be saved.
+    """
+    if isinstance(condition, dict):
+        return {
+            key: describe_function(value, owner, f"{where}, field {shortened(key)},") if callable(value) else value
+            for key, value in pairs_of(condition)
+        }
+    return describe_function(condition, owner, where) if callable(condition) else condition
+
+
+def restored_condition(saved: Any, owner: Any, where: str) -> Any:
+    """What `saved_condition` wrote.
+
+    Raises:
+        CallableError: A function that saved data may not bring back.
+    """
+    if is_saved_callable(saved):
+        return restore_callable(saved, owner, where)
+    if isinstance(saved, dict):
+        return {
+            key: restore_callable(value, owner, f"{where}, field {shortened(key)},")
+            if is_saved_callable(value)
+            else value
+            for key, value in saved.items()
+        }
+    return saved
+
+
+# -- asking them
+
+
+def matcher_of(condition: Any, where: str) -> Matcher:
+    """A function of (data, config, stats) that says whether a condition holds. One that fails does not hold."""
+    ask = _question(condition)
+
+    def matches(data: Any, config: dict[str, Any], stats: dict[str, Any]) -> bool:
+        try:
+            # A result that is neither true nor false raises here, as an array of many does.
+            return bool(ask(data, config, stats))
+        except ExpressionError as error:
+            logger.warning("%s does not match: %s", where, text_of(error))
+        except Exception as error:  # noqa: BLE001 - a condition of the application
+            logger.debug("%s does not match: it raised %s: %s", where, type(error).__name__, text_of(error))
+        return False
+
+    return matches
+
+
+def _question(condition: Any) -> Callable[[Any, dict[str, Any], dict[str, Any]], Any]:
+    if isinstance(condition, str):
+        return Expression(condition, NAMES)
+    if isinstance(condition, dict):
+        return lambda data, _config, _stats: _has_fields(data, condition)
+    return _question_by_signature(condition)
+
+
+def _has_fields(data: Any, wanted: dict[Any, Any]) -> bool:
+    if not isinstance(data, Mapping):
+        return False
+    for field, expected in pairs_of(wanted):
+        if field not in data:
+            return False
+        value = data[field]
+        if not (expected(value) if callable(expected) else value is expected or value == expected):
+            return False
+    return True
+
+
+def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[str, Any], dict[str, Any]], Any]:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # some callables of C have none
+        return lambda data, _config, _stats: function(data)
+    takes_any_name = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    takes_any_number = any(each.kind is each.VAR_POSITIONAL for each in parameters)
+    # A default that nobody asked to replace is the function's own: `lambda data, limit=5: data > limit`.
+    asked = [
+        each
+        for each in parameters
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+        and (each.default is each.empty or each.name in NAMES)
+    ]
+    if not asked:
+        if takes_any_number:
+            return lambda data, _config, _stats: function(data)
+        if takes_any_name:
+            return lambda data, config, stats: function(data=data, config=config, stats=stats)
+        if parameters:  # all of them have defaults: the first is for the data
+            asked = parameters[:1]
+        else:
+            return lambda _data, _config, _stats: function()
+    # Which of the three goes to which parameter, in the order of the parameters.
+    if len(asked) > 2 or (len(asked) == 2 and all(each.name in NAMES for each in asked)):
+        given = [each.name for each in asked]
+    else:
+        given = ["data", *(each.name if each.name in NAMES[1:] else "config" for each in asked[1:])]
+    by_position = [name for each, name in zip(asked, given, strict=True) if each.kind is each.POSITIONAL_ONLY]
+    by_name = {
+        each.name: name for each, name in zip(asked, given, strict=True) if each.kind is not each.POSITIONAL_ONLY
+    }
+
+    def ask(data: Any, config: dict[str, Any], stats: dict[str, Any]) -> Any:
+        values = {"data": data, "config": config, "stats": stats}
+        return function(
+            *[values[name] for name in by_position], **{parameter: values[name] for parameter, name in by_name.items()}
+        )
+
+    return ask

@@ -1,0 +1,158 @@
+"""DataTransformer: functions applied to data, one after the other."""
+
+from collections.abc import Callable
+from typing import Any
+
+from routilux.builtin_routines.any_value import text_of_value
+from routilux.builtin_routines.data_processing.named_functions import NamedFunctions
+from routilux.errors import text_of
+from routilux.expressions import Expression
+from routilux.plain import shortened
+from routilux.registration import registered
+
+__all__ = ["DataTransformer"]
+
+# Functions of this module may be named by saved data, as every function beside a registered class: they are harmless.
+
+
+def lowercase(value: Any) -> Any:
+    """A text in lower case; anything else as it is."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def uppercase(value: Any) -> Any:
+    """A text in upper case; anything else as it is."""
+    return value.upper() if isinstance(value, str) else value
+
+
+def strip_whitespace(value: Any) -> Any:
+    """A text without space around it; anything else as it is."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def to_string(value: Any) -> str:
+    """As text."""
+    return str(value)
+
+
+def to_int(value: Any) -> int:
+    """As a whole number."""
+    return int(value)
+
+
+def to_float(value: Any) -> float:
+    """As a float."""
+    return float(value)
+
+
+def remove_none(value: Any) -> Any:
+    """A dict, list or tuple without its items that are None; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: item for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [item for item in value if item is not None]
+    if isinstance(value, tuple):
+        return tuple([item for item in value if item is not None])
+    return value
+
+
+BUILT_IN: dict[str, Callable[[Any], Any]] = {
+    "lowercase": lowercase,
+    "uppercase": uppercase,
+    "strip_whitespace": strip_whitespace,
+    "strip": strip_whitespace,
+    "to_string": to_string,
+    "to_int": to_int,
+    "to_float": to_float,
+    "remove_none": remove_none,
+}
+
+
+@registered
+class DataTransformer(NamedFunctions):
+    """Applies transformations in order, each to the result of the one before.
+
+    Slot `input`: anything, and optionally `transformations` instead of the configured ones. Event `output`:
+    `transformed_data`, `transformation_applied` (the names of those that succeeded) and `errors` (a list of texts, or
+    None). A transformation that raises, or is not known, leaves the value as it is.
+
+    Names: lowercase, uppercase, strip_whitespace (or strip), to_string, to_int, to_float, remove_none. A name is
+    looked for in `transformation_map`, then among the registered ones, then among these.
+
+    Functions of the config must be savable where the flow is saved: functions at module level, lambdas that use nothing
+    but their parameters, and methods of the routine itself. Registered ones that are not are left out of saved
+    data: register them again in the constructor of a subclass, or after loading.
+
+    Config:
+        transformations: A list of names and functions of one argument ([]); one alone need not be in a list.
+        transformation_map: Further names: {name: function, or another name} ({}).
+        chain_transformations: Has no effect (True).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("transformation", BUILT_IN, ("transformations", "transformation_map"))
+        self.set_config(transformations=[], transformation_map={}, chain_transformations=True)
+        self.input_slot = self.define_slot("input", handler=self._transform_input)
+        self.output_event = self.define_event("output", ["transformed_data", "transformation_applied", "errors"])
+
+    def register_transformation(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Make a function of one argument known by a name; a built-in of that name is replaced in this routine.
+
+        It is saved with the routine if it is a function at module level, a lambda that uses nothing but its parameter,
+        or a method of this routine. Any other has to be registered again after loading.
+
+        Raises:
+            ValueError: The name is no text, or empty.
+            TypeError: The function cannot be called.
+        """
+        self._register(name, function)
+
+    def _check_config(self, key: str, value: Any) -> None:
+        if key == "transformation_map":
+            self._require_mapping(key, value)
+
+    def _transform_input(self, /, data: Any = None, transformations: Any = None, **given: Any) -> None:
+        value = self._extract_input_data(data, **given)
+        if transformations is None:
+            transformations = self.get_config("transformations")
+        applied: list[str] = []
+        errors: list[str] = []
+        for each in _listed(transformations):
+            name = _name_of(each)
+            function = self._function(each)
+            if function is None:
+                errors.append(f"Unknown transformation: {name}")
+                continue
+            try:
+                value = function(value)
+            except Exception as error:  # noqa: BLE001 - code of the application
+                errors.append(f"Error applying {name}: {text_of(error)}")
+            else:
+                applied.append(name)
+        self.emit("output", transformed_data=value, transformation_applied=applied, errors=errors or None)
+
+    def _function(self, wanted: Any) -> Callable[[Any], Any] | None:
+        if isinstance(wanted, str):
+            names = self._require_mapping("transformation_map", self.get_config("transformation_map"))
+            wanted = names.get(wanted, wanted)
+        if isinstance(wanted, str):
+            return self._named(wanted)
+        return wanted if callable(wanted) else None
+
+
+def _listed(transformations: Any) -> list[Any]:
+    if transformations is None:
+        return []
+    return list(transformations) if isinstance(transformations, list | tuple) else [transformations]
+
+
+def _name_of(wanted: Any) -> str:
+    if isinstance(wanted, str):
+        return text_of_value(wanted)
+    if isinstance(wanted, Expression):
+        return "<lambda>"  # as before it was saved
+    try:
+        name = wanted.__name__
+    except Exception:  # noqa: BLE001 - an object of the application that is called like a function
+        name = None
+    return name if isinstance(name, str) else shortened(wanted)

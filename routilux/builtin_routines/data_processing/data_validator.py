@@ -1,0 +1,209 @@
+"""DataValidator: data go one way or the other, by rules."""
+
+from collections.abc import Callable, Iterator, Sized
+from typing import Any
+
+from routilux.builtin_routines.any_value import items_of, text_of_value
+from routilux.builtin_routines.data_processing.named_functions import NamedFunctions
+from routilux.errors import text_of
+from routilux.plain import pairs_of, shortened
+from routilux.registration import registered
+
+__all__ = ["DataValidator"]
+
+# Functions of this module may be named by saved data, as every function beside a registered class: they are harmless.
+
+
+def not_empty(value: Any) -> bool:
+    """Whether it is neither None nor something of length 0. A number is never empty."""
+    return value is not None and not (isinstance(value, Sized) and len(value) == 0)
+
+
+def is_string(value: Any) -> bool:
+    """Whether it is a str."""
+    return isinstance(value, str)
+
+
+def is_int(value: Any) -> bool:
+    """Whether it is an int; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_float(value: Any) -> bool:
+    """Whether it is a float, NaN and the infinities included."""
+    return isinstance(value, float)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is an int or a float; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_dict(value: Any) -> bool:
+    """Whether it is a dict."""
+    return isinstance(value, dict)
+
+
+def is_list(value: Any) -> bool:
+    """Whether it is a list."""
+    return isinstance(value, list)
+
+
+def is_positive(value: Any) -> bool:
+    """Whether it is a number above 0."""
+    return is_number(value) and value > 0
+
+
+def is_non_negative(value: Any) -> bool:
+    """Whether it is a number that is 0 or above."""
+    return is_number(value) and value >= 0
+
+
+BUILT_IN: dict[str, Callable[[Any], Any]] = {
+    each.__name__: each
+    for each in (
+        not_empty,
+        is_string,
+        is_int,
+        is_float,
+        is_number,
+        is_dict,
+        is_list,
+        is_positive,
+        is_non_negative,
+    )
+}
+
+
+@registered
+class DataValidator(NamedFunctions):
+    """Checks data against rules, and emits `valid` or `invalid`.
+
+    Slot `input`: anything. Event `valid`: `validated_data`. Event `invalid`: `errors` (a list of texts) and `data`.
+
+    A dict is checked for its required fields, then by the rules of the fields that it has, then for fields that are
+    neither required nor in the rules. Each item of a list or tuple is checked by the rule "items", and anything else by
+    the rule "value"; `required_fields` and `allow_extra_fields` say nothing about those.
+
+    A rule is a validator or a list of validators: a name, or a function that returns a bool or (bool, message). Names:
+    not_empty, is_string, is_int, is_float, is_number, is_dict, is_list, is_positive, is_non_negative, and the
+    registered ones, which come first. A validator that raises, or is not known, is an error of its field.
+
+    Functions in the rules must be savable where the flow is saved: functions at module level, lambdas that use nothing
+    but their parameters, and methods of the routine itself. Registered ones that are not are left out of saved
+    data: register them again in the constructor of a subclass, or after loading.
+
+    Config:
+        rules: {field: rule} ({}).
+        strict_mode: Stop at the first error (False).
+        required_fields: A list of fields ([]).
+        allow_extra_fields: Whether a dict may have other fields (True).
+    """
+
+    def __init__(self) -> None:
+        super().__init__("validator", BUILT_IN, ("rules",))
+        self.set_config(rules={}, strict_mode=False, required_fields=[], allow_extra_fields=True)
+        self.input_slot = self.define_slot("input", handler=self._validate_input)
+        self.valid_event = self.define_event("valid", ["validated_data"])
+        self.invalid_event = self.define_event("invalid", ["errors", "data"])
+
+    def register_validator(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Make a function of one argument known by a name; a built-in of that name is replaced in this routine.
+
+        It is saved with the routine if it is a function at module level, a lambda that uses nothing but its parameter,
+        or a method of this routine. Any other has to be registered again after loading.
+
+        Raises:
+            ValueError: The name is no text, or empty.
+            TypeError: The function cannot be called.
+        """
+        self._register(name, function)
+
+    def _check_config(self, key: str, value: Any) -> None:
+        self._require_mapping(key, value)
+
+    def _validate_input(self, /, data: Any = None, **given: Any) -> None:
+        value = self._extract_input_data(data, **given)
+        found = self._errors_in(value)
+        first = next(found, None)
+        if first is None:
+            self.emit("valid", validated_data=value)
+            return
+        errors = [first] if self.get_config("strict_mode", False) else [first, *found]
+        self.emit("invalid", errors=errors, data=value)
+
+    def _errors_in(self, value: Any) -> Iterator[str]:
+        """Everything that is wrong, one after the other: whoever stops asking stops the checking."""
+        rules = self._require_mapping("rules", self.get_config("rules"))
+        if isinstance(value, dict):
+            fields = _fields_of(value)
+            if fields is None:
+                yield f"The fields of {shortened(value)} cannot be read"
+            else:
+                yield from self._errors_in_fields(fields, rules)
+        elif isinstance(value, list | tuple):
+            items = items_of(value)
+            if items is None:
+                yield f"The items of {shortened(value)} cannot be read"
+            for index, item in items or () if "items" in rules else ():
+                yield from self._errors_of_field(f"items[{index}]", item, rules["items"])
+        elif "value" in rules:
+            yield from self._errors_of_field("value", value, rules["value"])
+
+    def _errors_in_fields(self, fields: dict[Any, Any], rules: dict[Any, Any]) -> Iterator[str]:
+        required = _listed(self.get_config("required_fields"))
+        for field in required:
+            if not _has(fields, field):
+                yield f"Required field {_quoted(field)} is missing"
+        for field, rule in rules.copy().items():
+            if _has(fields, field):
+                yield from self._errors_of_field(field, fields[field], rule)
+        if not self.get_config("allow_extra_fields", True):
+            for field in fields:
+                if not _has(rules, field) and not _has(required, field):
+                    yield f"Unexpected field {_quoted(field)}"
+
+    def _errors_of_field(self, field: Any, value: Any, rule: Any) -> Iterator[str]:
+        for validator in _listed(rule):
+            complaint = self._complaint(validator, value)
+            if complaint is not None:
+                yield f"Field {_quoted(field)} failed validation" + (f": {complaint}" if complaint else "")
+
+    def _complaint(self, validator: Any, value: Any) -> str | None:
+        """What a validator has to say against a value: None for nothing, "" for no more than that it fails."""
+        function = self._named(validator) if isinstance(validator, str) else validator
+        if not callable(function):
+            return f"unknown validator {shortened(validator)}"
+        try:
+            result = function(value)
+            if not isinstance(result, tuple):
+                return None if result else ""
+            passed, message = result
+            return None if passed else text_of_value(message)
+        except Exception as error:  # noqa: BLE001 - code of the application, or a result that is neither true nor false
+            return f"{type(error).__name__}: {text_of(error)}"
+
+
+def _listed(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+
+
+def _quoted(field: Any) -> str:
+    return f"'{text_of_value(field)}'"
+
+
+def _fields_of(value: dict[Any, Any]) -> dict[Any, Any] | None:
+    """The fields as they are now; None where a class of the application fails to give them."""
+    try:
+        return dict(pairs_of(value))
+    except Exception:  # noqa: BLE001 - code of the application
+        return None
+
+
+def _has(container: dict[Any, Any] | list[Any], field: Any) -> bool:
+    try:
+        return field in container
+    except Exception:  # noqa: BLE001 - no field at all, as a list is none, or an `__eq__` of the application
+        return False
