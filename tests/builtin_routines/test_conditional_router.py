@@ -147,6 +147,10 @@ def test_routes_that_were_put_straight_into_the_config_get_their_events_on_deman
     assert taken(routine, 2) == ["b"]
     routine._config["routes"][0] = ("c", "True")
     assert taken(routine, 2) == ["c"]
+    routine._config["routes"][:] = [("c", "False")]
+    assert taken(routine, 2) == ["unmatched"]
+    routine._config["routes"].append(("d", "True"))
+    assert taken(routine, 2) == ["d"]
 
 
 # -- what is refused, when it is set
