@@ -11,7 +11,7 @@ from routilux import Flow, JobState
 from routilux.builtin_routines import ConditionalRouter
 from routilux.job_state import register_serializable
 from tests.drawings import Gate, draw, node, source, wait
-from tests.hearing import heard, in_new_process, restored
+from tests.hearing import heard, heard_in, in_new_process, restored
 
 
 def router(*routes: Any, **config: Any) -> ConditionalRouter:
@@ -145,6 +145,12 @@ def test_routes_that_were_put_straight_into_the_config_get_their_events_on_deman
     assert taken(routine, 2) == ["a"]
     routine._config["routes"].insert(0, ("b", "True"))
     assert taken(routine, 2) == ["b"]
+    routine._config["routes"][0] = ("c", "True")
+    assert taken(routine, 2) == ["c"]
+    routine._config["routes"][:] = [("c", "False")]
+    assert taken(routine, 2) == ["unmatched"]
+    routine._config["routes"].append(("d", "True"))
+    assert taken(routine, 2) == ["d"]
 
 
 # -- what is refused, when it is set
@@ -285,6 +291,12 @@ def test_conditions_of_every_kind_survive_json_and_the_restored_flow_runs():
         assert taken(copy, value) == taken(tested, value)
     assert {"text", "function", "lambda", "dict", "last", "rest", "output"} <= set(copy._events)
     assert restored(copy).serialize() == copy.serialize()
+
+
+def test_a_function_comes_back_by_name_because_it_was_a_condition():
+    # Their module defines no registered class, and nothing else hands them to the library.
+    copy = restored(router(("a", heard_in), ("b", {"n": in_new_process})))
+    assert copy.get_config("routes") == [["a", heard_in], ["b", {"n": in_new_process}]]
 
 
 def test_events_are_there_after_restore_also_where_the_data_name_only_routes():

@@ -23,6 +23,10 @@ def halved(value: Any) -> Any:
     return value / 2
 
 
+def thirded(value: Any) -> Any:
+    return value / 3
+
+
 # -- the contract
 
 
@@ -199,6 +203,19 @@ def test_a_registered_function_that_cannot_be_saved_is_left_out_and_then_unknown
     routine.register_transformation("more", lambda n: n + number)
     assert one(routine, 1)["transformed_data"] == 4
     assert one(restored(routine), 1)["errors"] == ["Unknown transformation: more"]
+
+
+def test_a_function_comes_back_by_name_because_the_config_has_held_it():
+    # This module defines no registered class, and nothing else has handed the function to the library.
+    assert one(restored(transformer(thirded)), 9)["transformed_data"] == 3
+
+
+def test_what_a_constructor_has_registered_stays_whatever_the_data_say():
+    routine = transformer("half")
+    routine.register_transformation("half", halved)
+    system = {"_type": "callable", "callable_type": "function", "module": "os", "name": "system"}
+    routine.deserialize({"_registered": {"half": system}})
+    assert one(routine, 8)["transformed_data"] == 4
 
 
 def test_a_function_that_saved_data_may_not_bring_back_is_refused_and_nothing_changes():
