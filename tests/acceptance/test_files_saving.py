@@ -770,3 +770,24 @@ def test_a_bounded_history_stays_bounded_and_counts_on_after_loading(limit_of):
         return len(job_state.execution_history), job_state.metadata["history_dropped"]
 
     assert run(move=True) == run(move=False) == (10, 142)
+
+
+def test_a_subclass_that_refuses_a_value_is_as_it_was():
+    class Strict(JobState):
+        @property
+        def metadata(self):
+            return self.kept
+
+        @metadata.setter
+        def metadata(self, value):
+            if "forbidden" in value:
+                raise ValueError("not in here")
+            self.kept = value
+
+    data = a_state().serialize()
+    data["metadata"] = {"forbidden": 1}
+    state = Strict("mine")
+    before = state.serialize()
+    with pytest.raises(ValueError, match="not in here"):
+        state.deserialize(data)
+    assert state.serialize() == before
