@@ -503,7 +503,8 @@ class JobState(OwnFields):
             found["execution_history"] = [] if usual else [*map(restored_record, found["execution_history"])]
         if type(self) is not JobState:
             # A subclass may refuse a value where it is set: then it does so here, and this state is as it was.
-            type(self)()._become({name: value for name, value in found.items() if name != "rows"})
+            rehearsal = type(self)()
+            rehearsal._become({name: value for name, value in found.items() if name != "rows"})  # noqa: SLF001 - one of us
         restore_additions(self, _OWN_KEYS, data, "a JobState")  # first: these can still be refused
         self._become(found)
 
