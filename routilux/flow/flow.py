@@ -338,8 +338,7 @@ class Flow(OwnFields):
         Raises:
             ValueError: Unknown entry, or one without a trigger.
         """
-        job_state = self._start(entry_routine_id, entry_params, inline=False)
-        return RunStream(job_state)
+        return RunStream(self._start(entry_routine_id, entry_params, inline=False))
 
     def on_run_end(self, callback: Callable[[JobState], Any]) -> Callable[[JobState], Any]:
         """Call `callback(job_state)` whenever a run of this flow becomes completed, failed or cancelled.
