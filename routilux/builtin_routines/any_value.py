@@ -8,10 +8,17 @@ __all__ = ["items_of", "text_of_value"]
 
 
 def text_of_value(value: Any) -> str:
-    """`str(value)`, or `<TypeName>` where that raises: a `__str__` that fails, or a value nested too deeply."""
+    """`str(value)`, or `<TypeName>` where that raises.
+
+    That is so for a `__str__` that fails, for data that are nested more deeply than `str` can follow, and for whole
+    numbers of more digits than Python writes.
+    """
+    if type(value) is str:
+        return value
     try:
-        # What `__str__` returns may be of a subclass of str with methods of its own.
-        return str.__str__(str(value))
+        # `str` of bytes is the same text, and an error where Python was started with -bb. What `__str__` returns may be
+        # of a subclass of str with methods of its own.
+        return repr(value) if isinstance(value, bytes | bytearray) else str.__str__(str(value))
     except Exception:  # noqa: BLE001 - code of the application
         return f"<{type(value).__name__}>"
 

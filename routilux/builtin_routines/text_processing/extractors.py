@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from routilux.builtin_routines.any_value import text_of_value
 from routilux.builtin_routines.text_processing.fenced_blocks import blocks_in
-from routilux.builtin_routines.text_processing.text_of import text_of
 from routilux.builtin_routines.text_processing.xml_blocks import parsed_xml
 from routilux.builtin_routines.text_processing.yaml_blocks import parsed_yaml
 
@@ -48,7 +48,7 @@ def _output(entry: Any) -> str | None:
     # Asked as a dict, whatever its class makes of that.
     kind = dict.get(entry, "format") if isinstance(entry, dict) else None
     is_output = isinstance(kind, str) and kind == "output" and dict.__contains__(entry, "content")
-    return text_of(dict.get(entry, "content")) if is_output else None
+    return text_of_value(dict.get(entry, "content")) if is_output else None
 
 
 def _json_code_block(data: Any, config: dict[str, Any]) -> Extraction | None:

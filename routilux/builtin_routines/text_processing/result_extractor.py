@@ -3,8 +3,8 @@
 import logging
 from typing import Any
 
+from routilux.builtin_routines.any_value import text_of_value
 from routilux.builtin_routines.text_processing.extractors import EXTRACTORS, Extraction, Extractor, names_in
-from routilux.builtin_routines.text_processing.text_of import text_of
 from routilux.builtin_routines.text_processing.yaml_blocks import require_yaml
 from routilux.callables import remember_callable
 from routilux.errors import InvalidTypeError, InvalidValueError
@@ -153,7 +153,7 @@ class ResultExtractor(Routine):
         except Exception as error:
             if not config.get("continue_on_error", True):
                 raise
-            errors.append(f"Error in {name}: {text_of(error)[:500]}")
+            errors.append(f"Error in {name}: {text_of_value(error)[:500]}")
             if config.get("log_errors", True):
                 logger.warning("The extractor %r of %r raised", name, self, exc_info=True)
             return None

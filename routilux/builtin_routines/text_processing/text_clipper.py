@@ -4,7 +4,7 @@ import re
 import string
 from typing import Any
 
-from routilux.builtin_routines.text_processing.text_of import text_of
+from routilux.builtin_routines.any_value import text_of_value
 from routilux.plain import pairs_of
 from routilux.registration import registered
 from routilux.routine import Routine
@@ -69,7 +69,7 @@ def _text_in(value: Any) -> str:
         held = _copy(value)
         candidates = [*(held.get(key) for key in _TEXT_KEYS), *held.values()]
         value = next((each for each in candidates if isinstance(each, str)), value)
-    return text_of(value)
+    return text_of_value(value)
 
 
 def _copy(value: dict[Any, Any]) -> dict[Any, Any]:

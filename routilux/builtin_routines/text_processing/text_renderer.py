@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from routilux.builtin_routines.text_processing.text_of import text_of
+from routilux.builtin_routines.any_value import text_of_value
 from routilux.plain import pairs_of
 from routilux.registration import registered
 from routilux.routine import Routine
@@ -69,7 +69,7 @@ class _Rendering:
     def of(self, value: Any, level: int) -> str:
         self._value_count += 1
         if not isinstance(value, dict | list | tuple):
-            return text_of(value)
+            return text_of_value(value)
         if id(value) in self._open:
             return "[Circular Reference]"
         if level >= _DEPTH_MAX:
@@ -78,7 +78,7 @@ class _Rendering:
             return "[Too Large]"
         pairs = _pairs(value)
         if pairs is None:
-            return text_of(value)
+            return text_of_value(value)
         self._open.add(id(value))
         try:
             return "\n".join(self._lines(pairs, isinstance(value, dict), level))
@@ -89,7 +89,7 @@ class _Rendering:
         before = self._indent * level
         lines = []
         for key, item in pairs:
-            name, rendered = text_of(key), self.of(item, level + 1)
+            name, rendered = text_of_value(key), self.of(item, level + 1)
             if not self._is_markdown:
                 lines.append(f"{before}<{name}>{rendered}</{name}>")
             elif is_dict:
