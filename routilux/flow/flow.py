@@ -1,29 +1,28 @@
-"""Flow: the drawing of a workflow, and the door to running it."""
+"""Flow: the door to running a drawing."""
 
 import contextlib
 import warnings
 from collections.abc import Callable
 from threading import RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from routilux.clock import SYSTEM_CLOCK
-from routilux.connection import Connection
-from routilux.error_handler import ErrorHandler
-from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.errors import InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.controls import cancel, pause, resume
+from routilux.flow.drawing import Drawing
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
+from routilux.flow.settings import checked_history_limit, checked_strategy, checked_timeout, checked_workers
 from routilux.flow.stream import RunStream
-from routilux.ids import new_id
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
 from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
-from routilux.registration import OwnFields, registered
+from routilux.registration import registered
 from routilux.routine import Routine
 
 if TYPE_CHECKING:  # named in a signature
@@ -31,16 +30,12 @@ if TYPE_CHECKING:  # named in a signature
 
 __all__ = ["Flow"]
 
-R = TypeVar("R", bound=Routine)
-
-STRATEGIES = ("sequential", "concurrent")
-
 # Workers of a concurrent run on a flow that was drawn sequential.
 CONCURRENT_WORKERS = 5
 
 
 @registered
-class Flow(OwnFields):
+class Flow(Drawing):
     """Routines and the connections between them. Each `execute` is a run of its own, with a JobState of its own.
 
     A flow may be used from any thread, and from inside its own handlers.
@@ -89,21 +84,14 @@ class Flow(OwnFields):
         journal: Journal | None = None,
         hooks: Hooks | None = None,
     ) -> None:
-        self.flow_id = flow_id if flow_id else new_id()
-        self.routines: dict[str, Routine] = {}
-        self.connections: list[Connection] = []
-        self.error_handler: ErrorHandler | None = None
+        super().__init__(flow_id)
         self.execution_tracker: ExecutionTracker | None = None
-        self.execution_strategy = _strategy(execution_strategy)
+        self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
-        self.max_workers = _workers(max_workers) if execution_strategy == "concurrent" else 1
-        _workers(max_workers)
-        self.execution_timeout = _timeout("execution_timeout", execution_timeout)
-        self.history_limit = _history_limit(history_limit)
-        # Makes changes of the drawing atomic. Taken alone.
-        self._drawing_lock = RLock()
-        # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
-        self._owner = object()
+        self.max_workers = checked_workers(max_workers) if execution_strategy == "concurrent" else 1
+        checked_workers(max_workers)
+        self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
+        self.history_limit = checked_history_limit(history_limit)
         self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks)
         self._show_inside()
 
@@ -114,88 +102,7 @@ class Flow(OwnFields):
             f"{self.execution_strategy}, {live} live runs)"
         )
 
-    # -- drawing
-
-    def add_routine(self, routine: Routine, routine_id: str | None = None) -> str:
-        """Put a routine into the flow; returns its id, by default the routine's own `_id`.
-
-        Raises:
-            ValueError: The id is taken.
-        """
-        if not isinstance(routine, Routine):
-            raise InvalidTypeError(
-                f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
-            )
-        key = routine._id if routine_id is None else routine_id
-        if not isinstance(key, str) or not key:
-            raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
-        with self._drawing_lock:
-            if key in self.routines:
-                raise DuplicateNameError(
-                    f"Routine id {key!r} is taken by {self.routines[key]!r}. Choose another: "
-                    "add_routine(routine, routine_id='...')."
-                )
-            self.routines[key] = routine
-        routine._current_flow = self
-        return key
-
-    def connect(
-        self,
-        source_routine_id: str,
-        source_event: str,
-        target_routine_id: str,
-        target_slot: str,
-        param_mapping: dict[str, str] | None = None,
-    ) -> Connection:
-        """Let a slot hear an event. Doing it again replaces the mapping and still delivers once.
-
-        Args:
-            source_routine_id: Who emits.
-            source_event: What is emitted.
-            target_routine_id: Who receives.
-            target_slot: Where.
-            param_mapping: `{source name: target name}` for names that differ.
-
-        Raises:
-            ValueError: Something of it does not exist; the message lists what does.
-        """
-        with self._drawing_lock:
-            source = self._known_routine(source_routine_id)
-            event = source.get_event(source_event)
-            if event is None:
-                known = list(source._events)
-                raise UnknownNameError("event", source_event, known, f"routine {source_routine_id!r}")
-            target = self._known_routine(target_routine_id)
-            slot = target.get_slot(target_slot)
-            if slot is None:
-                known = list(target._slots)
-                raise UnknownNameError("slot", target_slot, known, f"routine {target_routine_id!r}")
-            # Among the event's own lines: a search through all of the flow's would make drawing it quadratic.
-            for present in [link.connection for link in event.links]:
-                if (
-                    present is not None
-                    and present.owner is self._owner
-                    and (present.source_id, present.target_id) == (source_routine_id, target_routine_id)
-                    and present.target_slot is slot
-                    and present in self.connections
-                ):
-                    present.param_mapping = param_mapping or {}
-                    return present
-            connection = Connection.drawn_by(
-                self._owner, (source_routine_id, event), (target_routine_id, slot), param_mapping
-            )
-            self.connections.append(connection)
-            return connection
-
-    def _known_routine(self, routine_id: str) -> Routine:
-        routine = self.routines.get(routine_id)
-        if routine is None:
-            raise UnknownNameError("routine", routine_id, self.routines, f"flow {self.flow_id!r}")
-        return routine
-
-    def find_routines_by_type(self, cls: type[R]) -> list[tuple[str, R]]:
-        """The routines of a class, as (id, routine)."""
-        return [(key, routine) for key, routine in list(self.routines.items()) if isinstance(routine, cls)]
+    # -- settings
 
     def id_of(self, routine: Routine) -> str | None:
         """Under which id a routine stands in this flow; None where it does not."""
@@ -207,29 +114,13 @@ class Flow(OwnFields):
         Raises:
             ValueError: Unknown strategy, fewer than 1 worker.
         """
-        _strategy(strategy)
-        wanted = CONCURRENT_WORKERS if max_workers is None else _workers(max_workers)
+        checked_strategy(strategy)
+        wanted = CONCURRENT_WORKERS if max_workers is None else checked_workers(max_workers)
         if strategy == "concurrent" and max_workers is None and self.execution_strategy == "concurrent":
             wanted = self.max_workers
         self.execution_strategy = strategy
         self.max_workers = wanted if strategy == "concurrent" else 1
         self._engine.workers.set_places(self.max_workers)
-
-    def set_error_handler(self, error_handler: ErrorHandler | None) -> None:
-        """Use a policy for the errors of routines that have none of their own.
-
-        Raises:
-            TypeError: Not an ErrorHandler.
-        """
-        if error_handler is not None and not isinstance(error_handler, ErrorHandler):
-            raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
-        self.error_handler = error_handler
-
-    def get_routine_retry_count(self, routine_id: str) -> int | None:
-        """Retries granted to a routine's latest activation; None without an error handler."""
-        routine = self.routines.get(routine_id)
-        handler = None if routine is None else routine.get_error_handler() or self.error_handler
-        return None if handler is None else handler.retry_count
 
     # -- running
 
@@ -290,8 +181,8 @@ class Flow(OwnFields):
         history_limit: int | None = None,
     ) -> JobState:
         if execution_strategy is not None:
-            _strategy(execution_strategy)
-        limit = _timeout("timeout", timeout) if timeout is not None else self.execution_timeout
+            checked_strategy(execution_strategy)
+        limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return self._engine.execute(
             entry_routine_id,
             entry_params,
@@ -300,7 +191,7 @@ class Flow(OwnFields):
             job_state,
             output_handler,
             job_id,
-            _history_limit(history_limit),
+            checked_history_limit(history_limit),
             inline=inline,
         )
 
@@ -419,7 +310,7 @@ class Flow(OwnFields):
         Raises:
             ValueError: The state is of another flow, pending or cancelled, or names something that is gone.
         """
-        limit = _timeout("timeout", timeout) if timeout is not None else self.execution_timeout
+        limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return resume(self._engine, job_state, limit)
 
     def cancel(self, job_state: JobState | None = None, reason: str = "") -> None:
@@ -458,9 +349,9 @@ class Flow(OwnFields):
             raise InvalidValueError(f"{self!r} is at work. Restore into a new Flow(), or pause its runs first.")
         drawing = read_flow(self, data)
         values = drawing.values
-        strategy = _strategy(values.get("execution_strategy", self.execution_strategy))
-        workers = _workers(values.get("max_workers", self.max_workers))
-        timeout = _timeout("execution_timeout", values.get("execution_timeout", self.execution_timeout))
+        strategy = checked_strategy(values.get("execution_strategy", self.execution_strategy))
+        workers = checked_workers(values.get("max_workers", self.max_workers))
+        timeout = checked_timeout("execution_timeout", values.get("execution_timeout", self.execution_timeout))
         with self._drawing_lock:
             restore_added_fields(self, data)
             self.flow_id = values.get("flow_id", self.flow_id)
@@ -564,36 +455,3 @@ class Flow(OwnFields):
     @_pending_tasks.setter
     def _pending_tasks(self, value: list[dict[str, Any]]) -> None:
         self._assigned["_pending_tasks"] = value
-
-
-def _strategy(strategy: str) -> str:
-    if strategy not in STRATEGIES:
-        raise InvalidValueError(f"Invalid execution strategy: {strategy!r}. Known: {', '.join(map(repr, STRATEGIES))}.")
-    return strategy
-
-
-def _workers(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, int):
-        raise InvalidTypeError(f"max_workers must be a whole number, not {count!r}.")
-    if count < 1:
-        raise InvalidValueError(f"max_workers must be at least 1, and {count} is not. One worker runs one handler.")
-    return count
-
-
-def _timeout(name: str, seconds: Any) -> float | None:
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise InvalidTypeError(f"{name} must be seconds, not {seconds!r}.")
-    if not seconds > 0:
-        no_limit = "None" if name == "execution_timeout" else 'float("inf")'
-        raise InvalidValueError(
-            f"{name} must be more than 0 seconds, and {seconds!r} is not. Use {no_limit} for no limit."
-        )
-    return None if seconds == float("inf") else seconds
-
-
-def _history_limit(limit: Any) -> int | None:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InvalidValueError(f"history_limit must be a whole number from 1, or None for no limit, not {limit!r}.")
-    return limit

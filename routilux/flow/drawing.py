@@ -1,0 +1,138 @@
+"""Drawing: the routines of a flow and the lines between them; what a Flow is before it runs."""
+
+from threading import RLock
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from routilux.connection import Connection
+from routilux.error_handler import ErrorHandler
+from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.flow.graph import FlowGraph, read_graph
+from routilux.ids import new_id
+from routilux.registration import OwnFields
+from routilux.routine import Routine
+
+if TYPE_CHECKING:  # a drawing that runs
+    from routilux.flow.flow import Flow
+
+__all__ = ["Drawing"]
+
+R = TypeVar("R", bound=Routine)
+
+
+class Drawing(OwnFields):
+    """Routines by their ids, and the connections between them. `Flow` is a drawing that can be executed."""
+
+    def __init__(self, flow_id: str | None = None) -> None:
+        self.flow_id = flow_id if flow_id else new_id()
+        self.routines: dict[str, Routine] = {}
+        self.connections: list[Connection] = []
+        self.error_handler: ErrorHandler | None = None
+        # Makes changes of the drawing atomic. Taken alone.
+        self._drawing_lock = RLock()
+        # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
+        self._owner = object()
+
+    def add_routine(self, routine: Routine, routine_id: str | None = None) -> str:
+        """Put a routine into the flow; returns its id, by default the routine's own `_id`.
+
+        Raises:
+            ValueError: The id is taken.
+        """
+        if not isinstance(routine, Routine):
+            raise InvalidTypeError(
+                f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
+            )
+        key = routine._id if routine_id is None else routine_id
+        if not isinstance(key, str) or not key:
+            raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
+        with self._drawing_lock:
+            if key in self.routines:
+                raise DuplicateNameError(
+                    f"Routine id {key!r} is taken by {self.routines[key]!r}. Choose another: "
+                    "add_routine(routine, routine_id='...')."
+                )
+            self.routines[key] = routine
+        routine._current_flow = cast("Flow", self)  # the one kind of drawing that there is
+        return key
+
+    def connect(
+        self,
+        source_routine_id: str,
+        source_event: str,
+        target_routine_id: str,
+        target_slot: str,
+        param_mapping: dict[str, str] | None = None,
+    ) -> Connection:
+        """Let a slot hear an event. Doing it again replaces the mapping and still delivers once.
+
+        Args:
+            source_routine_id: Who emits.
+            source_event: What is emitted.
+            target_routine_id: Who receives.
+            target_slot: Where.
+            param_mapping: `{source name: target name}` for names that differ.
+
+        Raises:
+            ValueError: Something of it does not exist; the message lists what does.
+        """
+        with self._drawing_lock:
+            source = self._known_routine(source_routine_id)
+            event = source.get_event(source_event)
+            if event is None:
+                known = list(source._events)
+                raise UnknownNameError("event", source_event, known, f"routine {source_routine_id!r}")
+            target = self._known_routine(target_routine_id)
+            slot = target.get_slot(target_slot)
+            if slot is None:
+                known = list(target._slots)
+                raise UnknownNameError("slot", target_slot, known, f"routine {target_routine_id!r}")
+            # Among the event's own lines: a search through all of the flow's would make drawing it quadratic.
+            for present in [link.connection for link in event.links]:
+                if (
+                    present is not None
+                    and present.owner is self._owner
+                    and (present.source_id, present.target_id) == (source_routine_id, target_routine_id)
+                    and present.target_slot is slot
+                    and present in self.connections
+                ):
+                    present.param_mapping = param_mapping or {}
+                    return present
+            connection = Connection.drawn_by(
+                self._owner, (source_routine_id, event), (target_routine_id, slot), param_mapping
+            )
+            self.connections.append(connection)
+            return connection
+
+    def _known_routine(self, routine_id: str) -> Routine:
+        routine = self.routines.get(routine_id)
+        if routine is None:
+            raise UnknownNameError("routine", routine_id, self.routines, f"flow {self.flow_id!r}")
+        return routine
+
+    def find_routines_by_type(self, cls: type[R]) -> list[tuple[str, R]]:
+        """The routines of a class, as (id, routine)."""
+        return [(key, routine) for key, routine in list(self.routines.items()) if isinstance(routine, cls)]
+
+    def set_error_handler(self, error_handler: ErrorHandler | None) -> None:
+        """Use a policy for the errors of routines that have none of their own.
+
+        Raises:
+            TypeError: Not an ErrorHandler.
+        """
+        if error_handler is not None and not isinstance(error_handler, ErrorHandler):
+            raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
+        self.error_handler = error_handler
+
+    def graph(self) -> FlowGraph:
+        """What is drawn, as plain values: nodes, ports, lines, entry points, cycles, reachability.
+
+        It shows this instant, and does not follow later changes.
+        """
+        with self._drawing_lock:
+            return read_graph(self.flow_id, self.routines, self._owner)
+
+    def get_routine_retry_count(self, routine_id: str) -> int | None:
+        """Retries granted to a routine's latest activation; None without an error handler."""
+        routine = self.routines.get(routine_id)
+        handler = None if routine is None else routine.get_error_handler() or self.error_handler
+        return None if handler is None else handler.retry_count

@@ -1,0 +1,64 @@
+"""What the settings of a flow and of a run may be."""
+
+from typing import Any
+
+from routilux.errors import InvalidTypeError, InvalidValueError
+
+__all__ = ["checked_history_limit", "checked_strategy", "checked_timeout", "checked_workers"]
+
+STRATEGIES = ("sequential", "concurrent")
+
+
+def checked_strategy(strategy: str) -> str:
+    """An execution strategy.
+
+    Raises:
+        ValueError: An unknown one.
+    """
+    if strategy not in STRATEGIES:
+        raise InvalidValueError(f"Invalid execution strategy: {strategy!r}. Known: {', '.join(map(repr, STRATEGIES))}.")
+    return strategy
+
+
+def checked_workers(count: Any) -> int:
+    """How many threads a flow may use.
+
+    Raises:
+        TypeError: Not a whole number.
+        ValueError: Fewer than 1.
+    """
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise InvalidTypeError(f"max_workers must be a whole number, not {count!r}.")
+    if count < 1:
+        raise InvalidValueError(f"max_workers must be at least 1, and {count} is not. One worker runs one handler.")
+    return count
+
+
+def checked_timeout(name: str, seconds: Any) -> float | None:
+    """Seconds, or None for no limit.
+
+    Raises:
+        TypeError: Not a number.
+        ValueError: Not more than 0.
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"{name} must be seconds, not {seconds!r}.")
+    if not seconds > 0:
+        no_limit = "None" if name == "execution_timeout" else 'float("inf")'
+        raise InvalidValueError(
+            f"{name} must be more than 0 seconds, and {seconds!r} is not. Use {no_limit} for no limit."
+        )
+    return None if seconds == float("inf") else seconds
+
+
+def checked_history_limit(limit: Any) -> int | None:
+    """How many records a run keeps, or None for all.
+
+    Raises:
+        ValueError: Not a whole number from 1.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidValueError(f"history_limit must be a whole number from 1, or None for no limit, not {limit!r}.")
+    return limit
