@@ -93,6 +93,7 @@ class Store(ABC):
     """Where runs are kept. See the module for what every backend promises.
 
     Attributes:
+        driver: The name under which it drives runs. Another one after `close`, and in a forked child.
         url: How it was opened, without passwords.
         level: "group" or "sync".
         lease_seconds: How long a driver that gives no sign of life keeps its runs.
@@ -103,6 +104,7 @@ class Store(ABC):
     a `write` or `create` whose answer was lost: it may be repeated.
     """
 
+    driver: str
     url: str
     level: str
     lease_seconds: float
