@@ -12,8 +12,8 @@ __all__ = ["BUILTIN_NAMES", "OwnFields", "load_builtins", "registered", "registe
 
 C = TypeVar("C", bound=type)
 
-# Together they cost a third of `import routilux` again, so they are imported when one of them is first asked for: by
-# name from the package root, or by saved data. Both come here; nothing else is imported late.
+# Together they cost a third of `import routilux` again, so they are imported when one of them is first asked for: by a
+# name of the package root, or by saved data. Both come here.
 BUILTIN_NAMES = frozenset(
     {
         "ConditionalRouter",
