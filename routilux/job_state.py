@@ -9,17 +9,17 @@ from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
-from routilux.errors import InvalidDataError, InvalidValueError, NotPlainError, RunError
+from routilux.errors import InvalidDataError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
 from routilux.output_handler import OutputHandler, check_output_handler, hand_over
-from routilux.plain import plain
-from routilux.registration import OwnFields, registered
+from routilux.registration import registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
+from routilux.shared_state import SharedState
 from routilux.state_data import checked_instant, read_state, shallow, shallow_slot_data
 from routilux.state_file import Saves, read_file
 from routilux.state_saving import saved_state
@@ -32,7 +32,7 @@ ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
-class JobState(OwnFields):
+class JobState(SharedState):
     """The complete record of one run: what happened, what is left to do, what the routines shared.
 
     Every attribute and method may be read and called from any thread while workers write. Iterating
@@ -70,13 +70,7 @@ class JobState(OwnFields):
     ]
 
     def __init__(self, flow_id: str = "") -> None:
-        self._ledger = Ledger()
-        # Protects shared_data, shared_log and nothing else. Re-entrant: the function given to modify_shared_data
-        # may use the other methods. Taken after a run's merge lock, since a merge function may use the shared data,
-        # and before the ledger's.
-        self._shared_lock = RLock()
-        self._modifying_thread = 0
-        self._shared_data: GuardedDict[str, Any] = GuardedDict(lock=self._shared_lock)
+        super().__init__()
         self._history: list[ExecutionRecord] = []
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
@@ -86,7 +80,6 @@ class JobState(OwnFields):
         self.pause_points: list[dict[str, Any]] = []
         self.pending_tasks: list[dict[str, Any]] = []
         self.deferred_events: list[dict[str, Any]] = []
-        self.shared_log: list[dict[str, Any]] = []
         self.output_handler: OutputHandler | None = None
         # By the number of the process: in a forked child, the threads that are saving do not exist.
         self._saves: dict[int, Saves] = {}
@@ -152,46 +145,10 @@ class JobState(OwnFields):
             return self._updated_at
         return ledger.instant(ledger.last_ns())
 
-    def _touch(self) -> None:
-        self._ledger.touched_ns = self._ledger.now()
-
     @property
     def checkpoint(self) -> dict[str, Any]:
         """The checkpoint of the last pause point; empty when the run was never paused."""
         return self.pause_points[-1].get("checkpoint", {}) if self.pause_points else {}
-
-    def _check_durable(self, value: Any, what: str) -> None:
-        # A durable run refuses at once what it could not keep.
-        if self._ledger.scribe is not None:
-            self._ledger.scribe.check(value, what)
-
-    def track_shared_data(self) -> None:
-        """Note what is written to the shared data from now on. For the journal, not for applications."""
-        with self._shared_lock:
-            self._shared_data.changed = {}
-
-    def take_shared_changes(self) -> list[tuple[Any, ...]]:
-        """What was written to the shared data since the last call: (key, value), or (key,) for one that is gone.
-
-        For the journal, not for applications.
-
-        Raises:
-            NotPlainError: A value is not JSON. It is left out at the next call.
-        """
-        if not self._shared_data.changed:
-            return []
-        with self._shared_lock:
-            changed, self._shared_data.changed = self._shared_data.changed, {}
-            found: list[tuple[Any, ...]] = []
-            for key in list(changed):
-                del changed[key]
-                try:
-                    held = dict.__contains__(self._shared_data, key)
-                    found.append((key, plain(self._shared_data[key], f"shared_data[{key!r}]")) if held else (key,))
-                except NotPlainError:
-                    self._shared_data.changed |= dict.fromkeys([*(entry[0] for entry in found), *changed])
-                    raise
-            return found
 
     # -- routine states
 
@@ -313,69 +270,6 @@ class JobState(OwnFields):
             len(folded) + lean_count,
             lambda: [*folded, *(record_of(row) for row in unfold())],
         )
-
-    # -- shared data
-
-    @property
-    def shared_data(self) -> dict[str, Any]:
-        """What the routines of this run share; a dict that may be walked while workers write it."""
-        return self._shared_data
-
-    @shared_data.setter
-    def shared_data(self, value: dict[str, Any]) -> None:
-        with self._shared_lock:
-            before = self._shared_data
-            self._shared_data = GuardedDict(dict(value), lock=self._shared_lock)
-            self._shared_data.track(before)
-
-    def update_shared_data(self, key: str, value: Any) -> None:
-        """Set one shared value, at once; an activation that runs again sets it again."""
-        with self._shared_lock:
-            self._shared_data[key] = value
-            self._touch()
-
-    def get_shared_data(self, key: str, default: Any = None) -> Any:
-        """One shared value, or the default."""
-        return self._shared_data.get(key, default)
-
-    def modify_shared_data(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
-        """Replace a shared value by `fn(value)`, with no other write in between, and return the new one.
-
-        `fn` runs under the lock of the shared data: keep it short, and save nothing in it. What it raises leaves the
-        value as it was.
-        """
-        with self._shared_lock:
-            before, self._modifying_thread = self._modifying_thread, get_ident()
-            try:
-                value = fn(self._shared_data.get(key, default))
-            finally:
-                self._modifying_thread = before
-            self._shared_data[key] = value
-            self._touch()
-            return value
-
-    def append_to_shared_log(self, entry: dict[str, Any]) -> None:
-        """Append an entry; it gets a `timestamp` (ISO text) unless it has one.
-
-        Raises:
-            ValueError: When the entry is not a dict.
-        """
-        if not isinstance(entry, dict):
-            raise InvalidValueError(f"Entry must be a dictionary, not {type(entry).__name__}: {entry!r}")
-        if "timestamp" not in entry:
-            entry = {**entry, "timestamp": datetime.now().isoformat()}
-        self._check_durable(entry, "an entry of the shared log")
-        with self._shared_lock, self._ledger.lock:
-            self.shared_log.append(entry)
-            self._touch()
-            if self._ledger.scribe is not None:
-                self._ledger.scribe.logged(entry)
-
-    def get_shared_log(self, filter_func: Callable[[dict[str, Any]], bool] | None = None) -> list[dict[str, Any]]:
-        """A new list of the entries, of those for which `filter_func` is true or of all."""
-        with self._shared_lock:
-            entries = list(self.shared_log)
-        return entries if filter_func is None else [entry for entry in entries if filter_func(entry)]
 
     # -- deferred events and outputs
 
@@ -514,6 +408,7 @@ class JobState(OwnFields):
             "metadata": shallow(self.metadata),
             "execution_strategy": self._ledger.strategy,
             **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
+            **({} if self._ledger.scribe is None else {"journal_row": self._ledger.scribe.number}),
             "slot_data": shallow_slot_data(self._ledger.slot_data),
         }
 
@@ -543,6 +438,7 @@ class JobState(OwnFields):
         slot_data, rows = found.pop("slot_data", None), found.pop("rows", None)
         self._ledger.strategy = found.pop("execution_strategy", self._ledger.strategy)
         self._ledger.limit = found.pop("history_limit", self._ledger.limit)
+        self._ledger.journal_row = found.pop("journal_row", self._ledger.journal_row)
         updated_at = found.pop("updated_at", None)
         for name, value in found.items():
             setattr(self, name, value)
@@ -620,7 +516,7 @@ class JobState(OwnFields):
 
 # What a JobState saves itself; other fields are an application's.
 _OWN_KEYS = frozenset(
-    [*JobState.fields_to_serialize, "format_version", "execution_strategy", "history_limit", "slot_data"]
+    [*JobState.fields_to_serialize, "format_version", "execution_strategy", "history_limit", "journal_row", "slot_data"]
 )
 
 

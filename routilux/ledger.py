@@ -55,6 +55,9 @@ class Row(NamedTuple):
 class Scribe(Protocol):
     """Who writes down what happens in a durable run; see `routilux.flow.scribe.Scribe`."""
 
+    # Of the last row that was written.
+    number: int
+
     def check(self, value: Any, path: str) -> None:
         """Without the lock: refuse what cannot be written down.
 
@@ -137,6 +140,7 @@ class Ledger:
         "_origin_epoch_ns",
         "clock",
         "dropped",
+        "journal_row",
         "limit",
         "live",
         "lock",
@@ -175,6 +179,8 @@ class Ledger:
         self.strategy: str | None = None
         # Who writes down what happens, for a run that is durable.
         self.scribe: Scribe | None = None
+        # For a record that was restored: the last row of the run's journal that it knows of.
+        self.journal_row = 0
         # What the slots hold in this run, by (routine id, slot name). It outlives a leg of the run: a resume goes on.
         self.slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.use_clock(clock)

@@ -57,7 +57,7 @@ class Durability:
         """Who writes a record down; one for all legs of its run."""
         ledger = ledger_of(job_state)
         if not isinstance(ledger.scribe, Scribe):
-            self.attend(job_state, 0)
+            self.attend(job_state, ledger.journal_row)
         assert isinstance(ledger.scribe, Scribe)  # noqa: S101 - for the type checker
         return ledger.scribe
 

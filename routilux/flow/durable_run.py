@@ -79,8 +79,6 @@ class DurableRun(Run):
         ancestors: frozenset[int] = frozenset(),
     ) -> None:
         self.durability: Durability = engine.durable_side()
-        super().__init__(engine, job_state, token_limit, timeout, ancestors)
-        self.journal = self.journal or _NO_JOURNAL
         self.scribe: Scribe = self.durability.scribe_of(job_state)
         # What the store says of its status.
         self._status = ""
@@ -96,6 +94,8 @@ class DurableRun(Run):
         self._unstaged_tokens = 0
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
+        super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
+        self.journal = self.journal or _NO_JOURNAL
 
     # -- starting
 

@@ -15,8 +15,8 @@ from routilux.executors.threads import ThreadPools
 from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.drawing import Drawing
 from routilux.flow.engine import Engine
-from routilux.flow.recovery import load, recover
 from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.recovery import load, recover
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import checked_history_limit, checked_strategy, checked_timeout, checked_workers
 from routilux.flow.stream import RunStream
@@ -29,8 +29,8 @@ from routilux.routine import Routine
 from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
-    from routilux.stores.base import Store
     from routilux.flow.task import SlotActivationTask
+    from routilux.stores.base import Store
 
 __all__ = ["Flow"]
 
