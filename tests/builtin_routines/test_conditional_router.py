@@ -163,6 +163,9 @@ HOSTILE = [
     "data[",
     "x > 1",
     "[x for x in data]",
+    "data > 9 ** 9 ** 9",
+    "'x' * 10 ** 10 == data",
+    "data and len([0] * 10 ** 12) > 1",
     "",
 ]
 

@@ -36,7 +36,7 @@ def check_condition(condition: Any, where: str) -> None:
     read_condition(condition, where)
     if isinstance(condition, str):
         try:
-            Expression(condition, NAMES).check()
+            Expression(condition, NAMES)
         except ExpressionError as error:
             raise ExpressionError(f"{where} cannot be: {error}") from error
     for found in condition.values() if isinstance(condition, dict) else [condition]:
@@ -117,7 +117,7 @@ def matcher_of(condition: Any, where: str) -> Matcher:
 
 def _question(condition: Any) -> Callable[[Any, dict[str, Any], dict[str, Any]], Any]:
     if isinstance(condition, str):
-        return Expression(condition, NAMES)
+        return Expression(condition, NAMES, checks_now=False)  # checked where it was given
     if isinstance(condition, dict):
         return lambda data, _config, _stats: _has_fields(data, condition)
     return _question_by_signature(condition)
