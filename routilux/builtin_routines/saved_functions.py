@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from routilux.builtin_routines.plain_functions import check_function
 from routilux.callables import is_saved_callable, remember_callable, restore_callable
 from routilux.errors import InvalidValueError
 from routilux.lambda_source import describe_function
@@ -19,6 +20,7 @@ def checked_functions(value: Any, owner: Any, key: str) -> Any:
 
     Raises:
         InvalidValueError: It holds the saved form of a function, which would come back as that function.
+        InvalidTypeError: It holds a function that is `async def` or a generator function.
     """
 
     def check(found: Any, place: str) -> Any:
@@ -27,6 +29,7 @@ def checked_functions(value: Any, owner: Any, key: str) -> Any:
                 f"{place} of {owner!r} is the saved form of a function, {shortened(found)}. Give the function "
                 "itself, or restore the routine with deserialize."
             )
+        check_function(found, f"{place} of {owner!r}")
         remember_callable(found)
         return found
 

@@ -1,7 +1,9 @@
 """ConditionalRouter: data go the way whose condition they meet."""
 
+from threading import RLock
 from typing import Any
 
+from routilux.builtin_routines.any_value import value_received
 from routilux.builtin_routines.control_flow.conditions import (
     Matcher,
     check_condition,
@@ -34,8 +36,8 @@ class ConditionalRouter(Routine):
 
     - a text over `data`, `config` (this routine's) and `stats` (an empty dict), such as `data["n"] > config["limit"]`;
       see `routilux.expressions.Expression` for what it may say,
-    - a function: one parameter gets the data; of two, one called `config` or `stats` gets that, else they get data and
-      config; more get what they are called. Other parameters with a default keep it,
+    - a function: one parameter gets the data; of two, one called `data`, `config` or `stats` gets that, and another one
+      what is left of data and config; more get what they are called. Other parameters with a default keep it,
     - a dict: data that have all of its fields with equal values; an expected value that is a function is asked.
 
     A condition that raises, or whose answer is neither true nor false, does not hold.
@@ -51,6 +53,8 @@ class ConditionalRouter(Routine):
 
     def __init__(self) -> None:
         super().__init__()
+        # Guards the routes and their events against two threads that change them at once. Taken before any other lock.
+        self._changing = RLock()
         # The routes that the matchers were made for, entry by entry, and the matchers; replaced as one.
         self._ready: tuple[list[Any], list[tuple[str, Matcher]]] = ([], [])
         self.set_config(routes=[], default_route=None, route_priority="first_match")
@@ -73,8 +77,9 @@ class ConditionalRouter(Routine):
             for pair in kwargs["routes"]:
                 if id(pair) not in checked:
                     check_condition(pair[1], self._place(pair[0]))
-        super().set_config(**kwargs)
-        self._define_events(kwargs)
+        with self._changing:
+            super().set_config(**kwargs)
+            self._define_events(kwargs)
 
     def add_route(self, name: str, condition: Any) -> None:
         """Append a route, and define its event.
@@ -83,8 +88,9 @@ class ConditionalRouter(Routine):
             ValueError: A text that is no expression; the message names the route.
             TypeError: Not a text, dict or function.
         """
-        # A new list: a run that reads the present one is not disturbed.
-        self.set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
+        with self._changing:
+            # A new list: a run that reads the present one is not disturbed.
+            self.set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
 
     def _define_events(self, config: dict[str, Any]) -> None:
         names = [name for name, _ in config.get("routes") or []]
@@ -93,16 +99,16 @@ class ConditionalRouter(Routine):
                 self._event_of(name)
 
     def _event_of(self, name: str) -> Event:
-        return self.get_event(name) or self.define_event(name, PARAMETERS)
+        with self._changing:
+            return self.get_event(name) or self.define_event(name, PARAMETERS)
 
     def _place(self, name: Any) -> str:
         return f"The condition of route {shortened(name)} of {self!r}"
 
     # -- routing
 
-    def _route_input(self, /, data: Any = None, **given: Any) -> None:
-        value = self._extract_input_data(data, **given)
-        config = self.config()
+    def _route_input(self, /, **received: Any) -> None:
+        value, config = value_received(self, received), self.config()
         stats: dict[str, Any] = {}
         is_first_only = config.get("route_priority") != "all_matches"
         is_matched = False
@@ -117,7 +123,8 @@ class ConditionalRouter(Routine):
             self._send(default or "output", value, default or UNMATCHED)
 
     def _send(self, event_name: str, data: Any, route: str) -> None:
-        self._event_of(event_name)
+        if self.get_event(event_name) is None:
+            self._event_of(event_name)
         self.emit(event_name, data=data, route=route)
 
     def _matchers(self, config: dict[str, Any]) -> list[tuple[str, Matcher]]:

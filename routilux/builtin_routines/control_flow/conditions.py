@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from routilux.builtin_routines.plain_functions import answer_of, check_function
 from routilux.callables import is_saved_callable, remember_callable, restore_callable
 from routilux.errors import ExpressionError, InvalidTypeError, InvalidValueError, text_of
 from routilux.expressions import Expression
@@ -30,7 +31,7 @@ def check_condition(condition: Any, where: str) -> None:
 
     Raises:
         ExpressionError: A text that is no expression, or goes further than one may.
-        InvalidTypeError: Not a text, dict or function.
+        InvalidTypeError: Not a text, dict or function; or a function that is `async def`, or a generator function.
         InvalidValueError: It holds the saved form of a function.
     """
     read_condition(condition, where)
@@ -45,9 +46,9 @@ def check_condition(condition: Any, where: str) -> None:
                 f"{where} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
                 "the router with deserialize."
             )
-        if inspect.iscoroutinefunction(found):
-            raise InvalidTypeError(f"{where} is `async def`: nobody would await its answer. Use a plain function.")
-        remember_callable(found)
+        if callable(found):
+            check_function(found, where)
+            remember_callable(found)
 
 
 def read_condition(condition: Any, where: str) -> None:
@@ -105,7 +106,7 @@ def matcher_of(condition: Any, where: str) -> Matcher:
     def matches(data: Any, config: dict[str, Any], stats: dict[str, Any]) -> bool:
         try:
             # A result that is neither true nor false raises here, as an array of many does.
-            return bool(ask(data, config, stats))
+            return bool(answer_of(ask, data, config, stats))
         except ExpressionError as error:
             logger.warning("%s does not match: %s", where, text_of(error))
         except Exception as error:  # noqa: BLE001 - a condition of the application
@@ -130,7 +131,7 @@ def _has_fields(data: Any, wanted: dict[Any, Any]) -> bool:
         if field not in data:
             return False
         value = data[field]
-        if not (expected(value) if callable(expected) else value is expected or value == expected):
+        if not (answer_of(expected, value) if callable(expected) else value is expected or value == expected):
             return False
     return True
 
@@ -159,10 +160,13 @@ def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[
         else:
             return lambda _data, _config, _stats: function()
     # Which of the three goes to which parameter, in the order of the parameters.
-    if len(asked) > 2 or (len(asked) == 2 and all(each.name in NAMES for each in asked)):
-        given = [each.name for each in asked]
-    else:
-        given = ["data", *(each.name if each.name in NAMES[1:] else "config" for each in asked[1:])]
+    given = [each.name for each in asked]
+    if len(asked) == 1:
+        given = ["data"]
+    elif len(asked) == 2:
+        # What has another name gets what is left, the data first.
+        left = [name for name in NAMES if name not in given]
+        given = [name if name in NAMES else left.pop(0) for name in given]
     by_position = [name for each, name in zip(asked, given, strict=True) if each.kind is each.POSITIONAL_ONLY]
     by_name = {
         each.name: name for each, name in zip(asked, given, strict=True) if each.kind is not each.POSITIONAL_ONLY
