@@ -5,7 +5,7 @@ from typing import Any
 from routilux.plain import pairs_of
 from routilux.routine import Routine
 
-__all__ = ["REPEATED_MAX", "items_of", "text_of_value", "value_received"]
+__all__ = ["REPEATED_MAX", "is_repeated_too_often", "items_of", "text_of_value", "value_received"]
 
 # Containers that share their parts may stand for more values than there are atoms, without holding themselves: so many
 # are looked at a second time.
@@ -30,7 +30,7 @@ def text_of_value(value: Any) -> str:
     if type(value) is str:
         return value
     try:
-        if _is_repeated_too_often(value):
+        if isinstance(value, _CONTAINERS) and is_repeated_too_often(value):
             return f"<{type(value).__name__}>"
         # `str` of bytes is the same text, and an error where Python was started with -bb. What `__str__` returns may be
         # of a subclass of str with methods of its own.
@@ -47,7 +47,7 @@ def items_of(container: Any) -> list[tuple[Any, Any]] | None:
         return None
 
 
-def _is_repeated_too_often(value: Any) -> bool:
+def is_repeated_too_often(value: Any) -> bool:
     """Whether containers that stand in several places have more than `REPEATED_MAX` items in all of these places."""
     met: set[int] = set()
     inside: set[int] = set()

@@ -19,6 +19,7 @@ from tests.builtin_routines.deliveries import (
     register_two_at_once,
     restored,
     run_restored,
+    shared_without_end,
     two_runs_at_once,
 )
 from tests.drawings import Gate
@@ -161,6 +162,7 @@ def test_values_that_fail_are_told_and_stay():
     for _ in range(100_000):
         deep = [deep]
     assert "Error applying to_string" in one(transformer("to_string"), deep)["errors"][0]
+    assert "Error applying to_string" in one(transformer("to_string"), shared_without_end())["errors"][0]
     assert "Error applying to_int" in one(transformer("to_int"), float("nan"))["errors"][0]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from routilux.builtin_routines.any_value import text_of_value, value_received
+from routilux.builtin_routines.any_value import is_repeated_too_often, text_of_value, value_received
 from routilux.builtin_routines.named_functions import NamedFunctions
 from routilux.builtin_routines.plain_functions import answer_of, check_function
 from routilux.errors import text_of
@@ -32,7 +32,13 @@ def strip_whitespace(value: Any) -> Any:
 
 
 def to_string(value: Any) -> str:
-    """As text."""
+    """As text.
+
+    Raises:
+        ValueError: Containers in it share their parts without end in sight.
+    """
+    if isinstance(value, dict | list | tuple) and is_repeated_too_often(value):
+        raise ValueError("containers in it stand in so many places that the text would take all memory")
     return str(value)
 
 
