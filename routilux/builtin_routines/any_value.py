@@ -63,8 +63,10 @@ def is_repeated_too_often(value: Any) -> bool:
                 if repeated > REPEATED_MAX:
                     return True
             met.add(id(each))
-            inside.add(id(each))
-            waiting.append((each, True))
-            items = [*each.copy().items()] if type(each) is dict else list(each)
-            waiting.extend((item, False) for item in items if type(item) in _CONTAINERS)
+            held = each.copy() if type(each) is dict else list(each)
+            items = [*held, *held.values()] if type(held) is dict else held
+            containers = [(item, False) for item in items if type(item) in _CONTAINERS]
+            if containers:
+                inside.add(id(each))
+                waiting += [(each, True), *containers]
     return False
