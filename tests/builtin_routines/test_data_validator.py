@@ -95,6 +95,18 @@ def test_a_dict_is_checked_for_required_fields_then_by_rules_then_for_other_fiel
     assert errors(routine, {"a": 1, "c": 1, "d": 2}) == []
 
 
+def test_required_fields_may_be_anything_that_can_be_listed_and_are_saved_as_a_list():
+    for fields in (["a", "b"], ("a", "b"), {"a": 1, "b": 2}.keys(), (name for name in "ab")):
+        routine = validator(required_fields=fields)
+        assert errors(restored(routine), {}) == errors(routine, {}) == errors(routine, {})
+        assert len(errors(routine, {})) == 2
+    assert errors(validator(required_fields="ab"), {}) == ["Required field 'ab' is missing"]
+    routine = validator({"a": "is_int"})
+    with pytest.raises(TypeError, match="required_fields"):
+        routine.set_config(required_fields=5, rules={})
+    assert routine.get_config("rules") == {"a": "is_int"}
+
+
 def test_a_rule_of_a_field_that_is_not_there_says_nothing():
     assert errors(validator({"a": "is_int"}), {"b": 1}) == []
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from routilux.builtin_routines.any_value import value_received
 from routilux.builtin_routines.control_flow.conditions import (
+    LEVELS,
     Matcher,
     check_condition,
     matcher_of,
     read_condition,
-    restored_condition,
-    saved_condition,
 )
+from routilux.builtin_routines.saved_functions import restored_functions, saved_functions
 from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.event import Event
 from routilux.plain import shortened
@@ -69,14 +69,14 @@ class ConditionalRouter(Routine):
                 priority; nothing is set then.
             TypeError: Routes that are no list of (name, condition) pairs.
         """
-        _check_config(kwargs, repr(self))
+        _check_config(kwargs, self)
         if kwargs.get("routes") is not None:
             kwargs["routes"] = list(kwargs["routes"])
             # Parsing takes time: `add_route` hands over what is there already.
             checked = {id(pair) for pair in self.get_config("routes") or [] if type(pair) is tuple}
             for pair in kwargs["routes"]:
                 if id(pair) not in checked:
-                    check_condition(pair[1], self._place(pair[0]))
+                    check_condition(pair[1], self, _place(pair[0]))
         with self._changing:
             super().set_config(**kwargs)
             self._define_events(kwargs)
@@ -101,9 +101,6 @@ class ConditionalRouter(Routine):
     def _event_of(self, name: str) -> Event:
         with self._changing:
             return self.get_event(name) or self.define_event(name, PARAMETERS)
-
-    def _place(self, name: Any) -> str:
-        return f"The condition of route {shortened(name)} of {self!r}"
 
     # -- routing
 
@@ -132,8 +129,8 @@ class ConditionalRouter(Routine):
         routes = list(config.get("routes") or [])
         known, matchers = self._ready
         if len(known) != len(routes) or any(one is not other for one, other in zip(known, routes, strict=True)):
-            _check_config({"routes": routes}, repr(self))
-            matchers = [(name, matcher_of(condition, self._place(name))) for name, condition in routes]
+            _check_config({"routes": routes}, self)
+            matchers = [(name, matcher_of(condition, f"{_place(name)} of {self!r}")) for name, condition in routes]
             self._ready = (routes, matchers)
         return matchers
 
@@ -154,9 +151,9 @@ class ConditionalRouter(Routine):
     def _config_to_save(self) -> dict[str, Any]:
         config = self.config()
         if config.get("routes"):
-            _check_config({"routes": config["routes"]}, repr(self))
+            _check_config({"routes": config["routes"]}, self)
             config["routes"] = [
-                [name, saved_condition(condition, self, self._place(name))] for name, condition in config["routes"]
+                [name, saved_functions(condition, self, _place(name), LEVELS)] for name, condition in config["routes"]
             ]
         return config
 
@@ -164,37 +161,43 @@ class ConditionalRouter(Routine):
         try:
             routes = saved.get("routes")
             if routes is not None:
-                _check_pairs(routes, repr(self))
-                restored = [[name, restored_condition(each, self, self._place(name))] for name, each in routes]
+                _check_pairs(routes, self)
+                restored = [[name, restored_functions(each, self, _place(name), LEVELS)] for name, each in routes]
                 saved = {**saved, "routes": restored}
-            _check_config(saved, repr(self))
+            _check_config(saved, self)
         except InvalidTypeError as error:
             raise InvalidDataError(str(error)) from error
         return saved
 
 
-def _check_config(config: dict[str, Any], where: str) -> None:
+def _place(name: Any) -> str:
+    return f"The condition of route {shortened(name)}"
+
+
+def _check_config(config: dict[str, Any], owner: ConditionalRouter) -> None:
     """Refuse values that no router can have; conditions are not parsed."""
     routes = config.get("routes")
     if routes is not None:
-        _check_pairs(routes, where)
+        _check_pairs(routes, owner)
         for name, condition in routes:
-            read_condition(condition, f"The condition of route {shortened(name)} of {where}")
+            read_condition(condition, owner, _place(name))
     default = config.get("default_route")
     if default is not None:
-        _check_name(default, f"default_route of {where}")
+        _check_name(default, f"default_route of {owner!r}")
     priority = config.get("route_priority")
     if priority is not None and (not isinstance(priority, str) or priority not in PRIORITIES):
-        raise UnknownNameError("route_priority", priority, PRIORITIES, where)
+        raise UnknownNameError("route_priority", priority, PRIORITIES, repr(owner))
 
 
-def _check_pairs(routes: Any, where: str) -> None:
+def _check_pairs(routes: Any, owner: ConditionalRouter) -> None:
     if not isinstance(routes, list | tuple):
-        raise InvalidTypeError(f"routes of {where} must be a list of (name, condition) pairs, not {shortened(routes)}.")
+        raise InvalidTypeError(
+            f"routes of {owner!r} must be a list of (name, condition) pairs, not {shortened(routes)}."
+        )
     for pair in routes:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise InvalidTypeError(f"A route of {where} must be a (name, condition) pair, not {shortened(pair)}.")
-        _check_name(pair[0], f"The name of a route of {where}")
+            raise InvalidTypeError(f"A route of {owner!r} must be a (name, condition) pair, not {shortened(pair)}.")
+        _check_name(pair[0], f"The name of a route of {owner!r}")
 
 
 def _check_name(name: Any, where: str) -> None:

@@ -9,24 +9,26 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from routilux.builtin_routines.plain_functions import answer_of, check_function
-from routilux.callables import is_saved_callable, remember_callable, restore_callable
-from routilux.errors import ExpressionError, InvalidTypeError, InvalidValueError, text_of
+from routilux.builtin_routines.plain_functions import answer_of
+from routilux.builtin_routines.saved_functions import checked_functions
+from routilux.errors import ExpressionError, InvalidTypeError, text_of
 from routilux.expressions import Expression
-from routilux.lambda_source import describe_function
 from routilux.plain import pairs_of, shortened
 
-__all__ = ["Matcher", "check_condition", "matcher_of", "read_condition", "restored_condition", "saved_condition"]
+__all__ = ["LEVELS", "Matcher", "check_condition", "matcher_of", "read_condition"]
 
 logger = logging.getLogger(__name__)
 
 # What a condition may ask for by name.
 NAMES = ("data", "config", "stats")
 
+# A condition is a function, or a dict with functions in it.
+LEVELS = 1
+
 Matcher = Callable[[Any, dict[str, Any], dict[str, Any]], bool]
 
 
-def check_condition(condition: Any, where: str) -> None:
+def check_condition(condition: Any, owner: Any, place: str) -> None:
     """Refuse what is no condition, now and by name; functions in it may come back from saved data from now on.
 
     Raises:
@@ -34,66 +36,25 @@ def check_condition(condition: Any, where: str) -> None:
         InvalidTypeError: Not a text, dict or function; or a function that is `async def`, or a generator function.
         InvalidValueError: It holds the saved form of a function.
     """
-    read_condition(condition, where)
+    read_condition(condition, owner, place)
     if isinstance(condition, str):
         try:
             Expression(condition, NAMES)
         except ExpressionError as error:
-            raise ExpressionError(f"{where} cannot be: {error}") from error
-    for found in condition.values() if isinstance(condition, dict) else [condition]:
-        if is_saved_callable(found) or is_saved_callable(condition):
-            raise InvalidValueError(
-                f"{where} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
-                "the router with deserialize."
-            )
-        if callable(found):
-            check_function(found, where)
-            remember_callable(found)
+            raise ExpressionError(f"{place} of {owner!r} cannot be: {error}") from error
+    checked_functions(condition, owner, place, LEVELS)
 
 
-def read_condition(condition: Any, where: str) -> None:
+def read_condition(condition: Any, owner: Any, place: str) -> None:
     """Refuse what cannot be a condition, without parsing anything.
 
     Raises:
         InvalidTypeError: Not a text, dict or function.
     """
     if not isinstance(condition, str | dict) and not callable(condition):
-        raise InvalidTypeError(f"{where} must be a text, a dict or a function, not {shortened(condition)}.")
-
-
-# -- as data
-
-
-def saved_condition(condition: Any, owner: Any, where: str) -> Any:
-    """A condition as data.
-
-    Raises:
-        CallableError: A function that cannot be saved.
-    """
-    if isinstance(condition, dict):
-        return {
-            key: describe_function(value, owner, f"{where}, field {shortened(key)},") if callable(value) else value
-            for key, value in pairs_of(condition)
-        }
-    return describe_function(condition, owner, where) if callable(condition) else condition
-
-
-def restored_condition(saved: Any, owner: Any, where: str) -> Any:
-    """What `saved_condition` wrote.
-
-    Raises:
-        CallableError: A function that saved data may not bring back.
-    """
-    if is_saved_callable(saved):
-        return restore_callable(saved, owner, where)
-    if isinstance(saved, dict):
-        return {
-            key: restore_callable(value, owner, f"{where}, field {shortened(key)},")
-            if is_saved_callable(value)
-            else value
-            for key, value in saved.items()
-        }
-    return saved
+        raise InvalidTypeError(
+            f"{place} of {owner!r} must be a text, a dict or a function, not {shortened(condition)}."
+        )
 
 
 # -- asking them

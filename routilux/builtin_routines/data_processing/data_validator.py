@@ -1,12 +1,12 @@
 """DataValidator: data go one way or the other, by rules."""
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 from routilux.builtin_routines.any_value import items_of, text_of_value, value_received
 from routilux.builtin_routines.named_functions import NamedFunctions
 from routilux.builtin_routines.plain_functions import answer_of
-from routilux.errors import text_of
+from routilux.errors import InvalidTypeError, text_of
 from routilux.plain import pairs_of, shortened
 from routilux.registration import registered
 
@@ -95,7 +95,7 @@ class DataValidator(NamedFunctions):
     Config:
         rules: {field: rule} ({}).
         strict_mode: Stop at the first error (False).
-        required_fields: A list of fields ([]).
+        required_fields: A list of fields, or one alone ([]).
         allow_extra_fields: Whether a dict may have other fields (True).
     """
 
@@ -114,6 +114,20 @@ class DataValidator(NamedFunctions):
             TypeError: The function cannot be called, or is `async def`.
         """
         self._register(name, function)
+
+    def set_config(self, **kwargs: Any) -> None:
+        """Set configuration values; functions in the rules may come back from saved data.
+
+        Raises:
+            TypeError: Rules that are no dict, a rule that is `async def`, or required fields that cannot be listed;
+                nothing is set then.
+        """
+        required = kwargs.get("required_fields")
+        if isinstance(required, Iterable) and not isinstance(required, str):
+            kwargs["required_fields"] = list(required)  # the keys of a dict, say, which could not be saved
+        elif not isinstance(required, str | None):
+            raise InvalidTypeError(f"required_fields of {self!r} must be a list of fields, not {shortened(required)}.")
+        super().set_config(**kwargs)
 
     def _check_config(self, key: str, value: Any) -> None:
         self._require_mapping(key, value)
