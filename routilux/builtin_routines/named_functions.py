@@ -23,6 +23,7 @@ class NamedFunctions(Routine):
 
     Registered functions are saved with the routine where they can be: functions at module level, lambdas that use
     nothing but their parameters, and methods of the routine itself. Any other has to be registered again after loading.
+    Several threads may register functions at once.
 
     Args:
         kind: What such a function is called, for messages.
@@ -44,7 +45,7 @@ class NamedFunctions(Routine):
         """Set configuration values; the functions among them may come back from saved data.
 
         Raises:
-            TypeError: A value that cannot be; nothing is set then.
+            TypeError: A value that cannot be, or a function that is `async def`; nothing is set then.
         """
         for key in self._config_keys:
             if key in kwargs:

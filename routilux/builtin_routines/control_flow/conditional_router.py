@@ -67,7 +67,8 @@ class ConditionalRouter(Routine):
         Raises:
             ValueError: A condition as text that is no expression (the message names the route), or an unknown
                 priority; nothing is set then.
-            TypeError: Routes that are no list of (name, condition) pairs.
+            TypeError: Routes that are no list of (name, condition) pairs, or a condition that is no text, dict or
+                plain function.
         """
         _check_config(kwargs, self)
         if kwargs.get("routes") is not None:
@@ -82,11 +83,11 @@ class ConditionalRouter(Routine):
             self._define_events(kwargs)
 
     def add_route(self, name: str, condition: Any) -> None:
-        """Append a route, and define its event.
+        """Append a route, and define its event. Several threads may do so at once.
 
         Raises:
             ValueError: A text that is no expression; the message names the route.
-            TypeError: Not a text, dict or function.
+            TypeError: Not a text, dict or function; or a function that is `async def`.
         """
         with self._changing:
             # A new list: a run that reads the present one is not disturbed.
