@@ -197,7 +197,7 @@ def _expression(data: dict[str, Any], where: str) -> Expression:
     if not isinstance(parameters, list | tuple | None):
         raise CallableError(f"{where} is an expression whose parameters are {shortened(parameters)}, not a list.")
     try:
-        return Expression(data.get("expression"), parameters)  # type: ignore[arg-type]  # it looks at them itself
+        return Expression(data.get("expression"), parameters, checks_now=False)  # type: ignore[arg-type]  # it looks at them itself
     except ExpressionError as error:
         raise CallableError(f"{where} was an expression that cannot be: {error}") from None
 

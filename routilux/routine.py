@@ -111,8 +111,8 @@ class Routine(OwnFields):
             "_type": type(self).__name__,
             "_id": self._id,
             "_config": plain_dict(self._config_to_save(), f"the config of {where}"),
-            "_slots": {name: slot.serialize(**below) for name, slot in self._slots.items()},
-            "_events": {name: event.serialize(**below) for name, event in self._events.items()},
+            "_slots": {name: slot.serialize(**below) for name, slot in self._slots.copy().items()},
+            "_events": {name: event.serialize(**below) for name, event in self._events.copy().items()},
             "_error_handler": self._error_handler.serialize(**below) if self._error_handler is not None else None,
             **saved_additions(self, OWN_KEYS, where, below),
         }

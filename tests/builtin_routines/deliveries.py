@@ -1,77 +1,153 @@
-"""What the tests of the built-in routines share: one delivery, one round through JSON, two runs at once, odd values."""
+"""What the tests of the built-in routines share: deliveries and what they make a routine emit, also after it was saved,
+also in two runs at once; odd values.
+"""
 
 import json
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from routilux import Flow, Routine, Slot
-from tests.drawings import Gate, collector, draw, node, own_run, source, wait
+from routilux import Flow, Routine
+from routilux.testing import activate
+from tests.drawings import Gate, draw, in_thread, source, wait
 
 __all__ = [
     "ODD_VALUES",
     "HeldText",
     "Mute",
     "answer",
-    "answers",
     "circular",
     "deep",
-    "reloaded_flow",
+    "deliver",
+    "heard",
+    "in_new_process",
+    "one",
+    "register_two_at_once",
+    "reloaded",
+    "restored",
+    "run_restored",
+    "shared_without_end",
     "two_runs_at_once",
 ]
 
+ROOT = Path(__file__).parents[2]
 
-def answers(routine: Routine, /, slot: str = "input", **data: Any) -> list[dict[str, Any]]:
-    """What the routine emits for one delivery, outside a run. What its handler raises is raised."""
-    got: list[dict[str, Any]] = []
-    listener = Slot("listener", handler=lambda **emitted: got.append(emitted))
-    event = routine.get_event("output")
-    assert event is not None
-    event.connect(listener)
-    try:
-        found = routine.get_slot(slot)
-        assert found is not None
-        found.call_handler(data, propagate_exceptions=True)
-    finally:
-        event.disconnect(listener)
-    return got
+# What was emitted: (event, data) for each.
+Emitted = list[tuple[str, dict[str, Any]]]
+
+
+def heard(routine: Routine, *deliveries: dict[str, Any], slot: str = "input") -> Emitted:
+    """What a routine emits when a slot gets these deliveries, one after the other."""
+    found = []
+    for each in deliveries:
+        seen = activate(routine, slot, **each)
+        assert seen.error is None, seen.error
+        found += seen.emitted()
+    return found
 
 
 def answer(routine: Routine, /, slot: str = "input", **data: Any) -> dict[str, Any]:
-    """The one emission for one delivery."""
-    (emitted,) = answers(routine, slot, **data)
+    """The data of the one emission for a delivery."""
+    ((_, emitted),) = heard(routine, data, slot=slot)
     return emitted
 
 
-def reloaded_flow(routine: Routine, slot: str = "input") -> tuple[Flow, list[dict[str, Any]]]:
-    """A flow `start -> made -> end` whose routine `made` went through JSON text; `end` collects what it emits."""
-    flow = Flow("saved")
-    flow.add_routine(routine, "made")
-    restored = Flow()
-    restored.deserialize(json.loads(json.dumps(flow.serialize())))
-    got: list[dict[str, Any]] = []
-    return draw(f"start -> made.{slot}", "made -> end", flow=restored, start=source(), end=collector(got)), got
+def one(routine: Routine, value: Any) -> dict[str, Any]:
+    """The data of the one emission for a value; the slot gets it as `data`."""
+    return answer(routine, data=value)
+
+
+def deliver(routine: Routine, /, **data: Any) -> None:
+    """Call the handler of `input` outside a run: what it raises is raised."""
+    slot = routine.get_slot("input")
+    assert slot is not None
+    slot.call_handler(data, propagate_exceptions=True)
+
+
+def reloaded(routine: Routine) -> Flow:
+    """A flow with the routine, `tested`, that went through JSON text."""
+    copy = Flow()
+    copy.deserialize(json.loads(json.dumps(draw(tested=routine).serialize())))
+    return copy
+
+
+def restored(routine: Routine) -> Any:
+    """The routine as it comes out of a saved flow."""
+    return reloaded(routine).routines["tested"]
+
+
+def run_restored(routine: Routine, *deliveries: dict[str, Any], slot: str = "input") -> Emitted:
+    """What the routine emits in a saved and restored flow, with one run for each delivery."""
+    found: Emitted = []
+    with draw(f"start -> tested.{slot}", flow=reloaded(routine), start=source()) as flow:
+        for each in deliveries:
+            job_state = flow.run("start", each)
+            assert (job_state.status, job_state.errors) == ("completed", [])
+            found += _emitted_in(job_state)
+    return found
 
 
 def two_runs_at_once(
-    routine: Routine, one: dict[str, Any], other: dict[str, Any], gate: Gate, slot: str = "input"
-) -> tuple[Any, Any]:
-    """What two runs of one routine object get: the first is held in the routine until the second is over."""
-    got: dict[str, dict[str, Any]] = {}
-
-    def collect(end: Routine, data: dict[str, Any]) -> None:
-        got[own_run(end).job_id] = data
-
-    flow = draw(f"start -> made.{slot}", "made -> end", start=source(), made=routine, end=node(collect))
+    routine: Routine, first: dict[str, Any], second: dict[str, Any], gate: Gate, slot: str = "input"
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What one routine object emits in two runs: the first is held in the routine until the second is over."""
+    flow = draw(f"start -> tested.{slot}", start=source(), tested=routine)
     flow.set_execution_strategy("concurrent", 2)
     before = dict(vars(routine))
-    first = flow.execute("start", one)
-    gate.await_arrival()
-    second = flow.run("start", other)
-    assert first.job_id not in got
-    gate.open()
-    wait(flow, first)
-    assert vars(routine) == before  # nothing of a run stays on the routine
-    return got[first.job_id], got[second.job_id]
+    with flow:
+        held = flow.execute("start", first)
+        gate.await_arrival()
+        ended = flow.run("start", second)
+        assert _emitted_in(held) == []
+        gate.open()
+        wait(flow, held)
+    assert {**vars(routine), "_last_flow": None} == {**before, "_last_flow": None}  # nothing of a run stays on it
+    ((_, one_data),), ((_, other_data),) = _emitted_in(held), _emitted_in(ended)
+    return one_data, other_data
+
+
+def register_two_at_once(register: Callable[[str, Any], None], function: Any) -> None:
+    """Register `first`, and `second` on another thread while the first is about to be put in its place."""
+    joins: list[Callable[[], Any]] = []
+
+    class First(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            if not joins:
+                is_over = threading.Event()
+                joins.append(in_thread(lambda: (register("second", function), is_over.set())))
+                # The other thread has to wait, and nothing tells when it does. One that need not is over long before.
+                is_over.wait(0.2)
+            return str.__hash__(self)
+
+    register(First("first"), function)
+    (join,) = joins
+    join()
+
+
+def _emitted_in(job_state: Any) -> Emitted:
+    records = job_state.execution_history
+    return [(each.event_name, each.data) for each in records if each.is_emission and each.routine_id == "tested"]
+
+
+def in_new_process(program: str, given: Any) -> Any:
+    """Run a program in a process of its own; it finds `given`, and what it puts into `result` comes back."""
+    whole = f"import json, sys\ngiven = json.loads(sys.stdin.read())\n{program}\nprint(json.dumps(result))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", whole],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 class Mute:
@@ -111,6 +187,14 @@ def deep(levels: int = 100_000) -> list[Any]:
     value: list[Any] = []
     for _ in range(levels):
         value = [value]
+    return value
+
+
+def shared_without_end() -> list[Any]:
+    """100 lists; as many ways lead to the innermost value as there are in a drawing of 2 ** 99 lines."""
+    value: list[Any] = [1]
+    for _ in range(99):
+        value = [value, value]
     return value
 
 
