@@ -383,7 +383,8 @@ class JobState(SharedState):
             return self._taken()
 
     def _taken(self) -> dict[str, Any]:
-        live = self._ledger.live
+        live, scribe = self._ledger.live, self._ledger.scribe
+        row = self._ledger.journal_row if scribe is None else scribe.number
         self._ledger.routine_states.bring_up_to_date()
         if self._ledger.limit is not None:
             self.folded_history()
@@ -408,7 +409,7 @@ class JobState(SharedState):
             "metadata": shallow(self.metadata),
             "execution_strategy": self._ledger.strategy,
             **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
-            **({} if self._ledger.scribe is None else {"journal_row": self._ledger.scribe.number}),
+            **({"journal_row": row} if row else {}),
             "slot_data": shallow_slot_data(self._ledger.slot_data),
         }
 

@@ -42,9 +42,10 @@ class Durability:
     `_lock` protects `_known`, and is taken alone.
     """
 
-    def __init__(self, engine: "Engine", store: Store) -> None:
+    def __init__(self, engine: "Engine", store: Store, owns_store: bool) -> None:
         self._engine = weakref.ref(engine)
         self.store = store
+        self.owns_store = owns_store
         self.is_sync = store.level == "sync"
         self.group = GroupCommit(store, engine.clock, self._on_trouble)
         self.patience_seconds = PATIENCE_SECONDS
@@ -318,6 +319,11 @@ class Durability:
     def _live_runs(self) -> "list[DurableRun]":
         engine = self._engine()
         return [run for run in engine.loop.live_runs() if hasattr(run, "go_on_with_store")] if engine else []  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Let go of the store, unless the application has opened it itself."""
+        if self.owns_store:
+            self.store.close()
 
     def forget_threads(self) -> None:
         """In a forked child: runs and what waits are the parent's."""

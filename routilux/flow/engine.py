@@ -30,6 +30,7 @@ from routilux.flow.identity import new_identity
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
+from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
 from routilux.flow.wiring import Node, Port, Wiring
 from routilux.flow.workers import Workers, workers_of_this_thread
@@ -69,6 +70,7 @@ class Engine:
         journal: Journal | None,
         hooks: Hooks | None,
         store: Store | None = None,
+        owns_store: bool = False,
     ) -> None:
         self.flow = flow
         self.clock = clock
@@ -93,7 +95,7 @@ class Engine:
         self.has_executed = False
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
-        self.durability = None if store is None else Durability(self, store)
+        self.durability = None if store is None else Durability(self, store, owns_store)
         self._run_class = Run if store is None else DurableRun
         _engines.add(self)
 
@@ -505,48 +507,18 @@ class Engine:
 
     def shutdown(self, wait: bool, timeout: float | None) -> None:
         """End: see `Flow.shutdown`."""
-        until = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             self._is_closing = True
         try:
-            mine = self._runs_of_this_thread()
-            if self.loop.is_running():
-                self._take_arrivals()  # what was put into the queue in time is waited for like anything else
-            if wait:
-                self._wait_for_live_runs(until, mine)
-            for run in self.loop.live_runs():
-                if not (wait and run in mine and run.is_open()):
-                    run.pause({"reason": "shutdown", "checkpoint": {}})
-            is_worker = workers_of_this_thread() is not None
-            everything_over = self.loop.live_count() == 0
-            self.workers.close(wait=wait and not is_worker and everything_over)
+            shut_down(self, wait, timeout)
         finally:
             with self._lock:
                 self._is_closing = False
                 self._is_closed = True
 
-    def _wait_for_live_runs(self, until: float | None, mine: "set[RunLifecycle]") -> None:
-        def all_over() -> bool:
-            return self.loop.live_count() <= len(mine)
-
-        if not self.threaded:
-            self.executor.run_until(all_over)
-            return
-        left = None if until is None else max(0.0, until - time.monotonic())
-        workers = workers_of_this_thread()
-        if workers is None:
-            self.loop.wait_until(all_over, left)
-            return
-        with workers.place_given_away():
-            self.loop.wait_until(all_over, left)
-
-    def _runs_of_this_thread(self) -> "set[RunLifecycle]":
-        """The runs that cannot end before the calling handler does."""
-        activation = current_activation.get()
-        run = activation.run if activation is not None else None
-        if run is None:
-            return set()
-        return {each for each in self.loop.live_runs() if each is run or each.key in run.ancestors}
+    def take_arrivals(self) -> None:
+        """Take up what was put into `flow._task_queue`."""
+        self._take_arrivals()
 
     def forget_threads(self) -> None:
         """In a forked child: it owns no live run and makes a pool of its own."""

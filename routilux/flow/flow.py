@@ -18,7 +18,13 @@ from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
 from routilux.flow.recovery import load, recover
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
-from routilux.flow.settings import checked_history_limit, checked_strategy, checked_timeout, checked_workers
+from routilux.flow.settings import (
+    checked_count,
+    checked_history_limit,
+    checked_strategy,
+    checked_timeout,
+    checked_workers,
+)
 from routilux.flow.stream import RunStream
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
@@ -26,11 +32,11 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
+from routilux.stores.base import Store
 from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
-    from routilux.stores.base import Store
 
 __all__ = ["Flow"]
 
@@ -56,6 +62,10 @@ class Flow(Drawing):
         hooks: Who looks on; nobody by default.
         store: Where runs are kept so that they outlive their process: a path or URL ("runs.db",
             "postgresql://...", "memory:"), or a `Store`. Such a flow needs a flow_id, and its routines ids.
+        store_level: "group" (a process that dies loses at most the last moments, and does them again) or "sync" (what
+            an activation has caused starts when its settlement is safe, also from a loss of power). A `Store` has its
+            own.
+        max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
 
     Raises:
         ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
@@ -89,7 +99,9 @@ class Flow(Drawing):
         executor: PoolFactory | None = None,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
-        store: "Store | str | os.PathLike[str] | None" = None,
+        store: Store | str | os.PathLike[str] | None = None,
+        store_level: str = "group",
+        max_recoveries: int = 3,
     ) -> None:
         if store is not None and not flow_id:
             raise InvalidValueError(
@@ -97,7 +109,7 @@ class Flow(Drawing):
                 "Flow('orders', store=...)."
             )
         super().__init__(flow_id)
-        self.store = None if store is None else open_store(store)
+        self.store = None if store is None else open_store(store, store_level)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
@@ -105,8 +117,11 @@ class Flow(Drawing):
         checked_workers(max_workers)
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
-        self.max_recoveries = 3
-        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store)
+        self.max_recoveries = checked_count("max_recoveries", max_recoveries)
+        owns_store = not isinstance(store, Store)
+        self._engine = Engine(
+            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store
+        )
         self._show_inside()
 
     def __repr__(self) -> str:
