@@ -6,7 +6,7 @@ from typing import Any
 
 from routilux.errors import HandlerTypeError
 
-__all__ = ["Caller", "bind"]
+__all__ = ["Caller", "bind", "refuse_async"]
 
 # Takes the merged data of one activation and calls the handler with what it wants of them.
 Caller = Callable[[dict[str, Any]], Any]
@@ -77,23 +77,45 @@ def _bind_several(handler: Callable[..., Any], named: list[inspect.Parameter]) -
     return call
 
 
-def _refuse_unusable(handler: Any, where: str) -> None:
+def refuse_async(handler: Any, where: str) -> None:
+    """Refuse what would be called and never awaited.
+
+    Raises:
+        HandlerTypeError: When it is not callable, or `async def`.
+    """
     if not callable(handler):
         raise HandlerTypeError(
             f"The handler of {where} is {handler!r}, which cannot be called. Give a function or None."
         )
+    if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in _called(handler)):
+        raise HandlerTypeError(
+            f"The handler of {where}, {_name_of(handler)}, is `async def`: it would be called and never awaited. "
+            "Make it a plain function; asyncio.run(...) inside it can await what it needs."
+        )
+
+
+def _refuse_unusable(handler: Any, where: str) -> None:
+    refuse_async(handler, where)
+    if any(inspect.isgeneratorfunction(each) for each in _called(handler)):
+        raise HandlerTypeError(
+            f"The handler of {where}, {_name_of(handler)}, is a generator function: calling it would run none of its "
+            "lines. Emit each item with self.emit(...) instead of `yield`."
+        )
+
+
+def _called(handler: Any) -> list[Any]:
+    """What is called in the end: the function under its decorators, and the method of an object's class."""
+    inner = _unwrapped(handler)
+    return [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
+
+
+def _unwrapped(handler: Any) -> Any:
     inner = inspect.unwrap(handler)
     while hasattr(inner, "func") and callable(inner.func):  # functools.partial, partialmethod
         inner = inner.func
-    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
-    name = getattr(inner, "__qualname__", repr(inner))
-    if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called):
-        raise HandlerTypeError(
-            f"The handler of {where}, {name}, is `async def`: it would be called and never awaited. "
-            "Make it a plain function; asyncio.run(...) inside it can await what it needs."
-        )
-    if any(inspect.isgeneratorfunction(each) for each in called):
-        raise HandlerTypeError(
-            f"The handler of {where}, {name}, is a generator function: calling it would run none of its lines. "
-            "Emit each item with self.emit(...) instead of `yield`."
-        )
+    return inner
+
+
+def _name_of(handler: Any) -> str:
+    inner = _unwrapped(handler)
+    return str(getattr(inner, "__qualname__", repr(inner)))

@@ -14,7 +14,7 @@ import routilux
 ROOT_NAMES = [
     "Routine", "ExecutionContext", "Slot", "Event", "Connection", "Flow", "JobState", "ExecutionRecord",
     "ExecutionTracker", "ErrorHandler", "ErrorStrategy", "OutputHandler", "QueueOutputHandler",
-    "CallbackOutputHandler", "NullOutputHandler", "__version__",
+    "CallbackOutputHandler", "NullOutputHandler", "FunctionRoutine", "__version__",
 ]  # fmt: skip
 
 PLACES = [
@@ -45,6 +45,7 @@ PLACES = [
 
 SAVED_CLASSES = [
     "Flow", "Routine", "Slot", "Event", "Connection", "JobState", "ExecutionRecord", "ErrorHandler", "ExecutionTracker",
+    "FunctionRoutine",
 ]  # fmt: skip
 
 
