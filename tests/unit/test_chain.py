@@ -167,10 +167,11 @@ def test_an_id_that_is_taken_is_refused():
 
 
 def test_an_id_that_is_none_is_refused():
-    unnamed = relay()
+    flow, unnamed = Flow(), relay()
     unnamed._id = ""
     with pytest.raises(InvalidValueError, match="not empty"):
-        Flow().chain(unnamed)
+        flow.chain(relay(), unnamed)
+    assert flow.routines == {}
 
 
 def test_a_routine_that_stands_in_the_flow_twice_must_be_named():
