@@ -7,7 +7,11 @@ from typing import Any, assert_type
 import routilux
 from routilux import (
     CallbackOutputHandler,
+    ConditionalRouter,
     Connection,
+    DataFlattener,
+    DataTransformer,
+    DataValidator,
     ErrorHandler,
     ErrorStrategy,
     Event,
@@ -20,8 +24,12 @@ from routilux import (
     NullOutputHandler,
     OutputHandler,
     QueueOutputHandler,
+    ResultExtractor,
     Routine,
     Slot,
+    TextClipper,
+    TextRenderer,
+    TimeProvider,
 )
 from routilux.errors import RoutiluxError, UnknownNameError
 from routilux.flow import SlotActivationTask, TaskPriority
@@ -199,3 +207,13 @@ def seams() -> None:
         caught: list[RoutiluxError] = [error]
         caught_by_built_in: list[ValueError] = [error]
         assert_type(len(caught) + len(caught_by_built_in), int)
+
+
+def names_of_first_use() -> None:
+    texts: list[Routine] = [TextClipper(), TextRenderer(), ResultExtractor(), TimeProvider()]
+    data: list[Routine] = [DataFlattener(), DataTransformer(), DataValidator(), ConditionalRouter()]
+    assert_type(len(texts) + len(data), int)
+    assert_type(routilux.TextClipper(), TextClipper)
+    assert_type(routilux.builtin_routines.TextClipper(), TextClipper)
+    # Names that come when they are asked for do not make every name exist.
+    routilux.TextCliper  # type: ignore[attr-defined]  # noqa: B018 - the error is what is tested

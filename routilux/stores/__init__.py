@@ -1,0 +1,5 @@
+"""Stores: where runs are kept so that they outlive their process."""
+
+from routilux.stores.base import JournalRow, RunHeader, Store, StoredInput, Write
+
+__all__ = ["JournalRow", "RunHeader", "Store", "StoredInput", "Write"]
