@@ -9,6 +9,7 @@ from routilux.error_handler import ErrorHandler, ErrorStrategy
 from routilux.event import Event
 from routilux.execution_tracker import ExecutionTracker
 from routilux.flow.flow import Flow
+from routilux.functions import FunctionRoutine
 from routilux.job_state import ExecutionRecord, JobState
 from routilux.output_handler import CallbackOutputHandler, NullOutputHandler, OutputHandler, QueueOutputHandler
 from routilux.registration import BUILTIN_NAMES, load_builtins
@@ -41,6 +42,7 @@ __all__ = [
     "ExecutionRecord",
     "ExecutionTracker",
     "Flow",
+    "FunctionRoutine",
     "JobState",
     "NullOutputHandler",
     "OutputHandler",

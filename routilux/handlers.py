@@ -7,7 +7,7 @@ from typing import Any
 
 from routilux.errors import HandlerTypeError
 
-__all__ = ["Caller", "bind", "kind_of_unusable"]
+__all__ = ["Caller", "bind", "kind_of_unusable", "refuse_async"]
 
 # Takes the merged data of one activation and calls the handler with what it wants of them.
 Caller = Callable[[dict[str, Any]], Any]
@@ -99,20 +99,31 @@ def _innermost(function: Callable[..., Any]) -> Any:
     return inner
 
 
-def _refuse_unusable(handler: Any, where: str) -> None:
+def refuse_async(handler: Any, where: str) -> None:
+    """Refuse what would be called and never awaited.
+
+    Raises:
+        HandlerTypeError: When it is not callable, or `async def`.
+    """
     if not callable(handler):
         raise HandlerTypeError(
             f"The handler of {where} is {handler!r}, which cannot be called. Give a function or None."
         )
-    kind = kind_of_unusable(handler)
-    name = getattr(_innermost(handler), "__qualname__", repr(handler))
-    if kind == ASYNC:
+    if kind_of_unusable(handler) == ASYNC:
         raise HandlerTypeError(
-            f"The handler of {where}, {name}, is `async def`: it would be called and never awaited. "
+            f"The handler of {where}, {_name_of(handler)}, is `async def`: it would be called and never awaited. "
             "Make it a plain function; asyncio.run(...) inside it can await what it needs."
         )
-    if kind == GENERATOR:
+
+
+def _refuse_unusable(handler: Any, where: str) -> None:
+    refuse_async(handler, where)
+    if kind_of_unusable(handler) == GENERATOR:
         raise HandlerTypeError(
-            f"The handler of {where}, {name}, is a generator function: calling it would run none of its lines. "
-            "Emit each item with self.emit(...) instead of `yield`."
+            f"The handler of {where}, {_name_of(handler)}, is a generator function: calling it would run none of its "
+            "lines. Emit each item with self.emit(...) instead of `yield`."
         )
+
+
+def _name_of(handler: Any) -> str:
+    return str(getattr(_innermost(handler), "__qualname__", repr(handler)))

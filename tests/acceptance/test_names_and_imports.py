@@ -19,7 +19,7 @@ BUILTINS = [
 ROOT_NAMES = [
     "Routine", "ExecutionContext", "Slot", "Event", "Connection", "Flow", "JobState", "ExecutionRecord",
     "ExecutionTracker", "ErrorHandler", "ErrorStrategy", "OutputHandler", "QueueOutputHandler",
-    "CallbackOutputHandler", "NullOutputHandler", "__version__", *BUILTINS,
+    "CallbackOutputHandler", "NullOutputHandler", "FunctionRoutine", "__version__", *BUILTINS,
 ]  # fmt: skip
 
 PLACES = [
@@ -59,6 +59,7 @@ PLACES = [
 
 SAVED_CLASSES = [
     "Flow", "Routine", "Slot", "Event", "Connection", "JobState", "ExecutionRecord", "ErrorHandler", "ExecutionTracker",
+    "FunctionRoutine",
 ]  # fmt: skip
 
 

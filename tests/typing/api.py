@@ -1,6 +1,6 @@
 """What users can infer from the public names. Checked by `mypy --strict`, never run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from datetime import datetime
 from typing import Any, assert_type
 
@@ -19,6 +19,7 @@ from routilux import (
     ExecutionRecord,
     ExecutionTracker,
     Flow,
+    FunctionRoutine,
     JobState,
     NullOutputHandler,
     OutputHandler,
@@ -34,6 +35,7 @@ from routilux.errors import RoutiluxError, UnknownNameError
 from routilux.flow import SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
+from routilux.functions import routine
 from routilux.routine import _current_job_state
 from routilux.testing import Activation, FakeClock, ManualExecutor, activate
 
@@ -113,6 +115,39 @@ def flows(flow: Flow) -> None:
     assert_type(ensure_event_loop_running(flow), bool)
     start_event_loop(flow)
     flow.shutdown(wait=True, timeout=1.0)
+
+
+def shorthand(flow: Flow, a: Scaled, b: Routine) -> None:
+    @flow.routine
+    def fetch(url: str, retries: int = 3) -> list[str]:
+        return [url] * retries
+
+    @flow.routine(routine_id="measured", error_handler=ErrorHandler("skip"))
+    def measure(line: str) -> int:
+        return len(line)
+
+    @routine
+    def words(text: str) -> Iterator[str]:
+        yield from text.split()
+
+    @routine(routine_id="shown")
+    def show(n: int) -> None:
+        """Show it."""
+
+    # The name still means the function, for whoever calls it.
+    assert_type(fetch("url", retries=2), list[str])
+    assert_type(measure("line"), int)
+    assert_type(words(text="text"), Iterator[str])
+    fetch(5)  # type: ignore[arg-type]  # and what it does not take is an error
+    measure()  # type: ignore[call-arg]  # as here
+    assert_type(routine(len), FunctionRoutine[[Sized], int])
+    assert_type(flow.routine(len), FunctionRoutine[[Sized], int])
+    assert_type(flow.chain(a, "measured", len, [words, b], (show,)), list[str])
+    flow.chain(5)  # type: ignore[arg-type]  # no step
+    assert_type(b >> a, Scaled)
+    assert_type(a >> [words, words] >> b, Routine)
+    assert_type([a, b] >> a, Scaled)
+    a >> 5  # type: ignore[type-var]  # no routine
 
 
 def records(flow: Flow, job_state: JobState) -> None:
