@@ -10,8 +10,10 @@ from routilux.errors import InvalidValueError
 
 __all__ = ["RoutineMarkdownFormatter"]
 
-# What is markup anywhere; an underscore only at the edge of a word; and what is markup where a line begins.
-_SPECIAL = re.compile(r"([\\`*\[\]<|~&$#]|(?<!\w)_|_(?!\w)|^[-+>=]|(?<=^\d)[.)])")
+# What is markup anywhere; an underscore only at the edge of a word. Then what is markup only where a line begins.
+_MARKUP = re.compile(r"([\\`*\[\]<|~&$#]|(?<![^\W_])_|_(?![^\W_])|^[-+>=])")
+_NUMBERED = re.compile(r"^(\d+)([.)])")
+
 
 Described = dict[str, Any]
 Lines = Iterator[str]
@@ -102,7 +104,7 @@ def _method_row(method: Described) -> list[str]:
 
 def _escaped(text: str) -> str:
     """A text on one line in which nothing is markup."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _NUMBERED.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", " ".join(text.split())))
 
 
 def _code(text: str) -> str:

@@ -70,7 +70,8 @@ def _parsed(path: str | os.PathLike[str]) -> ast.Module:
             warnings.simplefilter("ignore")
             return ast.parse(text, filename=shown)
     except SyntaxError as error:
-        raise SourceFileError(shown, error.lineno, error.msg) from error
+        # Without a number it is about the declared encoding, which stands at the head of the file.
+        raise SourceFileError(shown, error.lineno or 1, error.msg) from error
     except UnicodeDecodeError as error:
         raise SourceFileError(shown, content.count(b"\n", 0, error.start) + 1, str(error)) from error
     except (RecursionError, MemoryError) as error:

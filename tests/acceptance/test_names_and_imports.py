@@ -41,6 +41,13 @@ PLACES = [
     ("routilux.output_handler", "QueueOutputHandler"),
     ("routilux.output_handler", "CallbackOutputHandler"),
     ("routilux.output_handler", "NullOutputHandler"),
+    ("routilux.analysis", "RoutineAnalyzer"),
+    ("routilux.analysis", "analyze_routine_file"),
+    ("routilux.analysis", "WorkflowAnalyzer"),
+    ("routilux.analysis", "analyze_workflow"),
+    ("routilux.analysis", "BaseFormatter"),
+    ("routilux.analysis", "RoutineMarkdownFormatter"),
+    ("routilux.analysis", "WorkflowD2Formatter"),
 ]
 
 SAVED_CLASSES = [
@@ -89,6 +96,11 @@ def test_importing_the_package_registers_its_documented_classes_and_no_others():
         "print(*sorted(set(serilux.SerializableRegistry.registry) - before))"
     )
     assert in_child(program).split() == sorted(SAVED_CLASSES)
+
+
+def test_importing_the_package_loads_nothing_that_only_looks_at_flows():
+    program = "import sys, routilux; print(*(name for name in sys.modules if name.startswith('routilux.analysis')))"
+    assert in_child(program) == ""
 
 
 def test_importing_the_package_starts_no_thread_and_prints_nothing():
