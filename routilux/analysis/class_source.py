@@ -4,7 +4,6 @@ import ast
 from collections.abc import Iterator
 from typing import Any
 
-from routilux.errors import NotPlainError
 from routilux.plain import plain
 
 __all__ = ["base_is_routine", "describe_class"]
@@ -180,7 +179,9 @@ def _settings(call: ast.Call) -> Iterator[tuple[str, Any, bool]]:
 def _value(node: ast.expr) -> tuple[Any, bool]:
     try:
         return plain(ast.literal_eval(node), "the value"), False
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError, NotPlainError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        # No literal, or one that JSON cannot hold.
+
         return _text(node), True
 
 

@@ -7,6 +7,7 @@ import tokenize
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from routilux.analysis.class_source import base_is_routine, describe_class
@@ -14,6 +15,10 @@ from routilux.analysis.writing import JsonWriter
 from routilux.errors import SourceFileError
 
 __all__ = ["RoutineAnalyzer", "analyze_routine_file"]
+
+
+# The warning filters are the process's: two threads that change them at once could leave them changed. Taken alone.
+_filters_lock = Lock()
 
 
 class RoutineAnalyzer(JsonWriter):
@@ -66,7 +71,7 @@ def _parsed(path: str | os.PathLike[str]) -> ast.Module:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         text = content.decode(encoding)
         # The warnings are for whoever runs the file. Raised as errors they would make it look broken.
-        with warnings.catch_warnings():
+        with _filters_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ast.parse(text, filename=shown)
     except SyntaxError as error:

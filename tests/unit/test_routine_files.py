@@ -223,6 +223,8 @@ def test_calls_of_other_objects_are_not_taken_for_the_routines_own(analyzed):
         "        class Inner:\n"
         "            def __init__(me):\n"
         "                me.define_slot('inner')\n"
+        "            def ports(it):\n"
+        "                super().define_slot('inner, by super')\n"
         "    @staticmethod\n"
         "    def make(me):\n"
         "        me.define_slot('static')\n"

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import json
 import math
+import sys
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,10 @@ from routilux.builtin_routines import ConditionalRouter
 
 
 class Buy(Routine):
-    """Begins."""
+    """Begins.
+
+    With a shopping list.
+    """
 
     def __init__(self):
         super().__init__()
@@ -55,7 +59,7 @@ def test_a_flow_is_described_as_it_is_drawn():
             {
                 "routine_id": "buy",
                 "class_name": "Buy",
-                "docstring": "Begins.",
+                "docstring": "Begins.\n\nWith a shopping list.",
                 "slots": [
                     {
                         "name": "trigger",
@@ -156,14 +160,16 @@ def test_a_class_without_source_has_none():
 
 
 @pytest.mark.parametrize("trouble", ["deleted", "not python"])
-def test_a_class_whose_source_file_cannot_be_read_has_none(tmp_path, trouble):
+def test_a_class_whose_source_file_cannot_be_read_has_none(tmp_path, monkeypatch, trouble):
     path = tmp_path / "short_lived.py"
     path.write_text("from routilux import Routine\nclass Step(Routine): pass\n")
     spec = importlib.util.spec_from_file_location("short_lived", path)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "short_lived", module)
     spec.loader.exec_module(module)
     flow = Flow()
     flow.add_routine(module.Step(), "step")
+    assert analyze_workflow(flow)["routines"][0]["source_analysis"]["name"] == "Step"
     if trouble == "deleted":
         path.unlink()
     else:
