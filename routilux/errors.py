@@ -3,6 +3,7 @@
     RoutiluxError
     ├── InvalidValueError (ValueError)      an argument has a value that cannot work
     │   ├── UnknownNameError                an id, event, slot or strategy that does not exist
+    │   ├── UnknownRunError (KeyError)      a run that the store does not have
     │   ├── DuplicateNameError              a name that is taken already
     │   ├── ForeignStateError               a JobState of another flow
     │   ├── InvalidDataError                saved data that are broken, foreign or newer
@@ -16,12 +17,18 @@
     ├── MergeResultError (TypeError)        a merge strategy did not return a dict
     ├── NotPlainError (TypeError)           user data that JSON cannot hold
     ├── MissingExtraError (ImportError)     the config asks for a package that is not installed
-    └── RunError (RuntimeError)             the moment is wrong, not the argument
-        ├── NoRunError                      called outside an execution
-        ├── RunEndedError                   emitted into a run that has ended
-        ├── FlowShutDownError               the flow takes no new work
-        ├── SelfWaitError                   a handler waits for its own run
-        └── WorkerStartError                no thread could be started
+    ├── RunError (RuntimeError)             the moment is wrong, not the argument
+    │   ├── NoRunError                      called outside an execution
+    │   ├── RunEndedError                   emitted into a run that has ended
+    │   ├── FlowShutDownError               the flow takes no new work
+    │   ├── SelfWaitError                   a handler waits for its own run
+    │   ├── WorkerStartError                no thread could be started
+    │   ├── RunDrivenError                  another process drives the run
+    │   └── LeaseLostError                  another process has taken the runs over
+    └── StoreError (RuntimeError)           a store of runs that does not do what it should
+        ├── StoreBusyError (TimeoutError)   another process holds it for too long
+        ├── StoreUnavailableError (OSError) it cannot be reached, read or written
+        └── NewerStoreError (ValueError)    a newer routilux has made it
 
 Each class also inherits the built-in that a caller would catch. A message says what was wrong, with the value
 and the names that exist, and then what to do.
@@ -40,18 +47,25 @@ __all__ = [
     "InvalidDataError",
     "InvalidTypeError",
     "InvalidValueError",
+    "LeaseLostError",
     "MergeResultError",
     "MissingExtraError",
+    "NewerStoreError",
     "NoRunError",
     "NotPendingError",
     "NotPlainError",
     "RegisteredNameError",
     "RoutiluxError",
+    "RunDrivenError",
     "RunEndedError",
     "RunError",
     "SelfWaitError",
     "SourceFileError",
+    "StoreBusyError",
+    "StoreError",
+    "StoreUnavailableError",
     "UnknownNameError",
+    "UnknownRunError",
     "WorkerStartError",
 ]
 
@@ -198,6 +212,36 @@ class SelfWaitError(RunError):
 
 class WorkerStartError(RunError):
     """The operating system refused to start a thread."""
+
+
+class RunDrivenError(RunError):
+    """A living process drives the run, and it is not this one."""
+
+
+class LeaseLostError(RunError):
+    """This process gave no sign of life for too long, and another has taken its runs over."""
+
+
+class StoreError(RoutiluxError, RuntimeError):
+    """A store of runs does not do what it should."""
+
+
+class StoreBusyError(StoreError, TimeoutError):
+    """Another process holds the store for longer than this one waits."""
+
+
+class StoreUnavailableError(StoreError, OSError):
+    """A store cannot be reached, read or written."""
+
+
+class NewerStoreError(StoreError, ValueError):
+    """A store that a newer routilux has made."""
+
+
+class UnknownRunError(InvalidValueError, KeyError):
+    """A run that the store does not have."""
+
+    __str__ = Exception.__str__  # a KeyError shows its argument as Python code
 
 
 def text_of(error: BaseException) -> str:

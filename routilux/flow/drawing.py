@@ -13,6 +13,7 @@ from routilux.routine import Routine
 
 if TYPE_CHECKING:  # a drawing that runs
     from routilux.flow.flow import Flow
+    from routilux.stores.base import Store
 
 __all__ = ["Drawing"]
 
@@ -27,6 +28,8 @@ class Drawing(OwnFields):
         self.routines: dict[str, Routine] = {}
         self.connections: list[Connection] = []
         self.error_handler: ErrorHandler | None = None
+        # Where runs are kept; None: they end with the process.
+        self.store: Store | None = None
         # Makes changes of the drawing atomic. Taken alone.
         self._drawing_lock = RLock()
         # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
@@ -41,6 +44,11 @@ class Drawing(OwnFields):
         if not isinstance(routine, Routine):
             raise InvalidTypeError(
                 f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
+            )
+        if routine_id is None and self.store is not None:
+            raise InvalidValueError(
+                f"A flow with a store needs ids that are the same in the next process, and that of {routine!r} is made "
+                "up: add_routine(routine, routine_id='...')."
             )
         key = routine._id if routine_id is None else routine_id
         if not isinstance(key, str) or not key:

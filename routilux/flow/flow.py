@@ -1,6 +1,7 @@
 """Flow: the door to running a drawing."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable
 from threading import RLock
@@ -15,6 +16,7 @@ from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.drawing import Drawing
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.recovery import load, recover
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import checked_history_limit, checked_strategy, checked_timeout, checked_workers
 from routilux.flow.stream import RunStream
@@ -24,9 +26,11 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
+from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
+    from routilux.stores.base import Store
 
 __all__ = ["Flow"]
 
@@ -50,9 +54,11 @@ class Flow(Drawing):
         executor: Where handlers run; threads by default.
         journal: What must be durable; nothing by default.
         hooks: Who looks on; nobody by default.
+        store: Where runs are kept so that they outlive their process: a path or URL ("runs.db",
+            "postgresql://...", "memory:"), or a `Store`. Such a flow needs a flow_id, and its routines ids.
 
     Raises:
-        ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive.
+        ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
 
     Attributes:
         routines: The routines by their ids.
@@ -83,8 +89,15 @@ class Flow(Drawing):
         executor: PoolFactory | None = None,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
+        store: "Store | str | os.PathLike[str] | None" = None,
     ) -> None:
+        if store is not None and not flow_id:
+            raise InvalidValueError(
+                "A flow with a store needs a flow_id of its own, by which its runs are found again: "
+                "Flow('orders', store=...)."
+            )
         super().__init__(flow_id)
+        self.store = None if store is None else open_store(store)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
@@ -92,7 +105,8 @@ class Flow(Drawing):
         checked_workers(max_workers)
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
-        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks)
+        self.max_recoveries = 3
+        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store)
         self._show_inside()
 
     def __repr__(self) -> str:
@@ -324,6 +338,30 @@ class Flow(Drawing):
             ValueError: The state is of another flow.
         """
         cancel(self._engine, job_state, reason)
+
+    # -- runs that outlive their process
+
+    def recover(self) -> list[JobState]:
+        """Go on with every unfinished run of this flow that no living process drives; returns their records.
+
+        Paused runs stay paused. A handler that was at work when its process died runs again; what it had emitted is
+        not emitted a second time. A run whose process has died `max_recoveries` times in the same activation fails
+        with it. Call it when the application starts, and whenever another process may have died.
+
+        Raises:
+            ValueError: The flow has no store.
+            StoreError: The store cannot be read or written.
+        """
+        return recover(self._engine)
+
+    def load(self, job_id: str) -> JobState:
+        """A run of this flow as the store has it; for one of this process, its own JobState.
+
+        Raises:
+            ValueError: The flow has no store, or the store no such run.
+            StoreError: The store cannot be read.
+        """
+        return load(self._engine, job_id)
 
     # -- as data
 

@@ -7,7 +7,11 @@ from typing import Any, assert_type
 import routilux
 from routilux import (
     CallbackOutputHandler,
+    ConditionalRouter,
     Connection,
+    DataFlattener,
+    DataTransformer,
+    DataValidator,
     ErrorHandler,
     ErrorStrategy,
     Event,
@@ -19,8 +23,12 @@ from routilux import (
     NullOutputHandler,
     OutputHandler,
     QueueOutputHandler,
+    ResultExtractor,
     Routine,
     Slot,
+    TextClipper,
+    TextRenderer,
+    TimeProvider,
 )
 from routilux.analysis import (
     BaseFormatter,
@@ -187,3 +195,13 @@ def analysis() -> None:
     assert_type(formatters[0].format(data), str)
     assert_type(formatters[0].save(data, "routines.md"), None)
     assert_type(Flow().graph(), FlowGraph)
+
+
+def names_of_first_use() -> None:
+    texts: list[Routine] = [TextClipper(), TextRenderer(), ResultExtractor(), TimeProvider()]
+    data: list[Routine] = [DataFlattener(), DataTransformer(), DataValidator(), ConditionalRouter()]
+    assert_type(len(texts) + len(data), int)
+    assert_type(routilux.TextClipper(), TextClipper)
+    assert_type(routilux.builtin_routines.TextClipper(), TextClipper)
+    # Names that come when they are asked for do not make every name exist.
+    routilux.TextCliper  # type: ignore[attr-defined]  # noqa: B018 - the error is what is tested

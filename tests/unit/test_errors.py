@@ -29,6 +29,13 @@ BUILT_IN = {
     "FlowShutDownError": RuntimeError,
     "SelfWaitError": RuntimeError,
     "WorkerStartError": RuntimeError,
+    "RunDrivenError": RuntimeError,
+    "LeaseLostError": RuntimeError,
+    "StoreError": RuntimeError,
+    "StoreBusyError": TimeoutError,
+    "StoreUnavailableError": OSError,
+    "NewerStoreError": ValueError,
+    "UnknownRunError": KeyError,
 }
 
 

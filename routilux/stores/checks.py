@@ -1,0 +1,124 @@
+"""Checks: what every store refuses, and the words for it, so that a run can move from one backend to another."""
+
+from collections.abc import Sequence
+
+from routilux.errors import InvalidValueError, LeaseLostError, RunDrivenError, UnknownRunError
+from routilux.stores.base import JournalRow, RunHeader, Store, Write
+
+__all__ = [
+    "checked_level",
+    "checked_limit",
+    "checked_rows",
+    "checked_text",
+    "driven_run",
+    "is_text",
+    "lost_lease",
+    "refuse_header",
+    "refuse_writes",
+    "unknown_run",
+]
+
+_GREATEST_NUMBER = 2**32 - 1
+
+
+def is_text(text: str) -> bool:
+    """Whether every backend can hold a text: PostgreSQL has no NUL in one, and half a surrogate pair has no UTF-8."""
+    if "\0" in text:
+        return False
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return False
+    return True
+
+
+def checked_text(what: str, text: str) -> str:
+    """The text.
+
+    Raises:
+        InvalidValueError: It holds what a store cannot.
+    """
+    if not is_text(text):
+        shown = repr(text if len(text) <= 80 else text[:80] + "...")
+        raise InvalidValueError(
+            f"The {what} {shown} cannot be stored: it holds a NUL character or half a surrogate pair. "
+            "Use a text without."
+        )
+    return text
+
+
+def refuse_header(header: RunHeader) -> None:
+    """Raise InvalidValueError for a header that cannot be stored."""
+    checked_text("job_id", header.job_id)
+    checked_text("flow_id", header.flow_id)
+    checked_text("status", header.status)
+    checked_text("fingerprint", header.fingerprint)
+
+
+def refuse_writes(writes: Sequence[Write]) -> None:
+    """Raise InvalidValueError for writes that cannot be stored."""
+    for write in writes:
+        checked_rows(write.rows)
+        for what in ("status", "fingerprint", "snapshot"):
+            text = getattr(write, what)
+            if text is not None:
+                checked_text(what, text)
+
+
+def checked_rows(rows: Sequence[JournalRow]) -> Sequence[JournalRow]:
+    """The rows.
+
+    Raises:
+        InvalidValueError: One of them has a number that is none, or a text that cannot be stored.
+    """
+    for number, body in rows:
+        if not 0 < number <= _GREATEST_NUMBER:
+            raise InvalidValueError(f"A run has no row {number}: rows are numbered from 1 to {_GREATEST_NUMBER}.")
+        checked_text("row", body)
+    return rows
+
+
+def checked_limit(limit: int | None) -> int:
+    """A limit as a number; the greatest there is for None.
+
+    Raises:
+        InvalidValueError: It is below 0.
+    """
+    if limit is None:
+        return 2**62
+    if limit < 0:
+        raise InvalidValueError(f"limit is {limit}: give 0 or more, or None for all.")
+    return limit
+
+
+def checked_level(level: str) -> str:
+    """The level.
+
+    Raises:
+        InvalidValueError: There is no such level.
+    """
+    if level not in ("group", "sync"):
+        raise InvalidValueError(f"The level {level!r} does not exist. Known: 'group', 'sync'.")
+    return level
+
+
+def lost_lease(store: Store, job_id: str | None = None) -> LeaseLostError:
+    """What a driver gets that has lost its lease, or a run."""
+    what = "its lease is gone" if job_id is None else f"{job_id!r} is not its run any more"
+    return LeaseLostError(
+        f"{store.driver} writes nothing more to {store.url}: {what}. It gave no sign of life for "
+        f"{store.lease_seconds} s, or has let go, and its runs may go on elsewhere. "
+        "Close the store, and claim runs anew."
+    )
+
+
+def unknown_run(job_id: str, flow_id: str | None = None) -> UnknownRunError:
+    """What a caller gets who names a run that is not there."""
+    where = "" if flow_id is None else f"of the flow {flow_id!r} "
+    return UnknownRunError(f"There is no run {job_id!r} {where}in the store. list_runs() shows those that there are.")
+
+
+def driven_run(job_id: str, driver: str | None) -> RunDrivenError:
+    """What a caller gets who wants a run that somebody drives."""
+    return RunDrivenError(f"The run {job_id!r} is driven by {driver}, which is alive. Wait until it has let go of it.")

@@ -1,0 +1,236 @@
+"""SQLite: runs in a file, by the `sqlite3` of the standard library."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any, TypeVar
+
+from routilux.errors import NewerStoreError, StoreBusyError, StoreError, StoreUnavailableError
+from routilux.stores.relational import RelationalStore, Transaction
+from routilux.stores.statements import migrations, statements
+
+__all__ = ["SQLiteStore"]
+
+T = TypeVar("T")
+
+# A write-ahead log of so many pages of 4 KiB is put into the file. A longer one costs less time, and more room: it is
+# as large as all that was written since, each page anew at each commit.
+_LOG_PAGES = 64
+# Rows of the journal in one statement. `sqlite3` gives up the interpreter lock once per execution, and beside a busy
+# thread it waits for it each time.
+_ROWS_AT_ONCE = 64
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "Make room on the disk.",
+    sqlite3.SQLITE_IOERR: "Make sure that the disk is there and has room.",
+    sqlite3.SQLITE_READONLY: "Make sure that this process may write the file and its folder.",
+    sqlite3.SQLITE_PERM: "Make sure that this process may write the file and its folder.",
+    sqlite3.SQLITE_CANTOPEN: "Make sure that its folder is there, and that this process may write in it.",
+    sqlite3.SQLITE_NOTADB: "Give the path of a SQLite file, or of one that is not there yet.",
+}
+
+
+class SQLiteStore(RelationalStore):
+    """Runs in a SQLite file, which several processes of one machine may share.
+
+    The file is opened, and made if it is not there, when the store is used first. Beside it lies its write-ahead log
+    (`-wal`, `-shm`) as long as a process has it open. It does not belong on a network's file system.
+
+    Args:
+        path: Where the file is.
+        level: "group": what was written survives the end of the process at any instant, and perhaps not its last
+            moments if the machine loses power. "sync": all of it survives that as well.
+        lease_seconds: How long the runs of a driver that gives no sign of life stay its own.
+        busy_seconds: How long to wait for another process that is writing.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        level: str = "group",
+        lease_seconds: float = 10.0,
+        busy_seconds: float = 5.0,
+    ) -> None:
+        # Absolute: an application may go to another folder between two openings.
+        self.path = os.path.abspath(path)
+        self.busy_seconds = busy_seconds
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        super().__init__(f"sqlite:///{self.path}", level, lease_seconds)
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self.path!r}, level={self.level!r})"
+
+    def _change(self, work: Callable[[Transaction], T], *, repeatable: bool = True) -> T:  # noqa: ARG002 - commits here are answered
+        with self._told_errors():
+            if self._writer is None:
+                self._writer = self._open()
+            connection = self._writer
+            try:
+                # At once the lock for writing: who reads first and asks for it later may be refused at any time.
+                connection.execute("BEGIN IMMEDIATE")
+                result = work(_SQLiteTransaction(connection))
+                connection.execute("COMMIT")
+            except BaseException as error:
+                self._writer = _rolled_back(connection, error)
+                raise
+            return result
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        with self._told_errors():
+            if self._reader is None:
+                self._reader = self._open()
+            try:
+                return work(_SQLiteTransaction(self._reader))
+            except sqlite3.Error as error:
+                self._reader = _rolled_back(self._reader, error)
+                raise
+
+    def _disconnect(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.close()
+        self._reader = self._writer = None
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=self.busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=256
+        )
+        try:
+            self._use_log(connection)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self.level == 'sync' else 'NORMAL'}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            self._bring_up_to_date(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _use_log(self, connection: sqlite3.Connection) -> None:
+        """Let the database have a write-ahead log: those who read it and who write it do not wait for each other."""
+        deadline = time.monotonic() + self.busy_seconds
+        while True:
+            try:
+                mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            except sqlite3.OperationalError as error:
+                # This one statement does not wait for others by itself. An exclusive transaction does.
+                if _code_of(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                    raise
+                connection.execute("BEGIN EXCLUSIVE")
+                connection.execute("ROLLBACK")
+                continue
+            if mode != "wal":
+                raise StoreUnavailableError(
+                    f"{self.path} cannot have a write-ahead log: its journal mode stays {mode!r}. "
+                    "Give a path on a local disk."
+                )
+            return
+
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
+        steps = migrations("sqlite")
+        if self._version(connection) == len(steps):
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = self._version(connection)  # once more: another process may have been quicker
+            for step in steps[version:]:
+                for statement in step:
+                    connection.execute(statement)
+            if version == 0:
+                connection.execute("INSERT INTO routilux_schema (version) VALUES (0)")
+            connection.execute(statements("sqlite")["set_version"], {"version": len(steps)})
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    def _version(self, connection: sqlite3.Connection) -> int:
+        known = len(migrations("sqlite"))
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'routilux_schema'").fetchone():
+            return 0
+        version: int = connection.execute("SELECT version FROM routilux_schema").fetchone()[0]
+        if version > known:
+            raise NewerStoreError(
+                f"{self.path} has version {version} of the schema, which a newer routilux has made; this one knows the "
+                f"versions up to {known}. Upgrade routilux, or give another path."
+            )
+        return version
+
+    @contextmanager
+    def _told_errors(self) -> Iterator[None]:
+        """Errors of `sqlite3` as those of stores."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+
+    def _told(self, error: sqlite3.Error) -> StoreError:
+        code = _code_of(error)
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreBusyError(
+                f"{self.path} was held by another process for longer than {self.busy_seconds} s. Try again: if it "
+                "stays so, a process has stopped in the middle of a write, and goes on or has to be ended."
+            )
+        advice = _ADVICE.get(code, "Make sure that it is a file of routilux, and whole.")
+        return StoreUnavailableError(f"{self.path} cannot be used: {error}. {advice}")
+
+
+class _SQLiteTransaction:
+    """Statements by their names, over a connection."""
+
+    __slots__ = ("_connection", "_statements")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._statements = statements("sqlite")
+
+    def rows(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(self._statements[name], values).fetchall()
+
+    def change(self, name: str, /, **values: object) -> int:
+        return self._connection.execute(self._statements[name], values).rowcount
+
+    def change_each(self, name: str, values: Sequence[dict[str, object]]) -> int:
+        return self._connection.executemany(self._statements[name], values).rowcount
+
+    def append(self, rows: Sequence[tuple[int, int, str]]) -> None:
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            values: list[object] = []
+            for run, number, body in rows[start : start + _ROWS_AT_ONCE]:
+                values += ((run << 32) + number, body)
+            self._connection.execute(_appending(len(values) // 2), values)
+
+    def be_alone(self) -> None:
+        """There is one transaction that writes at a time."""
+
+
+@cache
+def _appending(count: int) -> str:
+    return (
+        f"INSERT INTO routilux_journal (id, body) VALUES {', '.join(['(?, ?)'] * count)} "  # noqa: S608 - no values
+        "ON CONFLICT (id) DO NOTHING"
+    )
+
+
+def _code_of(error: BaseException) -> int:
+    """The primary result code of SQLite, whose extended codes say more in their upper bits."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _rolled_back(connection: sqlite3.Connection, error: BaseException) -> sqlite3.Connection | None:
+    """The connection without a transaction; None, and it is closed, when it cannot be trusted any more."""
+    try:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if not isinstance(error, sqlite3.Error) or _code_of(error) == sqlite3.SQLITE_BUSY:
+            return connection
+    except sqlite3.Error:
+        pass
+    with suppress(sqlite3.Error):
+        connection.close()
+    return None
