@@ -46,6 +46,13 @@ PLACES = [
     ("routilux.output_handler", "QueueOutputHandler"),
     ("routilux.output_handler", "CallbackOutputHandler"),
     ("routilux.output_handler", "NullOutputHandler"),
+    ("routilux.analysis", "RoutineAnalyzer"),
+    ("routilux.analysis", "analyze_routine_file"),
+    ("routilux.analysis", "WorkflowAnalyzer"),
+    ("routilux.analysis", "analyze_workflow"),
+    ("routilux.analysis", "BaseFormatter"),
+    ("routilux.analysis", "RoutineMarkdownFormatter"),
+    ("routilux.analysis", "WorkflowD2Formatter"),
     *(("routilux.builtin_routines", name) for name in BUILTINS),
     ("routilux.builtin_routines.control_flow", "ConditionalRouter"),
     ("routilux.builtin_routines.data_processing", "DataFlattener"),
@@ -104,6 +111,11 @@ REGISTERED = "print(*sorted(set(serilux.SerializableRegistry.registry) - before)
 def test_importing_the_package_registers_its_documented_classes_and_no_others():
     program = f"import serilux; before = set(serilux.SerializableRegistry.registry); import routilux; {REGISTERED}"
     assert in_child(program).split() == sorted(SAVED_CLASSES)
+
+
+def test_importing_the_package_loads_nothing_that_only_looks_at_flows():
+    program = "import sys, routilux; print(*(name for name in sys.modules if name.startswith('routilux.analysis')))"
+    assert in_child(program) == ""
 
 
 @pytest.mark.parametrize("use", ["routilux.TimeProvider", "from routilux import *", "routilux.builtin_routines"])

@@ -31,6 +31,16 @@ from routilux import (
     TextRenderer,
     TimeProvider,
 )
+from routilux.analysis import (
+    BaseFormatter,
+    FlowGraph,
+    RoutineAnalyzer,
+    RoutineMarkdownFormatter,
+    WorkflowAnalyzer,
+    WorkflowD2Formatter,
+    analyze_routine_file,
+    analyze_workflow,
+)
 from routilux.errors import RoutiluxError, UnknownNameError
 from routilux.flow import SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
@@ -207,6 +217,19 @@ def seams() -> None:
         caught: list[RoutiluxError] = [error]
         caught_by_built_in: list[ValueError] = [error]
         assert_type(len(caught) + len(caught_by_built_in), int)
+
+
+def analysis() -> None:
+    assert_type(analyze_routine_file("routines.py"), dict[str, Any])
+    assert_type(analyze_workflow(Flow(), include_source_analysis=False), dict[str, Any])
+    analyzer = WorkflowAnalyzer(RoutineAnalyzer())
+    data = analyzer.analyze_flow(Flow())
+    assert_type(analyzer.to_json(data, indent=None), str)
+    assert_type(analyzer.to_d2_format(data, mode="ultimate", routine_analysis=[data]), str)
+    formatters: list[BaseFormatter] = [RoutineMarkdownFormatter(), WorkflowD2Formatter(style="default")]
+    assert_type(formatters[0].format(data), str)
+    assert_type(formatters[0].save(data, "routines.md"), None)
+    assert_type(Flow().graph(), FlowGraph)
 
 
 def names_of_first_use() -> None:
