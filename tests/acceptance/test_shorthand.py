@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.hearing import in_new_process
 
 from routilux import Flow, Routine
 from routilux.errors import CallableError
+from tests.deliveries import in_new_process
 from tests.drawings import wait
 from tests.registered import Hopper
 from tests.word_functions import draw_words, keeper, measure, words

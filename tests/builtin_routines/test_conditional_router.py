@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from routilux import Flow
 from routilux.builtin_routines import ConditionalRouter
 from routilux.job_state import register_serializable
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     answer,
     heard,
@@ -453,7 +453,7 @@ def test_a_saved_router_routes_in_a_new_process():
     found = in_new_process(
         "from routilux import Flow\n"
         "import routilux.builtin_routines\n"
-        "from tests.builtin_routines.deliveries import heard\n"
+        "from tests.deliveries import heard\n"
         "flow = Flow()\n"
         "flow.deserialize(given)\n"
         "result = heard(flow.routines['tested'], *[{'data': {'n': n}} for n in (1, 9, 3, 4)])",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from serilux import Serializable
 
 from routilux.builtin_routines import DataFlattener
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     answer,
     deliver,

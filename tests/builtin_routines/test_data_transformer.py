@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from routilux.builtin_routines import DataTransformer
 from routilux.testing import activate
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     answer,
     heard,
@@ -300,7 +300,7 @@ def test_a_saved_transformer_works_in_a_new_process():
     routine = transformer("strip", lambda text: text + "!", double)
     found = in_new_process(
         "import tests.registered, routilux.builtin_routines\n"
-        "from tests.builtin_routines.deliveries import one\n"
+        "from tests.deliveries import one\n"
         "routine = routilux.builtin_routines.DataTransformer()\n"
         "routine.deserialize(given)\n"
         "result = one(routine, ' a ')",

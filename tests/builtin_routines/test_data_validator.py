@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.builtin_routines import DataValidator
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     heard,
     in_new_process,
@@ -335,7 +335,7 @@ def test_a_function_that_saved_data_may_not_bring_back_is_refused_by_its_place()
 def test_a_saved_validator_works_in_a_new_process():
     found = in_new_process(
         "import routilux.builtin_routines\n"
-        "from tests.builtin_routines.deliveries import heard\n"
+        "from tests.deliveries import heard\n"
         "routine = routilux.builtin_routines.DataValidator()\n"
         "routine.deserialize(given)\n"
         "result = heard(routine, {'data': {'n': 1}}, {'data': {'n': 9}})",

@@ -14,7 +14,7 @@ from routilux.builtin_routines import ResultExtractor
 from routilux.builtin_routines.text_processing import yaml_blocks
 from routilux.errors import MissingExtraError
 from routilux.job_state import register_serializable
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     HeldText,
     Mute,

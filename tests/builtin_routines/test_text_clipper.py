@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.builtin_routines import TextClipper
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     HeldText,
     Mute,

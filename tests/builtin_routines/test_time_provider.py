@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from routilux.builtin_routines import TimeProvider
 from routilux.testing import FakeClock
-from tests.builtin_routines.deliveries import ODD_VALUES, answer, run_restored, two_runs_at_once
+from tests.deliveries import ODD_VALUES, answer, run_restored, two_runs_at_once
 from tests.drawings import Gate
 
 NOW = 1_700_000_000.0

@@ -8,12 +8,12 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from tests.hearing import restored
 
 from routilux import ErrorHandler, Flow, FunctionRoutine, JobState, Routine
 from routilux.errors import CallableError, HandlerTypeError, InvalidTypeError
 from routilux.functions import routine
 from routilux.testing import ManualExecutor, activate
+from tests.deliveries import restored
 from tests.drawings import collector, draw
 
 

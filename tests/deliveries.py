@@ -1,4 +1,4 @@
-"""What the tests of the built-in routines share: deliveries and what they make a routine emit, also after it was saved,
+"""What tests of routines share: deliveries and what they make a routine emit, also after it was saved,
 also in two runs at once; odd values.
 """
 
@@ -33,7 +33,7 @@ __all__ = [
     "two_runs_at_once",
 ]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 # What was emitted: (event, data) for each.
 Emitted = list[tuple[str, dict[str, Any]]]
