@@ -13,10 +13,9 @@ from routilux.errors import InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.controls import cancel, pause, resume
-from routilux.flow.drawing import Drawing
+from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
-from routilux.flow.recovery import load, recover
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import (
     checked_count,
@@ -45,7 +44,7 @@ CONCURRENT_WORKERS = 5
 
 
 @registered
-class Flow(Drawing):
+class Flow(DurableFlow):
     """Routines and the connections between them. Each `execute` is a run of its own, with a JobState of its own.
 
     A flow may be used from any thread, and from inside its own handlers.
@@ -353,30 +352,6 @@ class Flow(Drawing):
             ValueError: The state is of another flow.
         """
         cancel(self._engine, job_state, reason)
-
-    # -- runs that outlive their process
-
-    def recover(self) -> list[JobState]:
-        """Go on with every unfinished run of this flow that no living process drives; returns their records.
-
-        Paused runs stay paused. A handler that was at work when its process died runs again; what it had emitted is
-        not emitted a second time. A run whose process has died `max_recoveries` times in the same activation fails
-        with it. Call it when the application starts, and whenever another process may have died.
-
-        Raises:
-            ValueError: The flow has no store.
-            StoreError: The store cannot be read or written.
-        """
-        return recover(self._engine)
-
-    def load(self, job_id: str) -> JobState:
-        """A run of this flow as the store has it; for one of this process, its own JobState.
-
-        Raises:
-            ValueError: The flow has no store, or the store no such run.
-            StoreError: The store cannot be read.
-        """
-        return load(self._engine, job_id)
 
     # -- as data
 
