@@ -50,12 +50,12 @@ class Drawing(OwnFields):
             raise InvalidTypeError(
                 f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
             )
-        if routine_id is None and self.store is not None:
+        key = routine._id if routine_id is None else routine_id
+        if self.store is not None and key == hex(id(routine)):  # however it got here, by a chain, say
             raise InvalidValueError(
                 f"A flow with a store needs ids that are the same in the next process, and that of {routine!r} is made "
                 "up: add_routine(routine, routine_id='...')."
             )
-        key = routine._id if routine_id is None else routine_id
         if not isinstance(key, str) or not key:
             raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
         with self._drawing_lock:
