@@ -123,3 +123,43 @@ def test_an_event_object_that_hears_nothing_has_no_line():
 
     assert isinstance(flow.routines["a"].get_event("output"), Event)
     assert flow.graph().lines == ()
+
+
+def test_a_line_that_leads_out_of_the_flow_is_kept_apart():
+    flow, outside = flow_of("a"), Step()
+    outside._id = "outside"
+    flow.routines["a"].get_event("output").connect(outside.get_slot("any"), {"value": "x"})
+    graph = flow.graph()
+
+    assert graph.lines == ()
+    assert graph.lines_out == (Line("a", "output", "outside", "any", {"value": "x"}),)
+
+
+def test_a_slot_shows_that_a_function_merges_and_what_breaks_every_delivery():
+    def append(old, new, extra):
+        return new
+
+    routine = Routine()
+    routine.define_slot("merged", print, append)
+    routine.define_slot("called", lambda text, /, **rest: None)
+    routine.define_slot("fine", lambda text, /, more=1: None, "append")
+    flow = Flow()
+    flow.add_routine(routine, "a")
+    merged, called, fine = flow.graph().nodes["a"].slots
+
+    assert (merged.merge_strategy, merged.merges_by_function) == ("append", True)
+    assert "'append' cannot be called with two arguments" in merged.broken
+    assert "takes 'text' by position only" in called.broken
+    assert (fine.merge_strategy, fine.merges_by_function, fine.broken) == ("append", False, "")
+
+
+def test_the_lines_of_one_routine_can_be_asked_for():
+    flow = flow_of("a", "b")
+    flow.connect("a", "output", "b", "input")
+    flow.connect("a", "other", "b", "any")
+    graph = flow.graph()
+    first, second = graph.lines
+
+    assert graph.lines_from("a") == graph.lines_to("b") == [first, second]
+    assert graph.lines_from("a", "other") == graph.lines_to("b", "any") == [second]
+    assert graph.lines_from("b") == graph.lines_to("nobody") == []
