@@ -12,8 +12,8 @@ Severity = Literal["error", "warning", "info"]
 
 # "error": certain to fail. "warning": it runs, and is hardly meant. "info": worth knowing, often meant.
 SEVERITIES: dict[str, Severity] = {
-    "not-a-routine": "error",
     "missing-trigger": "error",
+    "not-a-routine": "error",
     "unusable-slot": "error",
     "unreachable-routine": "warning",
     "unfed-slot": "warning",
