@@ -207,14 +207,15 @@ def _mapped_names(drawing: _Drawing) -> Iterator[Finding]:
 
 def _arriving_names(drawing: _Drawing) -> Iterator[Finding]:
     for line, slot in drawing.lines_with_slots():
-        if slot.takes_everything or slot.merges_by_function:
+        # With at most one parameter, and no `**kwargs` beside it, a handler gets the whole dict if need be.
+        if slot.merges_by_function or (slot.takes_everything and not slot.takes_keywords):
             continue
         wanted = (*slot.required, *slot.optional)
         params = drawing.params.get((line.source_id, line.event), ())
         arriving = {line.param_mapping.get(name, name) for name in params} | set(line.param_mapping.values())
         fits = [name for name in wanted if name in arriving]
         # When none of the names fits, the handler gets the whole dict, and one parameter can take that.
-        takes_whole = not fits and len(slot.required) <= 1
+        takes_whole = not fits and len(slot.required) <= 1 and not slot.takes_keywords
         missing = [name for name in slot.required if name not in arriving]
         if params and missing and not takes_whole:
             yield found(
@@ -225,7 +226,7 @@ def _arriving_names(drawing: _Drawing) -> Iterator[Finding]:
                 "Emit it and add it to the output_params, map a name to it, or give the parameter a default.",
             )
         for source, target in line.param_mapping.items():
-            if target not in wanted and not takes_whole:
+            if target not in wanted and not takes_whole and not slot.takes_keywords:
                 yield found(
                     "unknown-target-name",
                     place_of(line),

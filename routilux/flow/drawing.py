@@ -196,7 +196,7 @@ class Drawing(OwnFields):
             logger.warning("Flow %r, %s", self.flow_id, finding)
 
     def _find(self) -> list[Finding]:
-        return [*check_objects(self.routines, self.connections, self._owner), *check_graph(self.graph())]
+        return [*check_objects(self.routines, self.connections), *check_graph(self.graph())]
 
     def forget_threads(self) -> None:
         """In a forked child, where the thread that held the lock does not exist."""

@@ -21,10 +21,12 @@ class SlotNode(NamedTuple):
     """A slot: its name, its handler's name or None, and what the handler can be given.
 
     Attributes:
-        merge_strategy: Its name; that of the function, where `merges_by_function`.
+        merge_strategy: Its name, or that of a function.
         required: The parameters that the handler cannot do without.
         optional: Its others.
         takes_everything: Whether any data suit it: it has `**kwargs`, or at most one parameter.
+        takes_keywords: Whether it has `**kwargs`: then it gets everything by keyword, and `required` must be there.
+        merges_by_function: Whether the merge strategy is a function, which may bring any names.
         broken: Why every delivery is certain to fail; mostly "".
     """
 
@@ -34,6 +36,7 @@ class SlotNode(NamedTuple):
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     takes_everything: bool = True
+    takes_keywords: bool = False
     merges_by_function: bool = False
     broken: str = ""
 
@@ -233,12 +236,14 @@ def _slot(name: str, slot: Slot) -> SlotNode:
     if handler is None:
         return node
     parameters = _parameters(handler)
-    required, optional, takes_everything = _wanted(parameters)
+    required, optional, takes_keywords = _wanted(parameters)
     return node._replace(
         handler=_name_of(handler),
         required=required,
         optional=optional,
-        takes_everything=takes_everything,
+        # One parameter gets the whole dict when its name is not in the data, and one called `data` always.
+        takes_everything=takes_keywords or len(required) + len(optional) <= 1,
+        takes_keywords=takes_keywords,
         broken=_broken_handler(_name_of(handler), parameters) or node.broken,
     )
 
@@ -257,14 +262,12 @@ def _parameters(handler: object) -> list[inspect.Parameter]:
 
 
 def _wanted(parameters: list[inspect.Parameter]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """The names that a handler needs, those that it may be given, and whether it can take all the data as they are."""
+    """The names that a handler needs, those that it may be given besides, and whether it has `**kwargs`."""
     kind = inspect.Parameter
     named = [p for p in parameters if p.kind not in (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)]
     required = tuple(p.name for p in named if p.default is kind.empty)
     optional = tuple(p.name for p in named if p.default is not kind.empty)
-    takes_keywords = any(p.kind is kind.VAR_KEYWORD for p in parameters)
-    # One parameter gets the whole dict when its name is not in the data, and one called `data` always.
-    return required, optional, takes_keywords or len(named) <= 1
+    return required, optional, any(p.kind is kind.VAR_KEYWORD for p in parameters)
 
 
 def _broken_handler(name: str, parameters: list[inspect.Parameter]) -> str:

@@ -6,7 +6,6 @@ change what it looks at, nor fail.
 
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from serilux import SerializableRegistry
 
@@ -18,17 +17,16 @@ from routilux.flow.graph import ports_of
 from routilux.flow.serialization import required_arguments
 from routilux.plain import DEPTH_MAX, shortened
 from routilux.routine import Routine
-from routilux.slot import Slot
 
 __all__ = ["check_objects", "check_saving"]
 
 _ATOMS = (str, int, float, bool, type(None))
 
 
-def check_objects(routines: Mapping[str, object], connections: Iterable[Connection], owner: object) -> list[Finding]:
-    """What does not belong into a flow. `owner` stands in the connections that it has drawn."""
-    routines, connections = dict(routines), list(connections)
-    return [*_not_routines(routines), *_shadowed(routines), *_strays(routines, connections, owner)]
+def check_objects(routines: Mapping[str, object], connections: Iterable[Connection]) -> list[Finding]:
+    """What does not belong into a flow."""
+    routines = dict(routines)
+    return [*_not_routines(routines), *_shadowed(routines), *_strays(routines, list(connections))]
 
 
 def check_saving(routines: Mapping[str, object]) -> list[Finding]:
@@ -68,7 +66,7 @@ def _is_initialised(routine: Routine) -> bool:
 def _shadowed(routines: dict[str, object]) -> Iterator[Finding]:
     for routine_id, routine in routines.items():
         own = vars(routine).get("_id") if isinstance(routine, Routine) else None
-        if isinstance(own, str) and own != routine_id and routines.get(own, routine) is not routine:
+        if isinstance(own, str) and routines.get(own, routine) is not routine:
             yield found(
                 "shadowed-id",
                 routine_id,
@@ -78,10 +76,16 @@ def _shadowed(routines: dict[str, object]) -> Iterator[Finding]:
             )
 
 
-def _strays(routines: dict[str, object], connections: list[Connection], owner: object) -> Iterator[Finding]:
+def _strays(routines: dict[str, object], connections: list[Connection]) -> Iterator[Finding]:
     drawn = [each for each in connections if isinstance(each, Connection)]
     events = dict.fromkeys(each.source_event for each in drawn if each.source_event is not None)
     connected = {link.connection for event in events for link in list(event.links)}
+    # By the objects themselves: a routine may stand under several ids, and an event is found under each.
+    events_there: set[tuple[str | None, int]] = set()
+    for key, each in routines.items():
+        for port in ports_of(each, "_events").values():
+            events_there |= {(key, id(port)), (None, id(port))}
+    slots_there = {id(slot) for each in routines.values() for slot in ports_of(each, "_slots").values()}
     for connection in drawn:
         event, slot = connection.source_event, connection.target_slot
         # One that was disconnected on purpose stays in the list, and does nothing.
@@ -89,19 +93,13 @@ def _strays(routines: dict[str, object], connections: list[Connection], owner: o
             continue
         where = f"{connection.source_id or '?'}.{event.name} -> {connection.target_id or '?'}.{slot.name}"
         advice = "Call its disconnect(), and connect what stands in the flow now."
-        is_own = connection.owner is owner
-        if not _stands(routines, event, connection.source_id if is_own else None):
+        # What begins there goes by the id; where it ends, the engine finds the routine under whatever id it has.
+        if (connection.source_id, id(event)) not in events_there:
             message = f"The event {event.name!r}, where it begins, is not in the flow: nothing goes along it."
             yield found("stray-connection", where, message, advice)
-        if not _stands(routines, slot, connection.target_id if is_own else None):
+        if id(slot) not in slots_there:
             message = f"The slot {slot.name!r}, where it ends, is not in the flow: what is delivered leaves the flow."
             yield found("stray-connection", where, message, advice)
-
-
-def _stands(routines: dict[str, object], port: Any, routine_id: str | None) -> bool:
-    kind = "_slots" if isinstance(port, Slot) else "_events"
-    homes = list(routines.values()) if routine_id is None else [routines.get(routine_id)]
-    return any(port is each for home in homes for each in ports_of(home, kind).values())
 
 
 # -- saving

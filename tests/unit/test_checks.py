@@ -5,8 +5,10 @@ from itertools import pairwise
 import pytest
 
 from routilux import Flow, Routine
+from routilux.event import mapped
 from routilux.flow.checks import SEVERITIES, Finding, check_graph
 from routilux.flow.graph import EventNode, FlowGraph, FlowNode, Line, SlotNode
+from routilux.handlers import bind
 
 
 def keep(data):
@@ -65,6 +67,8 @@ def test_a_flow_without_a_trigger_cannot_be_executed():
     flow = flow_of("a.output b.input", a=routine({"begin": keep}, ["output"]), b=routine({"input": keep}))
     (finding,) = flow.validate()
     assert (finding.code, finding.severity, finding.where) == ("missing-trigger", "error", "checked")
+    assert "perhaps 'a'" in finding.advice
+    (finding,) = flow_of("a.output b.input", b=flow.routines["b"], a=flow.routines["a"]).validate()
     assert "perhaps 'a'" in finding.advice
     assert told(Flow("checked")) == [("missing-trigger", "error", "checked")]
 
@@ -128,7 +132,10 @@ LINE = "a.output -> b.input"
         (lambda text, size: 0, ["text"], None, ["unfilled-parameter"]),
         (lambda text, size=1: 0, ["text"], None, []),
         (lambda text, size: 0, None, None, []),  # any name may come
-        (lambda **data: 0, ["text"], None, []),
+        (lambda **data: 0, ["text"], {"text": "words"}, []),
+        (lambda text, **data: 0, ["text", "size"], {"size": "length"}, []),
+        (lambda text, **data: 0, ["size"], None, ["unfilled-parameter"]),  # by keyword only, never the whole dict
+        (lambda text, **data: 0, None, None, []),
         (lambda text: 0, ["size"], None, []),  # the whole dict
         (lambda data: 0, ["size"], None, []),
         (lambda: 0, ["size"], None, []),
@@ -142,6 +149,7 @@ LINE = "a.output -> b.input"
         (lambda text, size=1: 0, None, {"words": "txt"}, []),  # the whole dict, if nothing else comes
         (lambda text, size=1: 0, None, {"a": "text", "words": "txt"}, ["unknown-target-name"]),
         (lambda data: 0, None, {"words": "txt"}, []),
+        (lambda data: 0, None, {"words": "data", "size": "length"}, []),
         (lambda data: 0, ["left", "right"], {"left": "x", "right": "x"}, ["mapping-collision"]),
         (lambda data: 0, ["left", "right"], {"left": "right"}, ["mapping-collision"]),
         (lambda data: 0, ["left", "right"], {"left": "right", "right": "left"}, []),
@@ -153,6 +161,45 @@ def test_names_that_cannot_arrive_are_found(handler, params, mapping, expected):
     findings = told(pipeline(handler, params, mapping))
     assert [code for code, _, _ in findings] == expected
     assert {where for _, _, where in findings} <= {LINE, "b.input"}
+
+
+HANDLERS = [
+    lambda: 0,
+    lambda a: 0,
+    lambda data: 0,
+    lambda a, b: 0,
+    lambda a, b=1: 0,
+    lambda a=1, b=2: 0,
+    lambda a, b, c=3: 0,
+    lambda a, /, b: 0,
+    lambda a, /, b=1: 0,
+    lambda a, *rest: 0,
+    lambda a, b, *rest: 0,
+    lambda *rest: 0,
+    lambda *rest, a=1, b=2: 0,
+    lambda **rest: 0,
+    lambda a, **rest: 0,
+    lambda a, b=1, **rest: 0,
+    lambda a, /, **rest: 0,
+    lambda a=1, /, **rest: 0,
+    print,
+]
+
+
+@pytest.mark.parametrize("handler", HANDLERS)
+@pytest.mark.parametrize("mapping", [{}, {"a": "b"}, {"c": "a"}, {"a": "b", "b": "a"}, {"a": "d"}])
+def test_what_is_told_of_an_event_and_a_handler_is_what_happens_when_it_carries_what_it_says(handler, mapping, capsys):
+    call = bind(handler, "here")
+    for params in (["a"], ["b"], ["c"], ["a", "b"], ["a", "c"], ["b", "c"], ["a", "b", "c"]):
+        findings = told(pipeline(handler, params, {old: new for old, new in mapping.items() if old in params}))
+        is_told = any(code in ("unfilled-parameter", "unusable-slot") for code, _, _ in findings)
+        try:
+            call(mapped(dict.fromkeys(params, 0), mapping))
+        except TypeError:
+            fails = True
+        else:
+            fails = False
+        assert is_told == fails, params
 
 
 def test_a_merge_function_may_bring_any_name():
@@ -171,7 +218,7 @@ def positional(text, /, **rest):
     pass
 
 
-@pytest.mark.parametrize("strategy", [lambda old: old, lambda a, b, c: a, lambda old, *, new: old])
+@pytest.mark.parametrize("strategy", [lambda old: old, lambda a, b, c: a, lambda old, new, *, deep: old])
 def test_a_slot_to_which_every_delivery_fails_is_an_error(strategy):
     assert told(pipeline(positional)) == [("unusable-slot", "error", "b.input")]
     assert told(pipeline(keep, merge=strategy)) == [("unusable-slot", "error", "b.input")]
@@ -183,8 +230,11 @@ def test_a_merge_strategy_that_can_be_called_or_cannot_be_looked_into_is_none(st
 
 
 def test_a_broken_slot_that_nothing_is_delivered_to_is_no_error():
-    flow = flow_of(a=routine({"trigger": keep}), b=routine({"input": positional}))
-    assert told(flow) == [("unreachable-routine", "warning", "b")]
+    slots = {"input": positional}
+    flow = flow_of("b.output b.input", a=routine({"trigger": keep}), b=routine(slots, ["output", "done"]))
+    assert told(flow) == [("unreachable-routine", "warning", "b"), ("unheard-event", "info", "b.done")]
+    flow = flow_of(a=routine({"trigger": keep, **slots}))
+    assert told(flow) == [("unfed-slot", "info", "a.input")]
 
 
 def ring(**events):
@@ -215,6 +265,22 @@ def test_a_line_to_a_routine_that_is_not_in_the_flow_is_told():
     outside._id = "outside"
     flow.routines["a"].get_event("output").connect(outside.get_slot("input"))
     assert told(flow) == [("line-out-of-flow", "info", "a.output -> outside.input")]
+
+
+def test_a_line_out_of_the_flow_is_heard_and_leads_out_of_a_cycle():
+    flow = flow_of("a.output a.input", a=ring(a=["output", "done"])["a"])
+    flow.routines["a"].get_event("done").connect(routine({"input": keep}).get_slot("input"))
+    assert [code for code, _, _ in told(flow)] == ["line-out-of-flow"]
+
+
+def test_errors_stand_first_and_what_is_only_worth_knowing_last():
+    flow = flow_of(
+        "a.output b.input",
+        a=routine({"trigger": keep, "other": keep}, ["output"]),
+        b=routine({"input": positional}),
+        c=routine({"input": keep}),
+    )
+    assert [each.severity for each in flow.validate()] == ["error", "warning", "info"]
 
 
 def test_a_large_drawing_is_checked_without_looking_at_every_line_for_each_routine():

@@ -56,7 +56,18 @@ def test_a_slot_shows_what_its_handler_can_be_given():
     assert (taking.required, taking.optional, taking.takes_everything) == (("value", "unit"), ("scale",), False)
     assert anything.takes_everything
     assert trigger.takes_everything
+    assert (trigger.takes_keywords, anything.takes_keywords, taking.takes_keywords) == (False, True, False)
     assert silent.handler is None
+
+
+def test_keywords_take_everything_beside_what_the_handler_needs():
+    routine = Routine()
+    routine.define_slot("input", lambda value, unit, **rest: None)
+    flow = Flow()
+    flow.add_routine(routine, "a")
+    (slot,) = flow.graph().nodes["a"].slots
+
+    assert (slot.required, slot.takes_everything, slot.takes_keywords) == (("value", "unit"), True, True)
 
 
 def test_a_slot_that_hears_an_event_without_a_connection_is_in_the_graph():
@@ -163,3 +174,11 @@ def test_the_lines_of_one_routine_can_be_asked_for():
     assert graph.lines_from("a") == graph.lines_to("b") == [first, second]
     assert graph.lines_from("a", "other") == graph.lines_to("b", "any") == [second]
     assert graph.lines_from("b") == graph.lines_to("nobody") == []
+
+
+def test_output_params_that_are_no_names_are_left_out():
+    flow = flow_of("a")
+    flow.routines["a"].get_event("output").output_params = ["value", 5]
+    flow.routines["a"].get_event("other").output_params = None
+
+    assert [event.output_params for event in flow.graph().nodes["a"].events] == [("value",), ()]

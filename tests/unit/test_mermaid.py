@@ -154,6 +154,32 @@ def test_a_mapping_is_shown_where_the_rest_goes_without_saying():
     assert '    n1 -->|"output {a → b}"| n2' in flow.to_mermaid().split("\n")
 
 
+def test_an_event_called_output_is_named_where_it_is_not_the_only_one():
+    flow = flow_of_three()
+    flow.routines["first"].define_event("other")
+    assert '    n1 -->|"output"| n2' in flow.to_mermaid().split("\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a_b-c d", "a_b-c d"),
+        ("naïve 日本", "naïve 日本"),
+        ("_a", "#95;a"),
+        ("a_", "a#95;"),
+        ("- x", "#45;#32;x"),
+        ("a--b", "a#45;#45;b"),
+        ("    x", "#32;#32;#32;#32;x"),
+        ("1. x", "1#46;#32;x"),
+        ("fa:fa-car", "fa#58;#8203;fa-car"),
+    ],
+)
+def test_what_could_be_markdown_is_written_as_a_code_and_the_rest_stays_readable(name, shown):
+    flow = Flow()
+    flow.add_routine(Routine(), name)
+    assert flow.to_mermaid().split("\n")[1] == f'    n1["{shown}<br/>Routine"]'
+
+
 def test_an_empty_flow_is_an_empty_picture():
     assert Flow().to_mermaid() == "flowchart LR"
 

@@ -80,6 +80,11 @@ def own_method():
     return routine
 
 
+def with_slot(routine, handler):
+    routine.define_slot("more", handler)
+    return routine
+
+
 def with_config(routine, **config):
     routine.set_config(**config)
     return routine
@@ -98,6 +103,8 @@ def with_config(routine, **config):
         (lambda: bare(functools.partial(at_module_level)), [("unsavable-handler", "a.input")]),
         (lambda: bare(at_module_level, lambda old, new: new), [("unsavable-handler", "a.input")]),
         (lambda: bare(CheckedStep().work), [("unsavable-handler", "a.input")]),
+        (lambda: with_slot(CheckedStep(), BareStep().take), [("unsavable-handler", "a.more")]),
+        (lambda: with_slot(CheckedStep(), at_module_level), []),
         (lambda: with_config(CheckedStep(), path="x", sizes=[1, 2.5, (None, True)], more={"a": {}}), []),
         (lambda: with_config(CheckedStep(), lock=threading.Lock()), [("unsavable-config", "a")]),
         (lambda: with_config(CheckedStep(), deep=[{"x": object()}]), [("unsavable-config", "a")]),
@@ -168,6 +175,14 @@ def test_a_connection_to_another_object_under_the_same_id_is_told():
     flow, _ = draw()
     flow.routines["b"] = CheckedStep()
     assert len(strays(flow)) == 1
+
+
+def test_a_routine_that_stands_under_another_id_than_it_was_connected_under_hears_and_is_not_heard():
+    flow, _ = draw()
+    flow.routines["c"] = flow.routines.pop("b")
+    assert strays(flow) == []
+    flow.routines["d"] = flow.routines.pop("a")
+    assert [where for where, _ in strays(flow)] == ["a.output -> b.made"]
 
 
 def test_a_connection_that_was_disconnected_on_purpose_is_no_finding():
