@@ -43,9 +43,10 @@ class Drawing(OwnFields):
         self._drawing_lock = RLock()
         # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
         self._owner = object()
-        # Counts what `add_routine` and `connect` have changed, and up to where the drawing was checked.
+        # Counts what `add_routine` and `connect` change: a check does not count for what came while it was looking.
         self._change_count = 0
-        self._checked_count = -1
+        # Whether `refuse_broken` has looked at the drawing since then. Read without the lock, by every execution.
+        self.is_checked = False
         self._told: set[Finding] = set()
 
     def add_routine(self, routine: Routine, routine_id: str | None = None) -> str:
@@ -68,7 +69,7 @@ class Drawing(OwnFields):
                     "add_routine(routine, routine_id='...')."
                 )
             self.routines[key] = routine
-            self._change_count += 1
+            self._changed()
         routine._current_flow = cast("Flow", self)  # the one kind of drawing that there is
         return key
 
@@ -93,7 +94,7 @@ class Drawing(OwnFields):
             ValueError: Something of it does not exist; the message lists what does.
         """
         with self._drawing_lock:
-            self._change_count += 1
+            self._changed()
             source = self._known_routine(source_routine_id)
             event = source.get_event(source_event)
             if event is None:
@@ -171,14 +172,10 @@ class Drawing(OwnFields):
     def refuse_broken(self) -> None:
         """Raise when something is certain to fail, and log what is hardly meant, each finding once.
 
-        It looks only when something was added or connected since it has looked last.
-
         Raises:
             BrokenDrawingError: Something is certain to fail.
         """
-        count = self._change_count  # read before the drawing: a change in between is looked at by the next call
-        if count == self._checked_count:
-            return
+        count = self._change_count
         try:
             findings = self._find()
         except Exception:  # a check that fails is our fault, and no reason not to run
@@ -191,9 +188,13 @@ class Drawing(OwnFields):
         with self._drawing_lock:
             new = [each for each in findings if each.severity == "warning" and each not in self._told]
             self._told.update(new)
-            self._checked_count = count
+            self.is_checked = count == self._change_count
         for finding in new:
             logger.warning("Flow %r, %s", self.flow_id, finding)
+
+    def _changed(self) -> None:
+        self._change_count += 1
+        self.is_checked = False
 
     def _find(self) -> list[Finding]:
         return [*check_objects(self.routines, self.connections), *check_graph(self.graph())]

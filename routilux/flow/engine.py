@@ -107,7 +107,8 @@ class Engine:
     ) -> JobState:
         """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
         port = self._entry_port(entry_id, params)
-        self.flow.refuse_broken()
+        if not self.flow.is_checked:
+            self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs

@@ -142,6 +142,23 @@ def test_a_drawing_that_has_not_changed_is_not_read_again(monkeypatch):
         assert len(reads) == 3
 
 
+def test_what_is_drawn_while_a_check_looks_is_looked_at_by_the_next(monkeypatch, warnings_of):
+    graph_of = Drawing.graph
+
+    def interrupted(drawing: Drawing) -> FlowGraph:
+        graph = graph_of(drawing)
+        if "late" not in drawing.routines:
+            drawing.add_routine(routine("input"), "late")
+        return graph
+
+    monkeypatch.setattr(Drawing, "graph", interrupted)
+    with flow_with(a=routine("trigger")) as flow:
+        flow.run("a")
+        assert warnings_of() == []
+        flow.run("a")
+        assert [text for text in warnings_of() if "late: No line leads to it" in text] == warnings_of() != []
+
+
 def test_a_check_that_fails_is_logged_and_keeps_no_flow_from_running(monkeypatch, warnings_of):
     def failing(drawing: Drawing) -> FlowGraph:
         raise OSError("no drawing today")
