@@ -84,11 +84,9 @@ class _Drawing:
         self.fed = {(line.target_id, line.slot) for line in graph.lines}
         self.heard = {(line.source_id, line.event) for line in (*graph.lines, *graph.lines_out)}
         # A routine without slots can only be made to emit from outside: with its events, a flow begins as well.
-        outside = [node.id for node in self.nodes if not node.slots and any(self._is_heard(node))]
+        sources = {routine_id for routine_id, _ in self.heard}
+        outside = [node.id for node in self.nodes if not node.slots and node.id in sources]
         self.reached = graph.reachable([*graph.entry_points, *outside])
-
-    def _is_heard(self, node: FlowNode) -> Iterator[bool]:
-        return ((node.id, event.name) in self.heard for event in node.events)
 
     def receives(self, node: FlowNode, slot: SlotNode) -> bool:
         """Whether a run can deliver anything to a slot."""
