@@ -23,6 +23,7 @@
     │   ├── RunEndedError                   emitted into a run that has ended
     │   ├── FlowShutDownError               the flow takes no new work
     │   ├── SelfWaitError                   a handler waits for its own run
+    │   ├── HandlerCancelledError           an async handler was cancelled with its run
     │   ├── WorkerStartError                no thread could be started
     │   ├── RunDrivenError                  another process drives the run
     │   └── LeaseLostError                  another process has taken the runs over
@@ -49,6 +50,7 @@ __all__ = [
     "ExpressionError",
     "FlowShutDownError",
     "ForeignStateError",
+    "HandlerCancelledError",
     "HandlerTypeError",
     "InvalidDataError",
     "InvalidTypeError",
@@ -232,6 +234,10 @@ class FlowShutDownError(RunError):
 
 class SelfWaitError(RunError):
     """A handler waits for the run that it belongs to, or for one that waits for it."""
+
+
+class HandlerCancelledError(RunError):
+    """An async handler was cancelled where it awaited something: its run was cancelled, or its time was over."""
 
 
 class WorkerStartError(RunError):

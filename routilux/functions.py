@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import aclosing, closing
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -12,13 +12,13 @@ from routilux.callables import describe_callable, is_saved_callable, remember_ca
 from routilux.context import current_activation
 from routilux.error_handler import ErrorHandler
 from routilux.errors import CallableError, HandlerTypeError, InvalidTypeError
-from routilux.handlers import refuse_async
+from routilux.handlers import ASYNC, kind_of_unusable
 from routilux.plain import shortened
 from routilux.registration import registered
 from routilux.routine import Routine
 from routilux.slot import Slot, refuse_awaitable
 
-__all__ = ["RESULT", "FunctionHandler", "FunctionRoutine", "routine"]
+__all__ = ["RESULT", "AsyncFunctionHandler", "FunctionHandler", "FunctionRoutine", "routine"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +39,8 @@ class FunctionRoutine(Routine, Generic[P, R]):
 
     What the function returns is emitted as the event "output": a dict whose keys are texts as the event's data, any
     other value under the name `result`. None emits nothing. A generator emits each item as it comes, but for None; once
-    the run was cancelled or timed out, no further item is taken.
+    the run was cancelled or timed out, no further item is taken. An `async def` function is awaited on the flow's own
+    loop, and an async generator emits each item as it comes.
 
     It is saved by the function's name, so the function must stand at the top level of a module. It is restored where
     that module is imported.
@@ -48,7 +49,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
         function: The function. None: one that saved data will bring.
 
     Raises:
-        TypeError: It cannot be called, is `async def`, or is a routine already.
+        TypeError: It cannot be called, or is a routine already.
     """
 
     fields_to_serialize = [*Routine.fields_to_serialize, "function"]
@@ -85,6 +86,9 @@ class FunctionRoutine(Routine, Generic[P, R]):
         self._function = function
         for name in SLOTS:
             slot = self._slots[name]
+            if function is not None and kind_of_unusable(function) == ASYNC:
+                slot.handler = AsyncFunctionHandler(function, partial(self._send, slot), self._send_item)
+                continue
             slot.handler = FunctionHandler(self.__call__ if function is None else function, partial(self._send, slot))
         if function is not None:
             remember_callable(function)
@@ -142,6 +146,29 @@ class FunctionRoutine(Routine, Generic[P, R]):
         ) from reason
 
 
+class AsyncFunctionHandler:
+    """As `FunctionHandler`, for a function that is `async def`, or an async generator."""
+
+    def __init__(
+        self, function: Callable[..., Any], send: Callable[[Any], None], send_item: Callable[[Any], None]
+    ) -> None:
+        self._function = function
+        self._send = send
+        self._send_item = send_item
+        self.__name__ = getattr(function, "__name__", type(function).__name__)
+        self.__signature__ = _signature_of(function)
+
+    async def __call__(self, *args: Any, **kwargs: Any) -> None:
+        """Handle one delivery. Where the run is cancelled, it ends where it awaits."""
+        result = self._function(*args, **kwargs)
+        if not isinstance(result, types.AsyncGeneratorType):
+            self._send(await result)
+            return
+        async with aclosing(result):
+            async for item in result:
+                self._send_item(item)
+
+
 class FunctionHandler:
     """The handler of a function routine's slot: calls the function, and sends what it returns.
 
@@ -178,7 +205,6 @@ def _refuse_unusable(function: Any) -> None:
         )
     if not callable(function):
         raise InvalidTypeError(f"{function!r} cannot be called. Give a function.")
-    refuse_async(function, f"routine {getattr(function, '__name__', '')!r}")
 
 
 @overload
@@ -211,7 +237,7 @@ def routine(
         error_handler: The policy for its errors; else the flow's.
 
     Raises:
-        TypeError: It cannot be called, is `async def`, or is a routine already; or the policy is no ErrorHandler.
+        TypeError: It cannot be called, or is a routine already; or the policy is no ErrorHandler.
     """
 
     def make(function: Callable[P, R]) -> FunctionRoutine[P, R]:

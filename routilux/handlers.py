@@ -7,7 +7,7 @@ from typing import Any
 
 from routilux.errors import HandlerTypeError
 
-__all__ = ["Caller", "bind", "kind_of_unusable", "refuse_async"]
+__all__ = ["ASYNC", "Caller", "bind", "is_async", "is_purely_async", "kind_of_unusable"]
 
 # Takes the merged data of one activation and calls the handler with what it wants of them.
 Caller = Callable[[dict[str, Any]], Any]
@@ -27,8 +27,10 @@ def bind(handler: Callable[..., Any], where: str) -> Caller:
 
     "The whole dict" is a copy: a handler may change what it gets, and its next attempt gets it as it was.
 
+    For an `async def` handler, it returns the coroutine, none of whose lines has run.
+
     Raises:
-        HandlerTypeError: When it is not callable, or `async def`, or a generator function.
+        HandlerTypeError: When it is not callable, or a generator function, async or not.
     """
     _refuse_unusable(handler, where)
     try:
@@ -90,6 +92,20 @@ def kind_of_unusable(function: Callable[..., Any]) -> str:
     return GENERATOR if any(inspect.isgeneratorfunction(each) for each in called) else ""
 
 
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether what it, or what a decorator has wrapped in it, is `async def`: then its call makes a coroutine."""
+    inner = _innermost(function)
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))  # noqa: B004 - the method itself
+
+
+def is_purely_async(function: Callable[..., Any]) -> bool:
+    """Whether a call makes a coroutine and does nothing else: no decorator of it has a say before that."""
+    inner: Any = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))  # noqa: B004 - as above
+
+
 def _innermost(function: Callable[..., Any]) -> Any:
     """What decorators and `functools.partial` have wrapped."""
     inner: Any = inspect.unwrap(function)
@@ -99,26 +115,18 @@ def _innermost(function: Callable[..., Any]) -> Any:
     return inner
 
 
-def refuse_async(handler: Any, where: str) -> None:
-    """Refuse what would be called and never awaited.
-
-    Raises:
-        HandlerTypeError: When it is not callable, or `async def`.
-    """
+def _refuse_uncallable(handler: Any, where: str) -> None:
     if not callable(handler):
         raise HandlerTypeError(
             f"The handler of {where} is {handler!r}, which cannot be called. Give a function or None."
         )
-    if kind_of_unusable(handler) == ASYNC:
-        raise HandlerTypeError(
-            f"The handler of {where}, {_name_of(handler)}, is `async def`: it would be called and never awaited. "
-            "Make it a plain function; asyncio.run(...) inside it can await what it needs."
-        )
 
 
 def _refuse_unusable(handler: Any, where: str) -> None:
-    refuse_async(handler, where)
-    if kind_of_unusable(handler) == GENERATOR:
+    _refuse_uncallable(handler, where)
+    inner = _innermost(handler)
+    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
+    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in called):
         raise HandlerTypeError(
             f"The handler of {where}, {_name_of(handler)}, is a generator function: calling it would run none of its "
             "lines. Emit each item with self.emit(...) instead of `yield`."

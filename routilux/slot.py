@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.callables import describe_callable, is_saved_callable, remember_callable, restore_callable
 from routilux.context import current_activation
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
-from routilux.handlers import Caller, bind
+from routilux.handlers import Caller, bind, is_async, is_purely_async
 from routilux.plain import plain_dict
 from routilux.registration import OwnFields, registered
 from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
@@ -59,7 +59,7 @@ class Slot(OwnFields):
             function `(old, new) -> merged`. Deliveries to one slot of one run are merged one at a time.
 
     Raises:
-        TypeError: A handler that cannot be called, or `async def`.
+        TypeError: A handler that cannot be called, or a generator function.
         ValueError: An unknown merge strategy.
     """
 
@@ -104,6 +104,9 @@ class Slot(OwnFields):
         if is_saved_callable(value):
             value = None  # serilux hands a constructor the saved form; `deserialize` finds the function
         self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
+        #: Whether the handler's call makes a coroutine, which a flow's coroutine loop drives.
+        self.is_async = value is not None and is_async(value)
+        self._is_purely_async = value is not None and is_purely_async(value)
         self._handler: Callable[..., Any] | None = value
         remember_callable(value)
 
@@ -256,11 +259,19 @@ class Slot(OwnFields):
         if self.caller is None:
             return
         try:
+            self._refuse_async()
             refuse_awaitable(self.caller(data), self)
         except Exception:
             if propagate_exceptions:
                 raise
             logger.exception("The handler of slot %s raised", self.place())
+
+    def _refuse_async(self) -> None:
+        if self.is_async:
+            raise HandlerTypeError(
+                f"The handler of slot {self.place()!r} is `async def`, and without a flow nothing awaits it. "
+                "Put its routine into a Flow, or test it with routilux.testing.activate(...)."
+            )
 
 
 def read_slot(slot: Slot, data: Any) -> Restoration:
@@ -302,5 +313,5 @@ def refuse_awaitable(result: Any, slot: Slot) -> None:
             close()
         raise HandlerTypeError(
             f"The handler of slot {slot.place()!r} returned {result!r}, which nobody awaits. "
-            "Handlers are plain functions; asyncio.run(...) inside one can await what it needs."
+            "Define the handler itself with `async def`, and await it in there."
         )

@@ -5,11 +5,12 @@ This file and `run.py` are the hot path: everything that happens for one hop sta
 
 import contextlib
 import logging
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy
-from routilux.errors import text_of
+from routilux.errors import HandlerCancelledError, text_of
 from routilux.flow.error_policy import Decision, asks_application, decide
 from routilux.flow.workers import Turn, Workers
 from routilux.slot import refuse_awaitable
@@ -19,9 +20,12 @@ if TYPE_CHECKING:  # what is driven here
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
-__all__ = ["drain", "perform", "policy_of", "settle"]
+__all__ = ["Outcome", "drain", "go_on", "perform", "policy_of", "settle"]
 
 logger = logging.getLogger(__name__)
+
+# What a handler raised, or the coroutine of an async one, none of whose lines has run; None: it has returned.
+Outcome = BaseException | Coroutine[Any, Any, Any] | None
 
 
 def drain(run: "Run", workers: Workers) -> bool:
@@ -36,9 +40,9 @@ def drain(run: "Run", workers: Workers) -> bool:
     try:
         task = run.take()
         while task is not None:
-            error = perform(task)
-            is_plain = error is None and task.special is None
-            task = run.settle(task, turn) if is_plain else settle(task, error, turn)
+            outcome = perform(task)
+            is_plain = outcome is None and task.special is None
+            task = run.settle(task, turn) if is_plain else go_on(task, outcome, turn)
     except BaseException:
         if task is not None:
             run.give_back(task)  # an error of the engine itself; the worker reports it, and nothing is lost
@@ -49,8 +53,19 @@ def drain(run: "Run", workers: Workers) -> bool:
     return turn.again
 
 
-def perform(task: "Activation") -> BaseException | None:
-    """Call the handler of an activation; returns what it raised."""
+def go_on(task: "Activation", outcome: Outcome, turn: Turn | None) -> "Activation | None":
+    """What follows `perform` on a worker: settle, or hand a coroutine over; returns the worker's next task."""
+    if outcome is None or isinstance(outcome, BaseException):
+        return settle(task, outcome, turn)
+    run = task.run
+    if not run.engine.threaded:
+        return settle(task, run.engine.handover.drive_here(task, outcome), turn)
+    run.engine.handover.hand_over(task, outcome)
+    return run.after_handover(turn)
+
+
+def perform(task: "Activation") -> Outcome:
+    """Call the handler of an activation; returns what it raised, or the coroutine of an async one."""
     run = task.run
     if run.is_anonymous:
         # No run to be seen, but the flow: what the handler emits stays in the flow that it came through.
@@ -78,11 +93,13 @@ def perform(task: "Activation") -> BaseException | None:
         if caller is not None:
             result = caller(task.data)
             if result is not None:
+                if slot.is_async and isinstance(result, Coroutine):
+                    return result
                 refuse_awaitable(result, slot)
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
         error = raised
     if hooks is not None:
-        run.engine.listeners.call(hooks.activation_ended, task.job_state, node.id, slot.name, error)
+        run.note_returned(task, error)
     return error
 
 
@@ -114,6 +131,8 @@ def policy_of(task: "Activation") -> ErrorHandler | None:
 
 def _decide(task: "Activation", policy: ErrorHandler | None, error: BaseException) -> Decision:
     verdict: bool | None = None
+    if isinstance(error, HandlerCancelledError):
+        return Decision.STOP
     if policy is not None and isinstance(error, Exception) and asks_application(policy):
         # A subclass may count on `retry_count`, as the base class does.
         _report_retries(policy, task.retry_count)
@@ -140,6 +159,7 @@ def _log(task: "Activation", error: BaseException, decision: Decision, delay: fl
         Decision.CONTINUE: "tolerated",
         Decision.SKIP: "skipped",
         Decision.NOTE: "noted; the run goes on",
+        Decision.STOP: "stopped with its run",
     }[decision]
     logger.log(
         logging.ERROR if decision in (Decision.FAIL, Decision.NOTE) else logging.WARNING,

@@ -1,7 +1,6 @@
 """Pause, resume and cancel: what callers do to runs from outside, or from inside their own handlers."""
 
 import os
-import sys
 import time
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.revival import go_on
 from routilux.flow.run import Run
 from routilux.flow.stops import note_cancellation, note_pause
-from routilux.flow.waiters import GRACE_SECONDS
+from routilux.flow.waiters import GRACE_SECONDS, runs_loop
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
 from routilux.state_data import check_deferred, check_pending
@@ -208,9 +207,4 @@ def _must_not_wait() -> bool:
     """Whether waiting for handlers could wait for the caller itself, or stop an application's event loop."""
     if current_activation.get() is not None or delivering_output.get() or workers_of_this_thread() is not None:
         return True
-    # Where nobody has imported asyncio, no loop of it runs; importing it here would be a third of our import's time.
-    events = sys.modules.get("asyncio.events")
-    try:
-        return events is not None and events.get_running_loop() is not None
-    except RuntimeError:
-        return False
+    return runs_loop()

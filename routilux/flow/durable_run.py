@@ -406,6 +406,7 @@ class DurableRun(Run):
             for _ in self.timers.take_all():
                 pass
             self.durability.group.forget(self.job_id)
+            self.cancel_awaiting()
             self.over = True
             self.engine.loop.retire(self.key, self.timers.heap_count)
             self.engine.absorb(self)

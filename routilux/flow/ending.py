@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from routilux.context import current_activation
 from routilux.execution_tracker import KEPT_COUNT, Sums
+from routilux.executors.opening import asyncio_waits
 from routilux.flow.waiters import Waiters
 from routilux.job_state import ExecutionRecord, JobState, ledger_of
 from routilux.status import FINAL
@@ -116,8 +117,12 @@ class RunEnd:
         """Call those who want to know of the run's end, then wake its waiters.
 
         Waiters come second, so that whoever returns from a wait finds the callbacks done. A callback may resume the
-        run, or cancel it: then its waiters wait for another end.
+        run, or cancel it: then its waiters wait for another end. The thread that drives coroutines does not call them:
+        a callback may wait for another run, whose handlers it drives.
         """
+        if self.engine.handover.is_here():
+            self.engine.announce_elsewhere(self, number)
+            return
         try:
             self.engine.listeners.tell_end(self.job_state)
         finally:
@@ -146,6 +151,17 @@ class RunEnd:
         """Wait on this thread until the run is over for at most `seconds`; whether it is."""
         return self._waiters.block(self.is_done_for_waiters, self.is_stopped, seconds)
 
+    async def block_async(self, seconds: float | None) -> bool:
+        """As `block`, without keeping the calling thread: it runs an asyncio loop."""
+        waits = asyncio_waits()
+        done = await waits.until(self._waiters, self.lock, self.is_done_for_waiters, seconds, self.is_stopped)
+        return bool(done)
+
+    async def wait_for_news_async(self, record_count: int, output_count: int) -> None:
+        """As `wait_for_news`, without keeping the calling thread."""
+        is_news = self._has_news(record_count, output_count)
+        await asyncio_waits().until(self._waiters, self.lock, is_news, None, None, is_watcher=True)
+
     def wait_for_change(self, timeout: float | None) -> None:
         """Until something was recorded or the run is over, at most `timeout` seconds."""
         before = self.job_state.record_total()
@@ -153,7 +169,9 @@ class RunEnd:
 
     def wait_for_news(self, record_count: int, output_count: int) -> None:
         """Until there are more records or outputs than these, or the run is over."""
+        self._waiters.watch(self._has_news(record_count, output_count), None)
 
+    def _has_news(self, record_count: int, output_count: int) -> Callable[[], bool]:
         def is_news() -> bool:
             return (
                 self.is_done_for_waiters()
@@ -161,7 +179,7 @@ class RunEnd:
                 or len(self.ledger.output_marks) > output_count
             )
 
-        self._waiters.watch(is_news, None)
+        return is_news
 
     def poke(self) -> None:
         """With the lock held: something was written that a watcher may wait for."""

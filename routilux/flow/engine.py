@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from routilux.context import current_activation, current_job_state
+from routilux.context import current_activation
 from routilux.errors import (
     FlowShutDownError,
     ForeignStateError,
@@ -17,21 +17,24 @@ from routilux.errors import (
     NotPendingError,
     RunEndedError,
     RunError,
+    SelfWaitError,
     StoreError,
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
-from routilux.flow.activation import perform, settle
 from routilux.flow.durability import Durability, RunExists
 from routilux.flow.durable_run import DurableRun
-from routilux.flow.ending import ancestors_here
+from routilux.flow.ending import RunEnd, ancestors_here
+from routilux.flow.entry import run_entry
 from routilux.flow.event_loop import EventLoop
+from routilux.flow.handover import Handover
 from routilux.flow.identity import new_identity
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
+from routilux.flow.waiters import runs_loop
 from routilux.flow.wiring import Node, Port, Wiring
 from routilux.flow.workers import Workers, workers_of_this_thread
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
@@ -83,6 +86,7 @@ class Engine:
         # The loop's thread must not keep the flow alive when no run is live, so it knows this engine weakly.
         take_arrivals = weakref.WeakMethod(self._take_arrivals)
         self.loop = EventLoop(clock, lambda: _call(take_arrivals), self.threaded)
+        self.handover = Handover()
         self._lock = threading.Lock()
         self.arrivals: deque[SlotActivationTask] = deque()
         self._in_hand: SlotActivationTask | None = None
@@ -127,6 +131,9 @@ class Engine:
         if self.durability is not None and job_id is None and job_state is None:
             job_id = _nested_job_id()
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
+        # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
+        # the loop that would drive the entry, it would for ever.
+        inline = inline and not (port.slot.is_async and self.threaded and runs_loop())
         ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs
         strategy = strategy or self.flow.execution_strategy
         token_limit = self._token_limit(strategy)
@@ -154,7 +161,7 @@ class Engine:
         if self.flow.has_arrivals():
             self.loop.wake()
         if inline:
-            self._run_entry(run, entry, token_limit)
+            run_entry(run, entry, token_limit)
         return job_state
 
     def _entry_port(self, entry_id: str, params: dict[str, Any] | None) -> Port:
@@ -241,32 +248,6 @@ class Engine:
             self.withdraw(run)
             raise WorkerStartError(f"The thread of the event loop could not be started ({error}).") from error
         return run
-
-    def _run_entry(self, run: Run, entry: Activation, token_limit: int) -> None:
-        job_token = current_job_state.set(run.job_state)
-        activation_token = current_activation.set(entry)
-        try:
-            while True:
-                error = perform(entry)
-                retries = entry.retry_count
-                settle(entry, error, None)
-                is_retried = entry.retry_count > retries
-                if not is_retried or not self.threaded or not self._wait_for_retry(run, entry):
-                    break
-        finally:
-            current_activation.reset(activation_token)
-            current_job_state.reset(job_token)
-        if run.token_limit < token_limit or not run.tokens:
-            run.open_for_tasks(token_limit)
-        if error is not None and not isinstance(error, Exception):
-            raise error
-
-    def _wait_for_retry(self, run: Run, entry: Activation) -> bool:
-        workers = workers_of_this_thread()
-        if workers is None:
-            return run.wait_for_entry_retry(entry)
-        with workers.place_given_away():
-            return run.wait_for_entry_retry(entry)
 
     # -- emissions and tasks from outside a run
 
@@ -435,6 +416,11 @@ class Engine:
                     "Advance the clock for what is on timers, or wait with a timeout."
                 )
             return run.block(0.0)
+        if self.handover.is_here() and not run.block(0.0):
+            raise SelfWaitError(
+                f"An async handler waits for run {run.job_id} and lets the loop stand still, which drives its own "
+                "coroutine and perhaps that run's. Use `await flow.wait_async(job_state)` or `flow.run_async(...)`."
+            )
         workers = workers_of_this_thread()
         if workers is None:
             return _block(run, until, progress)
@@ -460,7 +446,7 @@ class Engine:
 
     # -- ends of runs
 
-    def announce_elsewhere(self, run: RunLifecycle, number: int) -> None:
+    def announce_elsewhere(self, run: RunEnd, number: int) -> None:
         """Have a thread of its own call the listeners: their code does not run on the loop's thread."""
         self.workers.call(lambda: run.announce(number))
 
@@ -533,6 +519,7 @@ class Engine:
         runs = list(self.loop._live.values())  # noqa: SLF001 - its lock may be held by a thread that is not here
         self.loop.forget_threads()
         self.workers.forget_threads()
+        self.handover.forget_threads()
         self.wiring.forget_threads()
         self.flow.forget_threads()
         self.listeners.forget_threads()

@@ -16,6 +16,8 @@ class Decision(Enum):
     SKIP = "skipped"
     # A task that nobody has a policy for: noted, and the run goes on. An entry without one fails.
     NOTE = "noted"
+    # An async handler that was cancelled with its run. No policy is asked.
+    STOP = "cancelled"
 
 
 def decide(

@@ -43,6 +43,9 @@ def settle_failed_attempt(
     node = task.port.node
     if task.effects is not None:
         task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
+    if decision is Decision.STOP:
+        _stop(run, task, now)
+        return
     is_retried = decision is Decision.RETRY and not run.is_refusing()
     _record(run, task, text, decision, delay if is_retried else None, now)
     if is_retried:
@@ -81,6 +84,21 @@ def _record(
         ledger.write(RecordKey(routine_id, "error"), now, data)
     if is_tolerated:
         ledger.write(RecordKey(routine_id, decision.value), now, description)
+
+
+def _stop(run: "Run", task: "Activation", now: int) -> None:
+    """An async handler was cancelled with its run: it was not over, so it is kept for a run that may go on."""
+    run.ledger.write(RecordKey(task.port.node.id, "cancelled"), now, {"slot": task.port.slot.name})
+    task.deferred = None
+    if run.is_open():
+        # A resume was quicker than its clean-up: it runs again, and what it had emitted is not emitted again.
+        run.active.discard(task)
+        task.replay, task.emitted = task.released(), None
+        task.merged = True
+        run.timers.add(task, now)
+        return
+    run.leave(task, "failed")
+    run.park(task, "failed")
 
 
 def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None:

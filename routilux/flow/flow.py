@@ -12,8 +12,8 @@ from routilux.clock import SYSTEM_CLOCK
 from routilux.errors import InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
+from routilux.flow.async_flow import AwaitedFlow
 from routilux.flow.controls import cancel, pause, resume
-from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
@@ -44,7 +44,7 @@ CONCURRENT_WORKERS = 5
 
 
 @registered
-class Flow(DurableFlow):
+class Flow(AwaitedFlow):
     """Routines and the connections between them. Each `execute` is a run of its own, with a JobState of its own.
 
     A flow may be used from any thread, and from inside its own handlers.
@@ -167,7 +167,9 @@ class Flow(DurableFlow):
         """Start a run, and return its JobState when the entry handler is over.
 
         The entry's "trigger" slot is called on this thread, with its retries. What it emits runs on the flow's pool,
-        and this call does not wait for that: use `run`, or `JobState.wait_for_completion`.
+        and this call does not wait for that: use `run`, or `JobState.wait_for_completion`. An async entry is awaited
+        on the flow's own loop while this thread waits; where this thread runs an asyncio loop, which must not
+        stand still, it does not wait, and `run_async` is what you want.
 
         Args:
             entry_routine_id: A routine with a slot called "trigger".

@@ -65,6 +65,7 @@ class RunLifecycle(RunEnd):
         "aborted_by",
         "active",
         "is_inline",
+        "is_sequential",
         "outstanding",
         "reserved",
         "timeout",
@@ -84,6 +85,8 @@ class RunLifecycle(RunEnd):
         super().__init__(engine, job_state, ancestors)
         # Whether the caller of `execute` runs the entry, and waits for its retries.
         self.is_inline = False
+        # Whether it has one activation at a time, those that await included.
+        self.is_sequential = (self.ledger.strategy or engine.flow.execution_strategy) == "sequential"
         self.timeout = timeout
         self.timers = RunTimers(engine.loop, self.key)
         self._merge_lock = RLock()
@@ -284,6 +287,12 @@ class RunLifecycle(RunEnd):
         if self._gate == Gate.OPEN:
             self._close(Gate.REFUSING, status)
             self.ledger.refuses = True
+            self.cancel_awaiting()
+
+    def cancel_awaiting(self) -> None:
+        """With the lock held, and the gate refusing: let the handlers that await see a CancelledError."""
+        if self.active:
+            self.engine.handover.cancel(self.active)
 
     def _close(self, gate: int, status: str) -> None:
         if self._held_by_resume:
@@ -366,6 +375,7 @@ class RunLifecycle(RunEnd):
             self.ledger.refuses = True
             self.job_state.pending_tasks.clear()
             write_cancellation(self.job_state, reason)
+            self.cancel_awaiting()
             self._end_if_over()
             self._detach()
             due = self._take_announcement()
@@ -519,6 +529,21 @@ class RunLifecycle(RunEnd):
         Raises:
             SelfWaitError: Called by a handler of this run, or of one that this run's handlers wait for.
         """
+        self._refuse_self_wait()
+        self.release_hold()
+        return self.engine.wait_for(self, timeout, progress)
+
+    async def wait_async(self, seconds: float | None) -> bool:
+        """As `wait`, for a thread that runs an asyncio loop.
+
+        Raises:
+            SelfWaitError: As above.
+        """
+        self._refuse_self_wait()
+        self.release_hold()
+        return await self.block_async(seconds)
+
+    def _refuse_self_wait(self) -> None:
         activation = current_activation.get()
         run = activation.run if activation is not None else None
         if run is not None and (run is self or self.key in run.ancestors):
@@ -527,8 +552,6 @@ class RunLifecycle(RunEnd):
                 f"A handler of run {run.job_id} waits for {relation} ({self.job_id}), which cannot end before the "
                 "handler does. Let the handler return; wait outside, or use flow.on_run_end(callback)."
             )
-        self.release_hold()
-        return self.engine.wait_for(self, timeout, progress)
 
     # -- for the rooms around
 

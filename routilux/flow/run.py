@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
-from routilux.flow.activation import drain
+from routilux.flow.activation import drain, settle
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
@@ -290,6 +290,46 @@ class Run(RunLifecycle):
             self.announce(due)
         if self.over and self.workers.line and self._waiters.has_any():
             sleep(0)  # gives up the interpreter lock, and does not sleep
+
+    def after_handover(self, turn: Turn | None) -> Activation | None:
+        """A worker has handed a coroutine over: its next task, or None when its turn is over.
+
+        The token of a sequential run goes along with the activation; see `handover.py`.
+        """
+        if self.is_sequential or turn is None:
+            return None
+        with self.lock:
+            now = self.now()
+            turn.left -= 1
+            if (turn.left <= 0 or now >= turn.ends_ns) and turn.is_over(now) and self.queue_size():
+                turn.again = True
+                return None
+            return self._take(now)
+
+    def settle_awaited(self, task: Activation, error: BaseException | None) -> None:
+        """On the loop's thread: settle an activation whose coroutine has ended."""
+        self.note_returned(task, error)
+        try:
+            settle(task, error, None)
+        except BaseException:
+            self.give_back(task)  # an error of the engine itself; the loop reports it, and nothing is lost
+            raise
+        finally:
+            if self.is_sequential:
+                self._return_token()
+
+    def _return_token(self) -> None:
+        with self.lock:
+            if not self.queue_size():
+                self.tokens -= 1
+                return
+        self.workers.hand_out(self)  # a worker takes it back where nothing may start
+
+    def note_returned(self, task: Activation, error: BaseException | None) -> None:
+        """Without the lock: tell the hooks that a handler has returned or raised."""
+        if self.hooks is not None:
+            port = task.port
+            self.engine.listeners.call(self.hooks.activation_ended, self.job_state, port.node.id, port.slot.name, error)
 
     def settle_failure(
         self, task: Activation, error: BaseException, decision: Decision, delay: float, turn: Turn | None

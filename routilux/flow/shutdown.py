@@ -5,7 +5,7 @@ import time
 from typing import TYPE_CHECKING
 
 from routilux.context import current_activation
-from routilux.errors import LeaseLostError, StoreError
+from routilux.errors import LeaseLostError, SelfWaitError, StoreError
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.workers import workers_of_this_thread
 
@@ -17,6 +17,11 @@ __all__ = ["shut_down"]
 
 def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     """See `Flow.shutdown`; nothing new begins meanwhile."""
+    if wait and engine.handover.is_here():
+        raise SelfWaitError(
+            "An async handler waits for a shutdown and lets the loop stand still that drives it. "
+            "Use `await asyncio.to_thread(flow.shutdown)`, or shutdown(wait=False)."
+        )
     until = None if timeout is None else time.monotonic() + timeout
     mine = _runs_of_this_thread(engine)
     if engine.loop.is_running():
@@ -30,6 +35,7 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     is_worker = workers_of_this_thread() is not None
     everything_over = engine.loop.live_count() == 0
     engine.workers.close(wait=wait and not is_worker and everything_over)
+    engine.handover.close(wait=wait and not is_worker and everything_over)
     if engine.durability is not None and everything_over:
         engine.durability.close()
 

@@ -1,11 +1,15 @@
 """Following a run from outside: its records and outputs, as they come about."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
+from routilux.executors.opening import asyncio_waits
+from routilux.flow.lifecycle import RunLifecycle
 from routilux.job_state import ExecutionRecord, JobState, ledger_of
 
-__all__ = ["Item", "RunStream"]
+__all__ = ["AsyncRunStream", "Item", "RunStream"]
 
 Item = ExecutionRecord | dict[str, Any]
 
@@ -33,25 +37,85 @@ class RunStream(Iterator[Item]):
         return f"RunStream({self.job_state!r})"
 
 
+class AsyncRunStream(AsyncIterator[Item]):
+    """What happens in a run, as it happens, for `async for`. Made by `Flow.astream`; see `RunStream`.
+
+    Attributes:
+        job_state: The run that is followed. It is pending until the iteration begins.
+    """
+
+    def __init__(self, job_state: JobState, start: Callable[[], Awaitable[Any]]) -> None:
+        self.job_state = job_state
+        self._start = start
+        self._has_started = False
+        self._news = _News(job_state)
+        self._items: deque[Item] = deque()
+        self._is_over = False
+
+    def __aiter__(self) -> "AsyncRunStream":
+        return self
+
+    async def __anext__(self) -> Item:
+        if not self._has_started:
+            self._has_started = True
+            await self._start()
+        while not self._items:
+            if self._is_over:
+                raise StopAsyncIteration
+            live = self._news.read_into(self._items)
+            if live is None:
+                self._is_over = True
+            elif not self._items:
+                await self._wait(live)
+        return self._items.popleft()
+
+    async def _wait(self, live: Any) -> None:
+        counts = self._news.record_count, self._news.output_count
+        if isinstance(live, RunLifecycle):
+            await live.wait_for_news_async(*counts)
+        else:  # another process drives it
+            await asyncio_waits().in_thread(partial(live.wait_for_news, *counts))
+
+    def __repr__(self) -> str:
+        return f"AsyncRunStream({self.job_state!r})"
+
+
 def _follow(job_state: JobState) -> Iterator[Item]:
     """Yield the records and outputs of a run in the order in which they came about, until it is over."""
-    ledger = ledger_of(job_state)
-    record_count = output_count = 0  # how many were yielded; dropped records count as yielded
+    news, items = _News(job_state), deque[Item]()
     while True:
+        live = news.read_into(items)
+        while items:
+            yield items.popleft()
+        if live is None:
+            return
+        live.wait_for_news(news.record_count, news.output_count)
+
+
+class _News:
+    """How far a reader has come. Records that were dropped meanwhile count as read."""
+
+    def __init__(self, job_state: JobState) -> None:
+        self._job_state = job_state
+        self.record_count = self.output_count = 0
+
+    def read_into(self, items: deque[Item]) -> Any:
+        """Append what is new, in its order; returns the live run that there may be more of, or None."""
+        job_state, ledger = self._job_state, ledger_of(self._job_state)
         # Each is read before what it must not miss: the run before its outputs, the outputs before the records.
         live = ledger.live
         outputs = job_state.outputs()
         records = job_state.execution_history
         dropped = ledger.dropped
         end = dropped + len(records)
-        for output in outputs[output_count:]:
-            mark = min(end, ledger.output_marks[output_count])
-            yield from records[max(0, record_count - dropped) : max(0, mark - dropped)]
-            record_count = max(record_count, mark)
-            yield output
-            output_count += 1
-        yield from records[max(0, record_count - dropped) : end - dropped]
-        record_count = max(record_count, end)
-        if live is None:
-            return
-        live.wait_for_news(record_count, output_count)
+        for output in outputs[self.output_count :]:
+            mark = min(end, ledger.output_marks[self.output_count])
+            self._read_records(records, dropped, mark, items)
+            items.append(output)
+            self.output_count += 1
+        self._read_records(records, dropped, end, items)
+        return live
+
+    def _read_records(self, records: list[ExecutionRecord], dropped: int, end: int, items: deque[Item]) -> None:
+        items.extend(records[max(0, self.record_count - dropped) : max(0, end - dropped)])
+        self.record_count = max(self.record_count, end)

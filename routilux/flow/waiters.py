@@ -1,11 +1,12 @@
 """Those who wait for a run: for its end, for any change, for the next record."""
 
+import sys
 import time
 from collections.abc import Callable
 from threading import Condition, Lock
 from typing import Any
 
-__all__ = ["GRACE_SECONDS", "Waiters"]
+__all__ = ["GRACE_SECONDS", "Waiters", "runs_loop"]
 
 # How long a wait goes on for handlers that are still at work in a run that is paused, failed or cancelled.
 GRACE_SECONDS = 5.0
@@ -19,13 +20,15 @@ class Waiters:
     only the garbage collector ends. A caller's patience is real time, whatever clock the engine has.
     """
 
-    __slots__ = ("_condition", "_lock", "watcher_count")
+    __slots__ = ("_condition", "_lock", "_wakers", "watcher_count")
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
         self._condition: Condition | None = None
         #: How many want to be woken by every change, not only by the end.
         self.watcher_count = 0
+        # Called at each notification: how an asyncio loop is told, whose thread must not wait here.
+        self._wakers: list[Callable[[], None]] | None = None
 
     def condition(self) -> Condition:
         """With the lock held: the condition."""
@@ -35,12 +38,23 @@ class Waiters:
 
     def has_any(self) -> bool:
         """Whether somebody has ever waited."""
-        return self._condition is not None
+        return self._condition is not None or bool(self._wakers)
 
     def notify(self) -> None:
         """With the lock held: wake everybody."""
         if self._condition is not None:
             self._condition.notify_all()
+        if self._wakers:
+            for wake in self._wakers:
+                wake()
+
+    def add_waker(self, wake: Callable[[], None]) -> None:
+        """With the lock held: have a function called at each notification. It must not wait, nor raise."""
+        self._wakers = [*(self._wakers or ()), wake]
+
+    def remove_waker(self, wake: Callable[[], None]) -> None:
+        """With the lock held: take `add_waker` back."""
+        self._wakers = [each for each in self._wakers or () if each is not wake]
 
     def block(self, is_done: Callable[[], bool], is_stopped: Callable[[], bool], seconds: float | None) -> bool:
         """Wait until a run is over for at most `seconds`; whether it is. Both questions are asked with the lock held.
@@ -70,3 +84,13 @@ class Waiters:
                 self.condition().wait_for(is_news, timeout)
             finally:
                 self.watcher_count -= 1
+
+
+def runs_loop() -> bool:
+    """Whether the calling thread runs an asyncio loop, which must not stand still."""
+    # Where nobody has imported asyncio, no loop of it runs; importing it here would be a third of our import's time.
+    events = sys.modules.get("asyncio.events")
+    try:
+        return events is not None and events.get_running_loop() is not None
+    except RuntimeError:
+        return False

@@ -29,6 +29,7 @@ BUILT_IN = {
     "RunEndedError": RuntimeError,
     "FlowShutDownError": RuntimeError,
     "SelfWaitError": RuntimeError,
+    "HandlerCancelledError": RuntimeError,
     "WorkerStartError": RuntimeError,
     "RunDrivenError": RuntimeError,
     "LeaseLostError": RuntimeError,

@@ -153,22 +153,28 @@ def test_the_items_that_a_paused_run_still_takes_are_kept():
     assert got == [{"result": n} for n in (1, 2, 3)]
 
 
-async def asynchronous() -> int:
-    return 1
+async def asynchronous(x: int = 0) -> int:
+    return x + 1
 
 
-async def asynchronous_items() -> Any:
-    yield 1
+async def asynchronous_items(x: int = 0) -> Any:
+    yield x
+    yield None
+    yield {"y": x}
 
 
-@pytest.mark.parametrize("function", [asynchronous, asynchronous_items, functools.partial(asynchronous)])
-def test_an_async_function_is_refused(function):
-    with pytest.raises(HandlerTypeError, match="async def"):
-        routine(function)
-    with pytest.raises(HandlerTypeError, match="async def"):
-        Flow().routine(function)
-    with pytest.raises(HandlerTypeError, match="async def"):
-        Flow().chain(function)
+@pytest.mark.parametrize(
+    ("function", "emitted"),
+    [
+        (asynchronous, [{"result": 3}]),
+        (functools.partial(asynchronous), [{"result": 3}]),
+        (asynchronous_items, [{"result": 2}, {"y": 2}]),
+    ],
+)
+def test_an_async_function_is_awaited_and_an_async_generator_emits_each_item(function, emitted):
+    activation = activate(routine(function), "input", x=2)
+    assert activation.error is None
+    assert activation.emitted() == [("output", data) for data in emitted]
 
 
 def test_a_function_that_returns_something_to_await_fails():

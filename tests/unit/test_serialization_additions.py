@@ -330,8 +330,9 @@ def test_a_policy_that_restores_itself_and_refuses_leaves_the_routine_as_it_was(
     assert (policy.max_retries, policy.mood) == (77, "mild")
 
 
-async def never_awaited():
+def never_iterated():
     """A handler that a slot does not take."""
+    yield
 
 
 @pytest.mark.usefixtures("forgotten_registrations")
@@ -339,8 +340,8 @@ def test_a_slot_that_is_given_a_handler_that_cannot_be_stays_as_it_was():
     register_serializable(type("OfThisModule", (Routine,), {"__module__": __name__}))
     slot = Slot("input")
     before = as_text(slot)
-    coroutine = {"_type": "callable", "callable_type": "function", "module": __name__, "name": "never_awaited"}
-    with pytest.raises(TypeError, match="never_awaited"):
-        slot.deserialize({"name": "other", "_data": {"x": 1}, "handler": coroutine})
+    generator = {"_type": "callable", "callable_type": "function", "module": __name__, "name": "never_iterated"}
+    with pytest.raises(TypeError, match="never_iterated"):
+        slot.deserialize({"name": "other", "_data": {"x": 1}, "handler": generator})
     assert as_text(slot) == before
     assert not slot.has_restored_data

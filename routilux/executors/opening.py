@@ -1,0 +1,26 @@
+"""Opening what needs asyncio. It is imported when it is needed first, and nothing else is imported late."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # opened below
+    from types import ModuleType
+
+    from routilux.executors.coroutines import CoroutineLoop
+
+__all__ = ["asyncio_waits", "open_coroutines"]
+
+# asyncio takes a third of the time of `import routilux`, and a program that awaits nothing needs none of it.
+
+
+def open_coroutines() -> "type[CoroutineLoop]":
+    """The loop that drives async handlers."""
+    from routilux.executors import coroutines  # noqa: PLC0415 - as told above
+
+    return coroutines.CoroutineLoop
+
+
+def asyncio_waits() -> "ModuleType":
+    """How an application's own loop waits."""
+    from routilux.executors import waits  # noqa: PLC0415 - as told above
+
+    return waits

@@ -1,0 +1,100 @@
+"""AwaitedFlow: the side of a Flow that an application awaits on a loop of its own."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from routilux.executors.opening import asyncio_waits
+from routilux.flow.durable_flow import DurableFlow
+from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.stream import AsyncRunStream
+from routilux.job_state import JobState, ledger_of
+
+if TYPE_CHECKING:  # named in signatures
+    from routilux.flow.flow import Flow
+    from routilux.output_handler import OutputHandler
+
+__all__ = ["AwaitedFlow"]
+
+
+class AwaitedFlow(DurableFlow):
+    """What a flow does for callers that await. Their loop is never blocked, and may be any, or several."""
+
+    def _flow(self) -> "Flow":
+        return cast("Flow", self)  # there is no other class of this one
+
+    async def run_async(
+        self,
+        entry_routine_id: str,
+        entry_params: dict[str, Any] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the run's, not of this wait
+        *,
+        output_handler: "OutputHandler | None" = None,
+        job_id: str | None = None,
+    ) -> JobState:
+        """Start a run, await its end, and return its JobState.
+
+        All handlers run in the flow: plain ones on its workers, the entry's too, async ones on its own loop. It is
+        not raised when the run failed: look at `status` and `errors`. When the awaiting task is cancelled, so is the
+        run.
+
+        Args:
+            entry_routine_id: A routine with a slot called "trigger".
+            entry_params: What the trigger gets.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            output_handler: Receives this run's outputs from the first on.
+            job_id: Names the run; a uuid4 by default.
+
+        Raises:
+            ValueError: Unknown entry, one without a trigger, or a timeout that is not positive.
+            RuntimeError: The flow is shutting down, or no thread can be started.
+        """
+        start = partial(
+            self._flow()._start,  # noqa: SLF001 - its own
+            entry_routine_id,
+            entry_params,
+            timeout=timeout,
+            inline=False,
+            output_handler=output_handler,
+            job_id=job_id,
+        )
+        job_state: JobState = await self._call(start)
+        try:
+            await self.wait_async(job_state)
+        except BaseException:
+            # Nobody else knows of this run. In a thread, since a cancellation may have callbacks to call.
+            await asyncio_waits().in_thread(partial(self._flow().cancel, job_state, "run_async was cancelled"))
+            raise
+        return job_state
+
+    async def wait_async(self, job_state: JobState, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - False, no error
+        """Await the end of a run; False at the timeout. As `JobState.wait_for_completion`, for an asyncio loop.
+
+        Args:
+            job_state: The run.
+            timeout: Seconds; None waits without end.
+
+        Raises:
+            SelfWaitError: A handler awaits its own run, or one that waits for it.
+        """
+        live = ledger_of(job_state).live
+        if not isinstance(live, RunLifecycle) or not self._engine.threaded:
+            # What no live run of this process tells of is polled, on a thread that has the time.
+            wait = partial(JobState.wait_for_completion, self._flow(), job_state, timeout)
+            return bool(await asyncio_waits().in_thread(wait))
+        return await live.wait_async(timeout)
+
+    def astream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> AsyncRunStream:
+        """Start a run, and iterate with `async for` over what happens in it, as it happens.
+
+        The items are those of `stream`. The run starts when the iteration begins, its entry handler in the flow as
+        every other. Leaving the loop detaches; the run goes on. The stream's `job_state` is the run's record.
+        """
+        job_state = JobState(self.flow_id)
+        execute = self._flow()._start  # noqa: SLF001 - its own
+        start = partial(execute, entry_routine_id, entry_params, inline=False, job_state=job_state)
+        return AsyncRunStream(job_state, partial(self._call, start))
+
+    async def _call(self, start: Callable[[], Any]) -> Any:
+        # With a store, a start waits for a transaction.
+        return start() if self.store is None else await asyncio_waits().in_thread(start)

@@ -1,0 +1,127 @@
+"""How async handlers run: a worker makes the coroutine, and a loop on a thread of its own drives it.
+
+An activation whose handler awaits stays active, and holds no thread. Three things stand in for what a worker does:
+
+- *The count.* It was counted when it was queued and is uncounted when its coroutine has ended, by the same settlement,
+  under the same lock, on the loop's thread. So the run ends exactly once, whoever comes last.
+- *The token.* A concurrent run's worker keeps its token and takes the next task, so as many handlers may await as
+  there is work. A sequential run has one token, and it goes along with the activation: the worker leaves without
+  it, and whoever settles the activation gives it back, or hands it out for what is queued. It counts as out in
+  between, so no other worker comes, and nothing else of the run is at work.
+- *The wake-up.* An emission that finds the token out hands out none. Giving it back looks at the queue in the critical
+  section that takes it back, as a worker does that finds the queue empty: so either the task is seen, or the
+  emission sees that a token is missing.
+
+A cancellation closes the gate of the run first and posts an errand to the loop then. A coroutine that is on its way
+there, and comes after the errand, is begun with a look at the gate. So each that awaits is cancelled; none is missed.
+"""
+
+import contextvars
+import threading
+from collections.abc import Coroutine, Iterable
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from routilux.executors.opening import open_coroutines
+from routilux.flow.waiters import GRACE_SECONDS
+
+if TYPE_CHECKING:  # driven for these
+    from routilux.executors.coroutines import CoroutineLoop
+    from routilux.flow.task import Activation
+
+__all__ = ["Handover"]
+
+
+class Handover:
+    """The coroutine loop of one flow, made when the first coroutine is to be driven.
+
+    `_lock` makes that happen once. It is taken alone.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._loop: CoroutineLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"Handover({self._loop!r})"
+
+    def loop(self) -> "CoroutineLoop":
+        """The loop that drives the coroutines of this flow."""
+        with self._lock:
+            if self._loop is None:
+                self._loop = open_coroutines()()
+            return self._loop
+
+    def is_here(self) -> bool:
+        """Whether the calling thread is the one that drives the coroutines."""
+        return self._loop is not None and self._loop.is_here()
+
+    def cancel(self, tasks: "Iterable[Activation]") -> None:
+        """Let the handlers of these activations see a CancelledError where they await; those of threads do not."""
+        if self._loop is not None:
+            self._loop.cancel([task for task in tasks if task.port.slot.is_async])
+
+    def close(self, wait: bool) -> None:
+        """Let the loop's thread end; work that comes later starts another."""
+        if self._loop is not None:
+            self._loop.close(wait)
+
+    def forget_threads(self) -> None:
+        """In a forked child, where the loop's thread does not exist."""
+        self._lock = Lock()
+        self._loop = None
+
+    # -- handing over
+
+    def hand_over(self, task: "Activation", coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Have the loop drive a handler's coroutine, in a copy of the calling context, and settle the activation.
+
+        Raises:
+            RuntimeError: The loop's thread could not be started.
+        """
+        self._drive(task, coroutine, partial(task.run.settle_awaited, task))
+
+    def await_entry(self, entry: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
+        """Wait until the loop has driven the entry's coroutine to its end; returns what it raised.
+
+        The caller's thread settles it then, as it does with a handler that it has called itself.
+        """
+        ended = threading.Event()
+        outcome: list[BaseException | None] = []
+
+        def note(error: BaseException | None) -> None:
+            entry.run.note_returned(entry, error)
+            outcome.append(error)
+            ended.set()
+
+        self._drive(entry, coroutine, note)
+        try:
+            ended.wait()
+        except BaseException as interrupted:  # noqa: BLE001 - Ctrl-C, as it would hit a handler on this thread
+            self.cancel([entry])
+            ended.wait(GRACE_SECONDS)
+            return interrupted
+        return outcome[0]
+
+    def _drive(self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: Any) -> None:
+        name = f"{task.port.node.id}.{task.port.slot.name}"
+        try:
+            loop = self.loop()
+            loop.drive(loop.driven(task, name, coroutine, on_end), contextvars.copy_context(), task.run.is_refusing)
+        except BaseException:
+            coroutine.close()
+            raise
+
+    def drive_here(self, task: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
+        """Drive a coroutine to its end on the calling thread, where workers are stepped by hand."""
+        outcome: list[BaseException | None] = []
+        name = f"{task.port.node.id}.{task.port.slot.name}"
+
+        def note(error: BaseException | None) -> None:
+            task.run.note_returned(task, error)
+            outcome.append(error)
+
+        loop = self.loop()
+        loop.drive_here(loop.driven(task, name, coroutine, note), contextvars.copy_context())
+        return outcome[0]
