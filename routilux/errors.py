@@ -23,6 +23,7 @@
     │   ├── RunEndedError                   emitted into a run that has ended
     │   ├── FlowShutDownError               the flow takes no new work
     │   ├── SelfWaitError                   a handler waits for its own run
+    │   ├── AttemptTimeoutError (TimeoutError) an attempt took longer than its routine's attempts may
     │   ├── HandlerCancelledError           an async handler was cancelled with its run
     │   ├── WorkerStartError                no thread could be started
     │   ├── RunDrivenError                  another process drives the run
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # what a flow's checks find
     from routilux.flow.checks import Finding
 
 __all__ = [
+    "AttemptTimeoutError",
     "BrokenDrawingError",
     "CallableError",
     "DuplicateNameError",
@@ -234,6 +236,10 @@ class FlowShutDownError(RunError):
 
 class SelfWaitError(RunError):
     """A handler waits for the run that it belongs to, or for one that waits for it."""
+
+
+class AttemptTimeoutError(RunError, TimeoutError):
+    """An attempt took longer than its routine's `attempt_timeout`."""
 
 
 class HandlerCancelledError(RunError):

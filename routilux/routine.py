@@ -46,6 +46,8 @@ class Routine(OwnFields):
         self._events: dict[str, Event] = {}
         self._error_handler: ErrorHandler | None = None
         self._last_flow: Flow | None = None
+        self._max_concurrency: int | None = None
+        self._attempt_timeout: float | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}[{self._id}]"
@@ -370,6 +372,28 @@ class Routine(OwnFields):
     def get_error_handler(self) -> ErrorHandler | None:
         """This routine's own policy, or None."""
         return self._error_handler
+
+    def set_limits(self, *, max_concurrency: int | None = None, attempt_timeout: float | None = None) -> None:
+        """Limit the routine's async handlers. They are not saved with the flow: call it in the constructor.
+
+        Args:
+            max_concurrency: How many may be at once in one flow, all its runs together; None: no limit. Those that wait
+                for their turn count as begun.
+            attempt_timeout: Seconds that one attempt may take, by the real time, waiting for its turn excluded. Then
+                the handler sees a CancelledError where it awaits, and the attempt has failed with a TimeoutError,
+                which goes the way of every error. None: no limit. It does not stop a plain handler.
+
+        Raises:
+            ValueError: A value that cannot be.
+        """
+        is_count = isinstance(max_concurrency, int) and not isinstance(max_concurrency, bool) and max_concurrency >= 1
+        if max_concurrency is not None and not is_count:
+            raise InvalidValueError(f"max_concurrency must be a whole number from 1, not {max_concurrency!r}.")
+        is_time = isinstance(attempt_timeout, int | float) and attempt_timeout > 0
+        if attempt_timeout is not None and not is_time:
+            raise InvalidValueError(f"attempt_timeout must be more than 0 seconds, and {attempt_timeout!r} is not.")
+        self._max_concurrency = max_concurrency
+        self._attempt_timeout = attempt_timeout
 
     def set_as_optional(self, strategy: ErrorStrategy = ErrorStrategy.CONTINUE) -> None:
         """Tolerate errors of this routine."""

@@ -8,6 +8,8 @@ import pytest
 import serilux
 from hypothesis import settings
 
+from tests.drawings import HandlerKind
+
 # No deadline: a busy machine is slow, not wrong. New examples on every run, also where CI is set.
 settings.register_profile("routilux", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("routilux")
@@ -47,3 +49,11 @@ def no_leaked_threads() -> Iterator[None]:
         thread.join(timeout=5.0)
     leaked = [thread.name for thread in started if thread.is_alive()]
     assert not leaked, f"still alive: {leaked}"
+
+
+@pytest.fixture(params=["plain", "async"])
+def handler_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test with handlers that workers call, and once more with handlers that await; see `node`."""
+    HandlerKind.use(request.param)
+    yield request.param
+    HandlerKind.use("plain")

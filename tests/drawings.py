@@ -1,5 +1,6 @@
 """Small flows for tests: routines out of functions, drawings out of text, waits with deadlines."""
 
+import asyncio
 import contextvars
 import itertools
 import json
@@ -14,6 +15,7 @@ __all__ = [
     "DEADLINE",
     "Act",
     "Gate",
+    "HandlerKind",
     "SteppedFlow",
     "Watched",
     "collector",
@@ -46,6 +48,32 @@ DEADLINE = 20.0
 Act = Callable[[Routine, dict[str, Any]], Any]
 
 
+def plain_handler(routine: Routine, act: Act) -> Callable[..., Any]:
+    """A handler that a worker calls."""
+    return lambda **data: act(routine, data)
+
+
+def async_handler(routine: Routine, act: Act) -> Callable[..., Any]:
+    """A handler that awaits, then has a thread call the act, which may wait there for the test."""
+
+    async def handler(**data: Any) -> None:
+        await asyncio.sleep(0)
+        await asyncio.to_thread(act, routine, data)
+
+    return handler
+
+
+class HandlerKind:
+    """What `node` makes of an act; the fixture `handler_kind` sets it."""
+
+    make: Callable[[Routine, Act], Callable[..., Any]] = plain_handler
+
+    @classmethod
+    def use(cls, kind: str) -> None:
+        """From now on: "plain" or "async"."""
+        cls.make = staticmethod(async_handler if kind == "async" else plain_handler)
+
+
 class Node(Routine):
     """A routine with one slot and some events, whose handler is a function of (routine, data)."""
 
@@ -54,7 +82,7 @@ class Node(Routine):
         for name in events:
             self.define_event(name)
         self.define_slot(
-            slot, handler=None if act is None else lambda **data: act(self, data), merge_strategy=merge_strategy
+            slot, handler=None if act is None else HandlerKind.make(self, act), merge_strategy=merge_strategy
         )
 
 

@@ -7,14 +7,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Coroutine, Generator
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from threading import Lock
 from typing import Any
 
-from routilux.errors import HandlerCancelledError
+from routilux.errors import AttemptTimeoutError, HandlerCancelledError
 
 __all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "IDLE_SECONDS", "CoroutineLoop", "Driven"]
 
@@ -44,19 +44,52 @@ class Driven(Coroutine[Any, Any, None]):
         name: For warnings.
         coroutine: What is driven.
         on_end: Called once, when it has ended, in the last step.
+        limit: Of which group it is, and how many of that group may be driven at once.
+        timeout: Seconds that it may take; then it is cancelled.
     """
 
-    __slots__ = ("_coroutine", "_is_cancelled", "_on_end", "_was_thrown", "key", "name", "registry", "task")
+    __slots__ = (
+        "_coroutine",
+        "_is_cancelled",
+        "_is_late",
+        "_on_end",
+        "_timers",
+        "_was_thrown",
+        "context",
+        "key",
+        "limit",
+        "name",
+        "owner",
+        "task",
+        "timeout",
+    )
 
-    def __init__(self, key: Any, name: str, coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> None:
+    def __init__(
+        self,
+        key: Any,
+        name: str,
+        coroutine: Coroutine[Any, Any, Any],
+        on_end: OnEnd,
+        limit: tuple[Any, int] | None = None,
+        timeout: float | None = None,
+    ) -> None:
         self.key = key
         self.name = name
-        #: Where it stands under its key until it has ended.
-        self.registry: dict[Any, Driven] | None = None
+        self.context = copy_context()
+        self.limit = limit
+        self.timeout = timeout
+        self.owner: CoroutineLoop | None = None
         self._coroutine = coroutine
         self._on_end = on_end
         self.task: asyncio.Task[None] | None = None
-        self._is_cancelled = self._was_thrown = False
+        self._is_cancelled = self._was_thrown = self._is_late = False
+        self._timers: list[asyncio.TimerHandle] = []
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the loop's thread: make the task that drives it."""
+        self.task = self.context.run(loop.create_task, self, name=self.name)
+        if self.timeout is not None:
+            self._timers.append(loop.call_later(self.timeout, self._be_late))
 
     def __repr__(self) -> str:
         return f"Driven({self.name})"
@@ -106,28 +139,48 @@ class Driven(Coroutine[Any, Any, None]):
             return
         if not self._is_cancelled:
             self._is_cancelled = True
-            task.get_loop().call_later(CLEAN_UP_SECONDS, self._warn_if_going_on)
+            self._timers.append(task.get_loop().call_later(CLEAN_UP_SECONDS, self._warn_if_going_on))
         task.cancel()
+
+    def _be_late(self) -> None:
+        if self.task is not None and not self._is_cancelled:
+            self._is_late = True
+            self.task.cancel()
 
     def _end(self, error: BaseException | None, began: float) -> None:
         took = time.perf_counter() - began
         if took > BLOCKING_SECONDS:
             self._warn_blocking(took)
-        if self._is_cancelled and isinstance(error, asyncio.CancelledError):
-            stopped = HandlerCancelledError(f"{self.name} was cancelled while it awaited something.")
-            stopped.__cause__ = error
-            error = stopped
-        elif self._is_cancelled and self._was_thrown and error is None:
+        on_end, outcome = self._on_end, self._outcome(error)
+        if self.owner is not None:
+            self.owner.forget(self)
+        for timer in self._timers:
+            timer.cancel()
+        # The task knows this, and the frames of the coroutine what it worked for: only the collector would end that.
+        del self._on_end, self._coroutine
+        self.task = None
+        self._timers = []
+        try:
+            on_end(outcome)
+        except BaseException:
+            logger.critical("The engine failed when %s had ended", self.name, exc_info=True)
+
+    def _outcome(self, error: BaseException | None) -> BaseException | None:
+        """What its end means: an error by its own, the cancellation that it was given, or the time that was over."""
+        has_swallowed = error is None and self._was_thrown
+        if has_swallowed and (self._is_cancelled or self._is_late):
             logger.warning(
                 "%s was cancelled, and has swallowed the CancelledError. Clean up in `finally`, or raise it again.",
                 self.name,
             )
-        if self.registry is not None:
-            del self.registry[self.key]
-        try:
-            self._on_end(error)
-        except BaseException:
-            logger.critical("The engine failed when %s had ended", self.name, exc_info=True)
+        found: BaseException | None = error
+        if self._is_cancelled and isinstance(error, asyncio.CancelledError):
+            found = HandlerCancelledError(f"{self.name} was cancelled while it awaited something.")
+        elif self._is_late and not self._is_cancelled and (has_swallowed or isinstance(error, asyncio.CancelledError)):
+            found = AttemptTimeoutError(f"{self.name} took longer than {self.timeout:g} s, and was cancelled.")
+        if found is not error and found is not None:
+            found.__cause__ = error
+        return found
 
     def _warn_blocking(self, seconds: float) -> None:
         logger.warning(
@@ -163,6 +216,11 @@ class CoroutineLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._used = False
         self._driven: dict[Any, Driven] = {}
+        # How many of each limited group are driven, and who waits for a turn.
+        self._counts: Counter[Any] = Counter()
+        self._held: dict[Any, deque[Driven]] = {}
+        # In which errands are run: not that of whoever comes first, which would be kept.
+        self._context = Context()
         # Those that `drive_here` drives: each by a loop of its own.
         self._stepped: dict[Any, Driven] = {}
 
@@ -176,23 +234,22 @@ class CoroutineLoop:
         """Whether the calling thread is the loop's."""
         return self._thread is threading.current_thread()
 
-    def driven(self, key: Any, name: str, coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> Driven:
-        """A coroutine, ready to be driven; see `Driven`."""
-        return Driven(key, name, coroutine, on_end)
+    def driven(self, *args: Any, **options: Any) -> Driven:
+        """A coroutine, ready to be driven in a copy of the calling context; see `Driven`."""
+        return Driven(*args, **options)
 
-    def drive(self, driven: Driven, context: Context, is_stopped: Callable[[], bool]) -> None:
+    def drive(self, driven: Driven, is_stopped: Callable[[], bool]) -> None:
         """Drive a coroutine to its end.
 
         Args:
             driven: The coroutine.
-            context: The context that it runs in.
             is_stopped: Asked on the loop's thread when it is about to begin; True: it is cancelled at once. So one
                 that is on its way here while its run is cancelled is not forgotten.
 
         Raises:
             RuntimeError: No thread could be started; nothing of the coroutine has run.
         """
-        self._do(partial(self._begin, driven, context, is_stopped))
+        self._do(partial(self._begin, driven, is_stopped))
 
     def cancel(self, keys: Collection[Any]) -> None:
         """Cancel what is driven under these keys; what is not there has ended."""
@@ -212,7 +269,7 @@ class CoroutineLoop:
             self._used = True
             if not self._is_woken:
                 self._is_woken = True
-                loop.call_soon_threadsafe(self._run_errands)
+                loop.call_soon_threadsafe(self._run_errands, context=self._context)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         loop = new_loop()
@@ -235,7 +292,7 @@ class CoroutineLoop:
         if wait:
             thread.join()
 
-    def drive_here(self, driven: Driven, context: Context) -> None:
+    def drive_here(self, driven: Driven) -> None:
         """Drive a coroutine to its end while the calling thread waits.
 
         A thread of its own does it: the calling one may run a loop already, and loops do not nest.
@@ -243,7 +300,7 @@ class CoroutineLoop:
         with self._lock:
             self._stepped[driven.key] = driven
         try:
-            thread = threading.Thread(target=_run_alone, args=(driven, context), name="routilux-stepped", daemon=True)
+            thread = threading.Thread(target=_run_alone, args=(driven,), name="routilux-stepped", daemon=True)
             thread.start()
             thread.join()
         finally:
@@ -262,19 +319,47 @@ class CoroutineLoop:
             except Exception:  # a thread's outermost frame: one broken errand must not stop the others
                 logger.exception("The coroutine loop failed and goes on")
 
-    def _begin(self, driven: Driven, context: Context, is_stopped: Callable[[], bool]) -> None:
-        loop = asyncio.get_running_loop()
-        driven.registry = self._driven
+    def _begin(self, driven: Driven, is_stopped: Callable[[], bool]) -> None:
+        driven.owner = self
         self._driven[driven.key] = driven
-        driven.task = context.run(loop.create_task, driven, name=driven.name)
+        if driven.limit is not None and not is_stopped():
+            group, most = driven.limit
+            if self._counts[group] >= most:
+                self._held.setdefault(group, deque()).append(driven)
+                return
+            self._counts[group] += 1
+        else:
+            driven.limit = None
+        driven.begin(asyncio.get_running_loop())
         if is_stopped():
             driven.cancel()
+
+    def forget(self, driven: Driven) -> None:
+        """On the loop's thread: it has ended; the next of its group may begin."""
+        del self._driven[driven.key]
+        if driven.limit is None:
+            return
+        group = driven.limit[0]
+        held = self._held.get(group)
+        if held:
+            held.popleft().begin(asyncio.get_running_loop())
+            return
+        self._counts[group] -= 1
+        if not self._counts[group]:
+            del self._counts[group]
+            self._held.pop(group, None)
 
     def _cancel(self, keys: list[Any]) -> None:
         for key in keys:
             driven = self._driven.get(key)
-            if driven is not None:
-                driven.cancel()
+            if driven is None:
+                continue
+            if driven.task is None and driven.limit is not None:
+                # It waits for its turn: it ends now, without having begun, and without a place to give back.
+                self._held[driven.limit[0]].remove(driven)
+                driven.limit = None
+                driven.begin(asyncio.get_running_loop())
+            driven.cancel()
 
     def _end_soon(self) -> None:
         self._used = False
@@ -317,11 +402,13 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return asyncio.new_event_loop()
 
 
-def _run_alone(driven: Driven, context: Context) -> None:
+def _run_alone(driven: Driven) -> None:
     loop = new_loop()
     try:
-        driven.task = context.run(loop.create_task, driven, name=driven.name)
-        loop.run_until_complete(driven.task)
+        driven.begin(loop)
+        task = driven.task
+        if task is not None:
+            loop.run_until_complete(task)
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()

@@ -16,9 +16,8 @@ A cancellation closes the gate of the run first and posts an errand to the loop 
 there, and comes after the errand, is begun with a look at the gate. So each that awaits is cancelled; none is missed.
 """
 
-import contextvars
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -27,10 +26,12 @@ from routilux.executors.opening import open_coroutines
 from routilux.flow.waiters import GRACE_SECONDS
 
 if TYPE_CHECKING:  # driven for these
-    from routilux.executors.coroutines import CoroutineLoop
+    from routilux.executors.coroutines import CoroutineLoop, Driven
     from routilux.flow.task import Activation
 
 __all__ = ["Handover"]
+
+OnEnd = Callable[[BaseException | None], None]
 
 
 class Handover:
@@ -104,24 +105,30 @@ class Handover:
             return interrupted
         return outcome[0]
 
-    def _drive(self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: Any) -> None:
-        name = f"{task.port.node.id}.{task.port.slot.name}"
+    def _drive(self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> None:
         try:
             loop = self.loop()
-            loop.drive(loop.driven(task, name, coroutine, on_end), contextvars.copy_context(), task.run.is_refusing)
+            loop.drive(_driven(loop, task, coroutine, on_end), task.run.is_refusing)
         except BaseException:
             coroutine.close()
             raise
 
     def drive_here(self, task: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
-        """Drive a coroutine to its end on the calling thread, where workers are stepped by hand."""
+        """Drive a coroutine to its end while the calling thread waits, where workers are stepped by hand."""
         outcome: list[BaseException | None] = []
-        name = f"{task.port.node.id}.{task.port.slot.name}"
 
         def note(error: BaseException | None) -> None:
             task.run.note_returned(task, error)
             outcome.append(error)
 
         loop = self.loop()
-        loop.drive_here(loop.driven(task, name, coroutine, note), contextvars.copy_context())
+        loop.drive_here(_driven(loop, task, coroutine, note))
         return outcome[0]
+
+
+def _driven(loop: "CoroutineLoop", task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> "Driven":
+    node, routine = task.port.node, task.port.node.routine
+    most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
+    limit = None if most is None else (routine, most)
+    timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
+    return loop.driven(task, f"{node.id}.{task.port.slot.name}", coroutine, on_end, limit, timeout)

@@ -218,6 +218,8 @@ class Run(RunLifecycle):
     def take(self) -> Activation | None:
         """The first task of a worker's turn."""
         with self.lock:
+            if self._waiters.watcher_count:
+                self._waiters.notify()  # of the record of its beginning, as a settlement does for the next one
             return self._take(self.now())
 
     def _take(self, now: int) -> Activation | None:
@@ -300,6 +302,8 @@ class Run(RunLifecycle):
             return None
         with self.lock:
             now = self.now()
+            if self._waiters.watcher_count:
+                self._waiters.notify()
             turn.left -= 1
             if (turn.left <= 0 or now >= turn.ends_ns) and turn.is_over(now) and self.queue_size():
                 turn.again = True

@@ -10,6 +10,8 @@ import pytest
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine
 from tests.drawings import Act, collector, draw, draw_stepped, entry, fails, names, node, passed, source, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 PLACES = ["entry", "task"]
 
 

@@ -18,6 +18,8 @@ from routilux import (
 )
 from tests.drawings import DEADLINE, Gate, collector, draw, entry, names, node, passed, source
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def reporting(routine: Routine, data: dict[str, Any]) -> None:
     routine.send_output("progress", percent=50)

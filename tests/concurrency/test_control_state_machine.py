@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.testing import FakeClock, ManualExecutor
-from tests.drawings import draw, entry, node, own_context
+from tests.drawings import HandlerKind, draw, entry, node, own_context
 
 KINDS = (
     "plain",
@@ -291,4 +291,22 @@ class Controls(RuleBasedStateMachine):
 TestControls = Controls.TestCase
 TestControls.settings = settings(
     max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+class AwaitedControls(Controls):
+    """The same, with handlers that await."""
+
+    def __init__(self) -> None:
+        HandlerKind.use("async")
+        super().__init__()
+
+    def teardown(self) -> None:
+        HandlerKind.use("plain")
+        super().teardown()
+
+
+TestAwaitedControls = AwaitedControls.TestCase
+TestAwaitedControls.settings = settings(
+    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

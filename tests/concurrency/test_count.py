@@ -2,8 +2,12 @@
 
 from typing import Any
 
+import pytest
+
 from routilux import ErrorHandler, Routine
 from tests.drawings import collector, draw_stepped, entry, names, node, own_run
+
+pytestmark = pytest.mark.usefixtures("handler_kind")
 
 CONCURRENT = {"execution_strategy": "concurrent", "max_workers": 4}
 

@@ -24,6 +24,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def test_a_run_becomes_final_without_anybody_waiting() -> None:
     ended = threading.Event()

@@ -21,6 +21,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 CONCURRENT = {"execution_strategy": "concurrent", "max_workers": 4}
 
 

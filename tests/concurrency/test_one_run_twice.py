@@ -30,6 +30,8 @@ from tests.drawings import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def test_a_handler_that_is_still_at_work_here_is_not_started_again() -> None:
     gate = Gate()

@@ -33,6 +33,8 @@ from tests.drawings import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 # -- what a pause keeps
 
 

@@ -27,6 +27,8 @@ from tests.drawings import (
 )
 from tests.moving import at_instants, draw_moving, finish, result
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def stepped_moving() -> tuple[Flow, ManualExecutor, FakeClock]:
     executor, clock = ManualExecutor(), FakeClock()

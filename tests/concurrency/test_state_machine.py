@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from routilux import ErrorHandler, JobState, Routine
-from tests.drawings import draw_stepped, entry, node, own_context, own_run
+from tests.drawings import HandlerKind, draw_stepped, entry, node, own_context, own_run
 
 # What the middle routine does with an item, by its kind.
 KINDS = ("pass", "twice", "fails once", "fails for good", "later", "stop")
@@ -141,4 +141,22 @@ class Schedules(RuleBasedStateMachine):
 TestSchedules = Schedules.TestCase
 TestSchedules.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+class AwaitedSchedules(Schedules):
+    """The same, with handlers that await."""
+
+    def __init__(self) -> None:
+        HandlerKind.use("async")
+        super().__init__()
+
+    def teardown(self) -> None:
+        HandlerKind.use("plain")
+        super().teardown()
+
+
+TestAwaitedSchedules = AwaitedSchedules.TestCase
+TestAwaitedSchedules.settings = settings(
+    max_examples=15, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )

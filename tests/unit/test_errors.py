@@ -29,6 +29,7 @@ BUILT_IN = {
     "RunEndedError": RuntimeError,
     "FlowShutDownError": RuntimeError,
     "SelfWaitError": RuntimeError,
+    "AttemptTimeoutError": TimeoutError,
     "HandlerCancelledError": RuntimeError,
     "WorkerStartError": RuntimeError,
     "RunDrivenError": RuntimeError,

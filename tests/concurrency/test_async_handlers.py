@@ -1,0 +1,549 @@
+"""Handlers that await: where they run, how many at once, how they are stopped, and what their run makes of that."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from routilux import ErrorHandler, Flow, JobState, Routine, Slot
+from routilux.errors import SelfWaitError
+from routilux.testing import ManualExecutor, activate
+from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, source, wait
+
+Handler = Callable[..., Any]
+
+
+class Awaits(Routine):
+    """A routine whose one slot has an async handler `handle(routine, data)`."""
+
+    def __init__(self, handle: Handler, slot: str = "input") -> None:
+        super().__init__()
+        self.define_event("output")
+
+        async def handler(**data: Any) -> None:
+            await handle(self, data)
+
+        self.define_slot(slot, handler=handler)
+
+
+async def for_ever(routine: Routine, data: dict[str, Any]) -> None:
+    await asyncio.Event().wait()
+
+
+def begun(began: threading.Event, *, clean_up: Handler | None = None) -> Handler:
+    """A handler that tells that it has begun, waits for ever, and cleans up."""
+
+    async def handle(routine: Routine, data: dict[str, Any]) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if clean_up is not None:
+                clean_up(routine)
+
+    return handle
+
+
+# -- where they run
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_async_handlers_share_one_thread_and_plain_ones_never_run_there(strategy):
+    threads: dict[str, set[str]] = {"async": set(), "plain": set()}
+
+    async def relay(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        threads["async"].add(threading.current_thread().name)
+        routine.emit("output", **data)
+
+    def end(routine: Routine, data: dict[str, Any]) -> None:
+        threads["plain"].add(threading.current_thread().name)
+
+    with draw("a -> b -> c -> d", a=source(*range(20)), b=Awaits(relay), c=Awaits(relay), d=node(end)) as flow:
+        flow.set_execution_strategy(strategy)
+        assert flow.run("a").status == "completed"
+    assert len(threads["async"]) == 1
+    assert not threads["async"] & threads["plain"]
+
+
+def test_a_concurrent_runs_async_handlers_are_at_work_at_once_whatever_the_number_of_workers():
+    at_work: list[int] = []
+    everybody = asyncio.Event()
+
+    async def meet(routine: Routine, data: dict[str, Any]) -> None:
+        at_work.append(data["item"])
+        if len(at_work) == 100:
+            everybody.set()
+        await asyncio.wait_for(everybody.wait(), DEADLINE)
+
+    with draw("a -> b", a=source(*range(100)), b=Awaits(meet)) as flow:
+        flow.set_execution_strategy("concurrent", 2)
+        assert flow.run("a").errors == []
+
+
+def test_a_sequential_run_has_one_handler_at_a_time_in_order():
+    log: list[Any] = []
+
+    async def slow(routine: Routine, data: dict[str, Any]) -> None:
+        log.append(("begin", data["item"]))
+        await asyncio.sleep(0.001)
+        log.append(("end", data["item"]))
+        routine.emit("output", **data)
+
+    def plain(routine: Routine, data: dict[str, Any]) -> None:
+        log.append(("plain", data["item"]))
+
+    with draw("a -> b -> c", a=source(1, 2, 3), b=Awaits(slow), c=node(plain)) as flow:
+        assert flow.run("a").status == "completed"
+    expected = [(what, item) for item in (1, 2, 3) for what in ("begin", "end")]
+    assert log == [*expected, ("plain", 1), ("plain", 2), ("plain", 3)]
+
+
+def test_max_concurrency_counts_over_the_runs_of_a_flow_and_those_that_wait_have_their_turn():
+    at_work, most = [0], [0]
+
+    async def count(routine: Routine, data: dict[str, Any]) -> None:
+        at_work[0] += 1
+        most[0] = max(most[0], at_work[0])
+        await asyncio.sleep(0.001)
+        at_work[0] -= 1
+
+    limited = Awaits(count)
+    limited.set_limits(max_concurrency=3)
+    with draw("a -> b", a=source(*range(10)), b=limited) as flow:
+        flow.set_execution_strategy("concurrent", 4)
+        for job_state in [flow.execute("a"), flow.execute("a")]:
+            assert names(wait(flow, job_state), "b").count("completed") == 10
+    assert most == [3]
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.5, "2"])
+def test_a_limit_that_cannot_be_is_refused(value):
+    with pytest.raises(ValueError, match="max_concurrency"):
+        Routine().set_limits(max_concurrency=value)
+
+
+# -- the entry
+
+
+def test_execute_returns_when_an_async_entry_has_ended():
+    async def enter(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0.01)
+        routine.emit("output", item=1)
+
+    got: list[Any] = []
+    with draw("a -> b", a=Awaits(enter, "trigger"), b=collector(got)) as flow:
+        job_state = flow.execute("a")
+        assert names(job_state, "a") == ["start", "output", "completed"]
+        wait(flow, job_state)
+    assert items(got) == [1]
+
+
+def test_what_an_async_entry_raises_to_stop_the_program_is_raised_by_execute():
+    async def interrupted(routine: Routine, data: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with draw(a=Awaits(interrupted, "trigger")) as flow:
+        job_state = JobState(flow.flow_id)
+        with pytest.raises(KeyboardInterrupt):
+            flow.execute("a", job_state=job_state)
+        assert job_state.status == "failed"
+
+
+def test_execute_does_not_block_an_applications_loop_for_an_async_entry():
+    async def main() -> JobState:
+        released = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async def needs_the_callers_loop(routine: Routine, data: dict[str, Any]) -> None:
+            loop.call_soon_threadsafe(released.set)
+
+        with draw(a=Awaits(needs_the_callers_loop, "trigger")) as flow:
+            job_state = flow.execute("a")
+            await asyncio.wait_for(released.wait(), DEADLINE)
+            assert await flow.wait_async(job_state, DEADLINE)
+        return job_state
+
+    assert asyncio.run(main()).status == "completed"
+
+
+# -- errors
+
+
+def test_a_retried_async_handler_releases_what_it_emits_only_when_it_succeeds():
+    attempts: list[int] = []
+    got: list[Any] = []
+
+    async def fails_twice(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(1)
+        routine.emit("output", item=len(attempts))
+        await asyncio.sleep(0)
+        if len(attempts) < 3:
+            raise OSError("not yet")
+
+    retried = Awaits(fails_twice)
+    retried.set_error_handler(ErrorHandler("retry", max_retries=3, retry_delay=0.001))
+    with draw("a -> b -> c", a=source(1), b=retried, c=collector(got)) as flow:
+        assert flow.run("a").status == "completed"
+    assert items(got) == [3]
+
+
+def test_an_attempt_that_takes_too_long_sees_a_cancellation_and_has_failed_with_a_timeout():
+    seen: list[str] = []
+
+    async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
+        if not seen:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                seen.append("cancelled")
+                raise
+        seen.append("again")
+
+    limited = Awaits(slow_at_first)
+    limited.set_limits(attempt_timeout=0.02)
+    limited.set_error_handler(ErrorHandler("retry", retry_delay=0.001))
+    with draw("a -> b", a=source(1), b=limited) as flow:
+        job_state = flow.run("a")
+    assert (job_state.status, seen) == ("completed", ["cancelled", "again"])
+    assert [record.data["error_type"] for record in job_state.errors] == ["AttemptTimeoutError"]
+
+
+# -- stopping
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_a_cancelled_runs_handlers_see_it_clean_up_and_have_what_they_emit_refused(strategy):
+    began, cleaned = threading.Event(), threading.Event()
+
+    def clean_up(routine: Routine) -> None:
+        routine.emit("output", item=1)
+        cleaned.set()
+
+    got: list[Any] = []
+    with draw("a -> b -> c", a=source(1), b=Awaits(begun(began, clean_up=clean_up)), c=collector(got)) as flow:
+        flow.set_execution_strategy(strategy)
+        job_state = flow.execute("a")
+        passed(began)
+        flow.cancel(job_state)
+        passed(cleaned)
+        wait(flow, job_state)
+    assert (job_state.status, got, job_state.pending_tasks) == ("cancelled", [], [])
+    assert names(job_state, "b") == ["start", "refused", "cancelled"]
+
+
+def test_a_run_that_takes_too_long_cancels_its_handlers_and_a_resume_runs_them_again():
+    calls: list[int] = []
+
+    async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            await asyncio.Event().wait()
+
+    with draw("a -> b", a=source(1), b=Awaits(slow_at_first)) as flow:
+        job_state = wait(flow, flow.execute("a", timeout=0.05))
+        assert (job_state.status, names(job_state, "b")) == ("failed", ["start", "cancelled"])
+        assert wait(flow, flow.resume(job_state)).status == "completed"
+    assert len(calls) == 2
+
+
+def test_those_that_wait_for_their_turn_are_cancelled_too():
+    began = threading.Event()
+    limited = Awaits(begun(began))
+    limited.set_limits(max_concurrency=1)
+    with draw("a -> b", a=source(1, 2, 3), b=limited) as flow:
+        flow.set_execution_strategy("concurrent", 3)
+        job_state = flow.execute("a")
+        passed(began)
+        flow.cancel(job_state)
+        wait(flow, job_state)
+        # The routine's places are free again.
+        again = threading.Event()
+        limited.get_slot("input").handler = lambda item: again.set()
+        assert flow.run("a").status == "completed"
+    assert names(job_state, "b").count("cancelled") == names(job_state, "b").count("start")
+
+
+def test_a_handler_that_swallows_its_cancellation_is_named_in_a_warning(caplog):
+    began = threading.Event()
+
+    async def stubborn(routine: Routine, data: dict[str, Any]) -> None:
+        began.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+    with caplog.at_level(logging.WARNING), draw("a -> b", a=source(1), b=Awaits(stubborn)) as flow:
+        job_state = flow.execute("a")
+        passed(began)
+        flow.cancel(job_state)
+        wait(flow, job_state)
+    assert any("b.input" in message and "swallowed" in message for message in caplog.messages)
+
+
+def test_a_pause_lets_async_handlers_finish_and_keeps_what_they_emit():
+    gate = Gate()
+    got: list[Any] = []
+
+    async def held(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.to_thread(gate.hold)
+        routine.emit("output", **data)
+
+    with draw("a -> b -> c", a=source(1), b=Awaits(held), c=collector(got)) as flow:
+        job_state = flow.execute("a")
+        gate.await_arrival()
+        threading.Timer(0.05, gate.open).start()
+        flow.pause(job_state)
+        assert names(job_state, "b")[-1] == "completed"
+        assert [task["routine_id"] for task in job_state.pending_tasks] == ["c"]
+        wait(flow, flow.resume(job_state))
+    assert items(got) == [1]
+
+
+AWAIT_POINTS = 6
+
+
+@pytest.mark.parametrize("point", range(AWAIT_POINTS))
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_a_cancellation_at_each_await_point_leaves_the_run_consistent(point, strategy):
+    reached, cancelled = threading.Event(), []
+
+    async def handle(routine: Routine, data: dict[str, Any]) -> None:
+        try:
+            for number in range(AWAIT_POINTS):
+                routine.emit("output", number=number)
+                if number == point:
+                    reached.set()
+                    await asyncio.Event().wait()
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            cancelled.append(point)
+            await asyncio.sleep(0)
+            raise
+
+    got: list[Any] = []
+    with draw("a -> b -> c", a=source(1), b=Awaits(handle), c=collector(got)) as flow:
+        flow.set_execution_strategy(strategy)
+        ends: list[str] = []
+        flow.on_run_end(lambda job_state: ends.append(job_state.status))
+        job_state = flow.execute("a")
+        passed(reached)
+        flow.cancel(job_state)
+        wait(flow, job_state)
+        assert (cancelled, ends, job_state.status, job_state.pending_tasks) == ([point], ["cancelled"], "cancelled", [])
+        history = names(job_state, "b")
+        assert (history.count("output"), history[-1], history.count("completed")) == (point + 1, "cancelled", 0)
+        assert flow._engine.loop.live_count() == 0  # noqa: SLF001 - nothing of it may be left
+        assert len(got) <= point + 1
+        # The flow's token and workers are where they belong: another run comes to its end.
+        other = flow.execute("a")
+        flow.cancel(other)
+        wait(flow, other)
+
+
+# -- what must not stand still
+
+
+def test_a_handler_that_keeps_the_loops_thread_is_named_in_a_warning(caplog):
+    async def blocks(routine: Routine, data: dict[str, Any]) -> None:
+        until = time.perf_counter() + 0.12
+        while time.perf_counter() < until:
+            pass
+
+    with caplog.at_level(logging.WARNING), draw("a -> b", a=source(1), b=Awaits(blocks)) as flow:
+        flow.run("a")
+    assert any("b.input" in message and "kept the loop" in message for message in caplog.messages)
+
+
+def test_a_handler_that_would_let_its_own_loop_stand_still_is_told_so():
+    async def waits(routine: Routine, data: dict[str, Any]) -> None:
+        routine.get_execution_context().flow.run("c")
+
+    with draw("a -> b", a=source(1), b=Awaits(waits), c=Awaits(for_ever, "trigger")) as flow:
+        job_state = flow.run("a")
+        assert SelfWaitError.__name__ in [record.data["error_type"] for record in job_state.errors]
+        flow.cancel()
+
+
+def test_a_callback_of_a_runs_end_may_wait_for_another_run():
+    statuses: list[str] = []
+
+    async def short(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+
+    with draw("a -> b", a=source(1), b=Awaits(short), c=Awaits(short, "trigger")) as flow:
+
+        @flow.on_run_end
+        def start_another(job_state: JobState) -> None:
+            if not statuses:
+                statuses.append("")
+                statuses.append(flow.run("c").status)
+
+        flow.run("a")
+    assert statuses == ["", "completed"]
+
+
+def test_a_handler_awaits_a_run_of_its_own_flow():
+    async def starts(routine: Routine, data: dict[str, Any]) -> None:
+        inner = await routine.get_execution_context().flow.run_async("c", {"item": 5})
+        routine.emit("output", item=inner.status)
+
+    got: list[Any] = []
+    inner_got: list[Any] = []
+    lines = ("a -> b -> d", "c -> e")
+    with draw(*lines, a=source(1), b=Awaits(starts), c=source(), d=collector(got), e=collector(inner_got)) as flow:
+        assert flow.run("a").status == "completed"
+    assert (items(got), items(inner_got)) == (["completed"], [5])
+
+
+# -- an application's own loops
+
+
+def test_several_loops_in_one_process_await_runs_of_one_flow():
+    async def short(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0.001)
+
+    statuses: list[str] = []
+    with draw("a -> b", a=source(*range(5)), b=Awaits(short)) as flow:
+
+        async def main() -> None:
+            found = await asyncio.gather(*(flow.run_async("a") for _ in range(5)))
+            statuses.extend(job_state.status for job_state in found)
+
+        threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(DEADLINE)
+    assert statuses == ["completed"] * 15
+
+
+def test_run_async_and_wait_async_leave_the_applications_loop_free():
+    gate = Gate()
+    flow = draw("a -> b", a=source(1), b=node(gate.act))
+
+    async def main() -> None:
+        running = asyncio.create_task(flow.run_async("a"))
+        await asyncio.to_thread(gate.await_arrival)
+        assert not await flow.wait_async(flow._engine.loop.live_runs()[0].job_state, 0.01)  # noqa: SLF001 - no name
+        assert not running.done()
+        gate.open()
+        assert (await running).status == "completed"
+
+    asyncio.run(main())
+    flow.shutdown()
+
+
+def test_cancelling_run_async_cancels_the_run():
+    began = threading.Event()
+    flow = draw(a=Awaits(begun(began), "trigger"))
+    ended: list[str] = []
+    flow.on_run_end(lambda job_state: ended.append(job_state.status))
+
+    async def main() -> None:
+        running = asyncio.create_task(flow.run_async("a"))
+        await asyncio.to_thread(passed, began)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+    flow.shutdown()
+    assert ended == ["cancelled"]
+
+
+def test_astream_yields_what_stream_does():
+    def say(routine: Routine, data: dict[str, Any]) -> None:
+        routine.send_output("said", item=data["item"])
+
+    def seen(item: Any) -> str:
+        return item["output_type"] if isinstance(item, dict) else f"{item.routine_id}.{item.event_name}"
+
+    async def main() -> list[str]:
+        stream = flow.astream("a")
+        assert stream.job_state.status == "pending"
+        return [seen(item) async for item in stream]
+
+    with draw("a -> b", a=source(1, 2), b=node(say)) as flow:
+        assert asyncio.run(main()) == [seen(item) for item in flow.stream("a")]
+
+
+# -- without threads, and without a flow
+
+
+def test_a_stepped_flow_drives_a_coroutine_to_its_end():
+    async def short(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0.001)
+        routine.emit("output", **data)
+
+    got: list[Any] = []
+    executor = ManualExecutor()
+    flow = draw("a -> b -> c", a=source(1), b=Awaits(short), c=collector(got), flow=Flow(executor=executor))
+    job_state = flow.execute("a")
+    assert executor.step()
+    assert names(job_state, "b") == ["start", "output", "completed"]
+    executor.run_until_idle()
+    assert (job_state.status, items(got)) == ("completed", [1])
+
+
+def test_activate_awaits_an_async_handler():
+    async def short(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        routine.emit("output", item=data["item"] + 1)
+
+    assert activate(Awaits(short), "input", item=1).emitted() == [("output", {"item": 2})]
+
+
+def test_a_slot_that_receives_without_a_flow_says_that_nothing_awaits_its_handler():
+    async def never(data: dict[str, Any]) -> None:
+        raise AssertionError("this is never called")
+
+    with pytest.raises(TypeError, match="Put its routine into a Flow"):
+        Slot("input", handler=never).call_handler({}, propagate_exceptions=True)
+
+
+# -- with a store
+
+
+def test_a_run_with_async_handlers_is_kept_and_an_interrupted_one_goes_on_from_the_store():
+    async def relay(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        routine.emit("output", **data)
+
+    got: list[Any] = []
+    parts = {"a": source(1, 2), "b": Awaits(relay), "c": collector(got)}
+    with draw("a -> b -> c", flow=Flow("kept", store="memory:"), **parts) as flow:
+        job_state = flow.run("a")
+        assert (job_state.status, items(got)) == ("completed", [1, 2])
+        assert flow.load(job_state.job_id).status == "completed"
+
+
+# -- many
+
+
+@pytest.mark.slow
+def test_five_thousand_handlers_await_together_within_a_second_and_150_megabytes():
+    async def short(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0.1)
+
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with draw("a -> b", a=source(*range(5000)), b=Awaits(short)) as flow:
+        flow.set_execution_strategy("concurrent", 2)
+        began = time.perf_counter()
+        job_state = flow.run("a")
+        took = time.perf_counter() - began
+    assert job_state.status == "completed"
+    assert took < 1.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 150 * 1024
+
+
+def test_the_import_does_without_asyncio():
+    import_only = "import sys, routilux; assert 'asyncio' not in sys.modules, 'asyncio was imported'"
+    subprocess.run([sys.executable, "-c", import_only], check=True)
