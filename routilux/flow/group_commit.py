@@ -33,12 +33,13 @@ RETRY_MOST_NS = 1_000_000_000
 class _Part:
     """What waits to be written of one run."""
 
-    __slots__ = ("release", "rows", "status")
+    __slots__ = ("fingerprint", "release", "rows", "status")
 
     def __init__(self) -> None:
         self.rows: list[JournalRow] = []
         self.status: str | None = None
         self.release = False
+        self.fingerprint: str | None = None
 
 
 class GroupCommit:
@@ -71,7 +72,14 @@ class GroupCommit:
         self._lock = Lock()
         self._writing = Lock()
 
-    def add(self, job_id: str, row: JournalRow | None, status: str | None = None, release: bool = False) -> None:
+    def add(
+        self,
+        job_id: str,
+        row: JournalRow | None,
+        status: str | None = None,
+        release: bool = False,
+        fingerprint: str | None = None,
+    ) -> None:
         """With the run's lock held: have something written, soon."""
         with self._lock:
             part = self._parts.get(job_id)
@@ -81,6 +89,8 @@ class GroupCommit:
                 part.rows.append(row)
             if status is not None:
                 part.status = status
+            if fingerprint is not None:
+                part.fingerprint = fingerprint
             part.release = release or part.release
             if not self._row_count:
                 self._since_ns = self._clock.monotonic_ns()
@@ -128,7 +138,10 @@ class GroupCommit:
             return
         try:
             self.store.write(
-                [Write(job_id, part.rows, part.status, release=part.release) for job_id, part in parts.items()]
+                [
+                    Write(job_id, part.rows, part.status, fingerprint=part.fingerprint, release=part.release)
+                    for job_id, part in parts.items()
+                ]
             )
         except BaseException:
             self._put_back(parts, count)
@@ -142,6 +155,7 @@ class GroupCommit:
                 earlier = parts.setdefault(job_id, _Part())
                 earlier.rows += part.rows
                 earlier.status = part.status or earlier.status
+                earlier.fingerprint = part.fingerprint or earlier.fingerprint
                 earlier.release = part.release or earlier.release
             self._parts = parts
             self._row_count += count

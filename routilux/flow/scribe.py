@@ -47,13 +47,15 @@ class Scribe:
     run: rows are numbered on through pauses and resumes.
     """
 
-    __slots__ = ("_base_us", "_ledger", "_ops", "number")
+    __slots__ = ("_base_us", "_ledger", "_ops", "number", "structure")
 
     def __init__(self, job_state: JobState, number: int = 0) -> None:
         self._ledger = ledger_of(job_state)
         self._ops: list[str] = []
         #: Of the last row.
         self.number = number
+        #: Of the flow that drives the run, as the store has it (see `structure.py`); None: nobody has looked.
+        self.structure: str | None = None
         # As `Ledger.instant` reckons, so that a record has the same time wherever it is read.
         self._base_us = round(self._ledger.origin.timestamp() * 1e6)
 
