@@ -23,7 +23,7 @@ def saved_flow():
 
 
 def test_there_is_a_test_for_every_file():
-    names = {path.name for path in DATA.iterdir()}
+    names = {path.name for path in DATA.glob("*.json")}
     assert names == {"flow_format_1.json", "job_state_format_1.json", "job_state_oldest_form.json"}
 
 
