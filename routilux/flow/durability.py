@@ -18,7 +18,7 @@ from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
-from routilux.flow.structure import shapes_of, structure_text
+from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
@@ -59,8 +59,8 @@ class Durability:
         self.group = GroupCommit(store, engine.clock, self._on_trouble)
         self.patience_seconds = PATIENCE_SECONDS
         self._lock = Lock()
-        # The drawing's version and its structure; replaced as a whole, so it needs no lock.
-        self._structure: tuple[tuple[int, int, int], str] = (-1, 0, 0), ""
+        # Replaced as a whole, so it needs no lock.
+        self._drawn = Drawn((-1, 0), {}, "")
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
@@ -123,22 +123,22 @@ class Durability:
         job_state.write_live_form(write_down)
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
-        scribe.structure = self.structure()
+        scribe.structure = self.drawn().text
         return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure), rows)
 
-    def structure(self) -> str:
-        """That of the flow as it is drawn now, as the store keeps it with each run."""
+    def drawn(self) -> Drawn:
+        """The structure of the flow as it is drawn now."""
         engine = self._engine()
         if engine is None:
-            return ""
-        routines = list(engine.flow.routines.values())
-        # A look at every handler would cost each run of a large drawing: who gives a slot another one after runs have
-        # begun is not noticed until something is added.
-        ports = sum(len(getattr(each, "_slots", ())) for each in routines)
-        version = engine.flow.change_count, len(routines), ports
-        if version != self._structure[0]:
-            self._structure = version, structure_text(shapes_of(engine.flow.graph()))
-        return self._structure[1]
+            return self._drawn
+        # A look at every slot would cost each run of a large drawing: who gives one another handler after runs have
+        # begun is not noticed until something is added or connected.
+        version = engine.flow.change_count, len(engine.flow.routines)
+        drawn = self._drawn
+        if version != drawn.version:
+            shapes = shapes_of(engine.flow.graph())
+            drawn = self._drawn = Drawn(version, shapes, structure_text(shapes))
+        return drawn
 
     def let_go(self, job_id: str) -> None:
         """A run that is kept could not be started: another process, or `recover`, may take it up."""
@@ -153,7 +153,7 @@ class Durability:
         Raises:
             StoreError: The store cannot be written.
         """
-        structure = self.structure()
+        structure = self.drawn().text
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:

@@ -30,10 +30,8 @@ def plan_for(engine: "Engine", job_state: JobState) -> ResumePlan:
         InvalidDataError: An entry of what waits is none.
         StoreError: The store cannot be read.
     """
-    now = shapes_of(engine.flow.graph())
-    return plan_resume(
-        _waiting(job_state), _before(engine, job_state, now), now, dict(engine.flow.routines), engine.migrations
-    )
+    before, now = _structures(engine, job_state)
+    return plan_resume(_waiting(job_state), before, now, dict(engine.flow.routines), engine.migrations)
 
 
 def is_up_to_date(plan: ResumePlan, job_state: JobState) -> bool:
@@ -81,18 +79,21 @@ def _waiting(job_state: JobState) -> Waiting:
         )
 
 
-def _before(engine: "Engine", job_state: JobState, now: Structure) -> Structure | None:
-    """The structure of the flow that has driven a run; None: unknown."""
-    ledger = ledger_of(job_state)
+def _structures(engine: "Engine", job_state: JobState) -> tuple[Structure | None, Structure]:
+    """That of the flow which has driven a run, None where it is unknown; and that of today's."""
     if engine.durability is None:
-        live = ledger.live
-        # Driven by this very flow: then nothing has been deployed since.
-        return now if live is not None and getattr(live, "engine", None) is engine else None
+        live = ledger_of(job_state).live
+        if live is not None and getattr(live, "engine", None) is engine:
+            return None, {}  # driven by this very flow: nothing has been deployed since
+        return None, shapes_of(engine.flow.graph())
+    drawn = engine.durability.drawn()
     text = _structure(job_state)
     if text is None:
         header = engine.durability.store.find(job_state.job_id)
         text = header.fingerprint if header is not None else ""
-    return structure_from(text) if text else None
+    if text == drawn.text:
+        return drawn.shapes, drawn.shapes
+    return (structure_from(text) if text else None), drawn.shapes
 
 
 def _structure(job_state: JobState) -> str | None:

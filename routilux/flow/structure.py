@@ -13,7 +13,7 @@ from routilux.errors import InvalidDataError
 from routilux.flow.graph import FlowGraph, FlowNode, SlotNode
 from routilux.plain import shortened
 
-__all__ = ["RoutineShape", "SlotShape", "Structure", "shapes_of", "structure_from", "structure_text"]
+__all__ = ["Drawn", "RoutineShape", "SlotShape", "Structure", "shapes_of", "structure_from", "structure_text"]
 
 _FORMAT = 1
 
@@ -77,6 +77,14 @@ class RoutineShape(NamedTuple):
 
 # By routine id.
 Structure = dict[str, RoutineShape]
+
+
+class Drawn(NamedTuple):
+    """The structure of a drawing that has not changed since it had this version, and how it is kept."""
+
+    version: tuple[int, int]
+    shapes: Structure
+    text: str
 
 
 def shapes_of(graph: FlowGraph) -> Structure:

@@ -1,9 +1,9 @@
-"""New code is deployed while runs are open: what fits goes on, what was prepared is migrated, the rest is refused."""
+"""New code is deployed while runs are open: what fits goes on, and what does not is refused."""
 
 import itertools
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,126 +12,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine
-from routilux.errors import DuplicateNameError, InvalidDataError, InvalidTypeError, ResumeRefusedError
+from routilux.errors import InvalidDataError, ResumeRefusedError
 from routilux.flow.code_change import ResumeCheck
-from routilux.stores.memory import MemoryStore
-from routilux.stores.opening import open_store
 from routilux.testing import ManualExecutor
 from tests.drawings import DEADLINE
+from tests.durable.offices import (
+    ORDERS,
+    Desk,
+    Door,
+    OtherDesk,
+    check_of,
+    drawn,
+    finish,
+    left_by_last_month,
+    one,
+    store_form,
+    takes_cents,
+    takes_currency,
+    takes_more,
+    takes_optional,
+    takes_order_only,
+    verdicts,
+)
 
-Url = str
 _numbers = itertools.count()
-
-
-class Desk(Routine):
-    """Slots are given as functions, or as (function, merge strategy); the trigger emits each of `orders`."""
-
-    def __init__(self, events: tuple[str, ...] = (), **slots: Any) -> None:
-        super().__init__()
-        for name in events:
-            self.define_event(name)
-        for name, slot in slots.items():
-            handler, merge = slot if isinstance(slot, tuple) else (slot, "override")
-            self.define_slot(name, handler, merge_strategy=merge)
-
-
-class Door(Desk):
-    def __init__(self) -> None:
-        super().__init__(events=("order",), trigger=self.let_in)
-
-    def let_in(self, orders: list[dict[str, Any]]) -> None:
-        for order in orders:
-            self.emit("order", **order)
-
-
-def drawn(url: Url, desk: Routine, slot: str | None = "order", **settings: Any) -> Flow:
-    flow = Flow("office", store=url, store_level="sync", **settings)
-    flow.add_routine(Door(), "door")
-    flow.add_routine(desk, "desk")
-    if slot is not None:
-        flow.connect("door", "order", "desk", slot)
-    return flow
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Url]:
-    if request.param == "sqlite":
-        yield str(tmp_path / "runs.db")
-        return
-    name = f"memory:next-{next(_numbers)}"
-    keeper = MemoryStore(name)  # the memory ends with the last store of it
-    yield name
-    keeper.close()
-
-
-ORDERS = [{"order": 1, "amount": 5}, {"order": 2, "amount": 7}]
-
-
-def left_by_last_month(
-    url: Url,
-    desk: Routine,
-    orders: list[dict[str, Any]] = ORDERS,
-    job_id: str = "run",
-    status: str = "paused",
-    steps: int = 0,
-    slot: str = "order",
-) -> None:
-    """A run that the code of last month has begun: its orders wait for the desk, and its process is no more."""
-    executor = ManualExecutor()
-    flow = drawn(url, desk, slot, executor=executor)
-    job_state = flow.execute("door", {"orders": orders}, job_id=job_id)
-    for _ in range(steps):
-        assert executor.step()
-    if status == "paused":
-        flow.pause(job_state)
-    assert flow.store is not None
-    flow.store.close()
-
-
-def finish(flow: Flow, job_state: JobState) -> None:
-    assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
-    assert job_state.status == "completed", job_state.errors
-
-
-def verdicts(checks: list[ResumeCheck]) -> dict[str, str]:
-    return {check.routine_id: check.verdict for check in checks}
-
-
-def check_of(flow: Flow, routine_id: str = "desk", job_id: str = "run") -> ResumeCheck:
-    return next(check for check in flow.check_resume(job_id) if check.routine_id == routine_id)
-
-
-def store_form(url: Url, job_id: str = "run") -> Any:
-    store = open_store(url)
-    form = store.find(job_id), store.rows(job_id)
-    store.close()
-    return form
-
-
-def one(order: int, amount: int) -> None: ...
-
-
-def takes_optional(order: int, amount: int, note: str = "") -> None: ...
-
-
-def takes_currency(order: int, amount: int, currency: str) -> None: ...
-
-
-def takes_cents(order: int, cents: int = 0) -> None: ...
-
-
-def takes_order_only(order: int, *rest: int) -> None: ...
-
-
-def takes_more(**more: Any) -> None: ...
-
-
-def sums(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    return {"order": new["order"], "amount": old.get("amount", 0) + new["amount"]}
-
-
-class OtherDesk(Desk):
-    pass
 
 
 # -- what goes on
@@ -149,7 +53,7 @@ class OtherDesk(Desk):
     ],
     ids=["same", "class renamed", "new optional parameter", "takes all", "parameter gone", "new event and slot"],
 )
-def test_code_that_takes_what_waits_goes_on(url: Url, desk: Callable[[], Routine]) -> None:
+def test_code_that_takes_what_waits_goes_on(url: str, desk: Callable[[], Routine]) -> None:
     left_by_last_month(url, Desk(order=one))
     with drawn(url, desk()) as flow:
         flow.add_routine(Desk(order=one), "new routine")
@@ -157,7 +61,7 @@ def test_code_that_takes_what_waits_goes_on(url: Url, desk: Callable[[], Routine
         finish(flow, flow.resume(flow.load("run")))
 
 
-def test_a_routine_that_is_gone_hinders_no_run_that_has_nothing_for_it(url: Url) -> None:
+def test_a_routine_that_is_gone_hinders_no_run_that_has_nothing_for_it(url: str) -> None:
     executor = ManualExecutor()
     flow = drawn(url, Desk(order=one), executor=executor)
     flow.add_routine(Desk(order=(one, "append")), "archive")
@@ -200,7 +104,7 @@ def test_a_routine_that_is_gone_hinders_no_run_that_has_nothing_for_it(url: Url)
     ids=["parameter needed", "slot renamed", "parameter renamed", "handler gone"],
 )
 def test_code_that_does_not_take_what_waits_is_refused_and_nothing_changes(
-    url: Url, before: Callable[[], Routine], after: Callable[[], Routine], reason: str
+    url: str, before: Callable[[], Routine], after: Callable[[], Routine], reason: str
 ) -> None:
     left_by_last_month(url, before())
     kept = store_form(url)
@@ -222,7 +126,7 @@ def test_code_that_does_not_take_what_waits_is_refused_and_nothing_changes(
         finish(flow, flow.resume(flow.load("run")))
 
 
-def test_a_routine_that_is_gone_is_refused_with_what_waits_for_it(url: Url) -> None:
+def test_a_routine_that_is_gone_is_refused_with_what_waits_for_it(url: str) -> None:
     left_by_last_month(url, Desk(order=one))
     with Flow("office", store=url) as flow:
         flow.add_routine(Door(), "door")
@@ -235,7 +139,7 @@ def test_a_routine_that_is_gone_is_refused_with_what_waits_for_it(url: Url) -> N
             flow.resume(flow.load("run"))
 
 
-def test_data_that_a_slot_has_collected_are_not_left_behind(url: Url) -> None:
+def test_data_that_a_slot_has_collected_are_not_left_behind(url: str) -> None:
     left_by_last_month(url, Desk(order=(one, "append")), steps=1)
     with drawn(url, Desk(order=one)) as flow:
         assert "merged by 'append', merges by 'override' now, and holds data already" in check_of(flow).reason
@@ -248,7 +152,7 @@ def test_data_that_a_slot_has_collected_are_not_left_behind(url: Url) -> None:
         )
 
 
-def test_a_handler_that_has_emitted_does_not_emit_the_same_under_another_name(url: Url) -> None:
+def test_a_handler_that_has_emitted_does_not_emit_the_same_under_another_name(url: str) -> None:
     def fails(routine: Desk) -> Callable[..., None]:
         def handler(order: int, amount: int) -> None:
             routine.emit("billed", order=order)
@@ -269,7 +173,7 @@ def test_a_handler_that_has_emitted_does_not_emit_the_same_under_another_name(ur
             flow.resume(flow.load("run"))
 
 
-def test_what_its_handler_could_not_take_before_is_no_matter_of_the_code(url: Url) -> None:
+def test_what_its_handler_could_not_take_before_is_no_matter_of_the_code(url: str) -> None:
     left_by_last_month(url, Desk(order=takes_currency))
     with drawn(url, Desk(order=takes_currency)) as flow:
         assert check_of(flow).reason == "It is as it was."
@@ -281,7 +185,7 @@ def test_what_its_handler_could_not_take_before_is_no_matter_of_the_code(url: Ur
 # -- recovery
 
 
-def test_recover_leaves_what_does_not_fit_paused_with_the_reason_and_the_others_go_on(url: Url) -> None:
+def test_recover_leaves_what_does_not_fit_paused_with_the_reason_and_the_others_go_on(url: str) -> None:
     left_by_last_month(url, Desk(order=one), job_id="old", status="running")
     left_by_last_month(url, Desk(order=takes_more), [{**ORDERS[0], "currency": "EUR"}], "new", "running")
     with drawn(url, Desk(order=takes_currency)) as flow:
@@ -295,7 +199,7 @@ def test_recover_leaves_what_does_not_fit_paused_with_the_reason_and_the_others_
         finish(flow, flow.resume(flow.load("old")))
 
 
-def test_recover_migrates(url: Url) -> None:
+def test_recover_migrates(url: str) -> None:
     got: list[Any] = []
     left_by_last_month(url, Desk(order=one), status="running")
     with drawn(url, Desk(order=lambda order, amount, currency: got.append((order, amount, currency)))) as flow:
@@ -305,158 +209,10 @@ def test_recover_migrates(url: Url) -> None:
     assert got == [(1, 5, "EUR"), (2, 7, "EUR")]
 
 
-# -- migrations
-
-
-def test_a_migration_gives_waiting_tasks_another_slot_and_other_data_once(url: Url) -> None:
-    got: list[Any] = []
-    called: list[Any] = []
-
-    def handler(order: int, cents: int) -> None:
-        got.append((order, cents))
-
-    def migrated(slot: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        called.append(data["order"])
-        return "orders", {"order": data.pop("order"), "cents": data["amount"] * 100}
-
-    left_by_last_month(url, Desk(order=one))
-    executor = ManualExecutor()
-    flow = drawn(url, Desk(orders=handler), slot="orders", executor=executor)
-    old = check_of(flow).fingerprint
-    flow.migrate("desk", old, migrated)
-    assert check_of(flow).verdict == "migrate"
-    assert old in check_of(flow).reason
-    called.clear()
-    job_state = flow.resume(flow.load("run"))
-    assert called == [1, 2]
-    assert executor.step()
-    flow.pause(job_state)
-    assert flow.store is not None
-    flow.store.close()
-    with drawn(url, Desk(orders=handler), slot="orders") as flow:  # the run has this code's fingerprint now
-        flow.migrate("desk", old, migrated)
-        assert (check_of(flow).verdict, check_of(flow).reason) == ("ok", "It is as it was.")
-        assert check_of(flow).fingerprint != old
-        finish(flow, flow.resume(flow.load("run")))
-    assert (got, called) == ([(1, 500), (2, 700)], [1, 2])
-
-
-def test_migrated_tasks_are_in_the_store_before_anything_of_them_runs(url: Url) -> None:
-    left_by_last_month(url, Desk(order=one))
-    flow = drawn(url, Desk(order=takes_currency), executor=ManualExecutor())
-    flow.migrate("desk", check_of(flow).fingerprint, lambda slot, data: {**data, "currency": "EUR"})
-    flow.resume(flow.load("run"))
-    with drawn(url, Desk(order=takes_currency)) as other:
-        assert [entry["data"]["currency"] for entry in other.load("run").pending_tasks] == ["EUR", "EUR"]
-        assert check_of(other).reason == "It is as it was."
-
-
-def test_what_a_slot_has_collected_is_migrated_by_a_function_of_its_own(url: Url) -> None:
-    got: list[Any] = []
-    left_by_last_month(url, Desk(order=(one, "append")), steps=1)
-
-    def rename(slot: str, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        return "orders", {"orders": data["order"]}
-
-    def draw_new() -> Flow:
-        desk = Desk(orders=(lambda orders: got.append(orders), "append"))  # noqa: PLW0108 - a parameter of this name
-        return drawn(url, desk, slot="orders")
-
-    with draw_new() as flow:
-        fingerprint = check_of(flow).fingerprint
-        flow.migrate("desk", fingerprint, rename)
-        assert check_of(flow).verdict == "refuse"
-        assert "flow.migrate(..., held=fn)" in check_of(flow).advice
-    with draw_new() as flow:
-        flow.migrate("desk", fingerprint, rename, held=rename)
-        finish(flow, flow.resume(flow.load("run")))
-    assert got == [[1, 2]]
-
-
-@pytest.mark.parametrize(
-    ("migration", "named"),
-    [
-        (lambda slot, data: {**data, "cents": data["gone"]}, "raised KeyError: 'gone'"),
-        (lambda slot, data: None, "returned None"),
-        (lambda slot, data: ("order", data, "more"), "neither a dict nor a tuple"),
-        (lambda slot, data: {"order": object()}, "object"),
-        (lambda slot, data: data, "After its migration: Slot 'order': its handler needs 'currency'"),
-        (
-            lambda slot, data: ("ordr", data),
-            "There is no slot 'ordr' any more, for 2 waiting tasks. Did you mean 'order'",
-        ),
-    ],
-)
-def test_a_migration_that_fails_refuses_the_run_and_nothing_changes(
-    url: Url, migration: Callable[..., Any], named: str
-) -> None:
-    left_by_last_month(url, Desk(order=one))
-    left_by_last_month(url, Desk(order=one), job_id="died", status="running")
-    kept = store_form(url)
-    with drawn(url, Desk(order=takes_currency)) as flow:
-        flow.migrate("desk", check_of(flow).fingerprint, migration)
-        job_state = flow.load("run")
-        was = job_state.serialize()
-        with pytest.raises(ResumeRefusedError) as caught:
-            flow.resume(job_state)
-        assert named in str(caught.value)
-        assert job_state.serialize() == was
-        (died,) = flow.recover()
-        assert died.status == "paused"
-        assert named in died.pause_points[-1]["reason"]
-        assert [entry["data"] for entry in died.pending_tasks] == ORDERS
-    assert store_form(url) == kept
-
-
-def test_a_check_changes_nothing_though_a_migration_changes_what_it_gets(url: Url) -> None:
-    left_by_last_month(url, Desk(order=one))
-    with drawn(url, Desk(order=takes_currency)) as flow:
-        flow.migrate("desk", check_of(flow).fingerprint, lambda slot, data: data.update(currency="EUR") or data)
-        job_state = flow.load("run")
-        was = job_state.serialize()
-        assert verdicts(flow.check_resume(job_state))["desk"] == "migrate"
-        assert job_state.serialize() == was
-
-
-def test_a_migration_is_for_one_fingerprint_and_the_advice_names_those_that_there_are(url: Url) -> None:
-    left_by_last_month(url, Desk(order=one))
-    with drawn(url, Desk(order=takes_currency)) as flow:
-        flow.migrate("desk", "0badcafe", lambda slot, data: {**data, "currency": "EUR"})
-        assert check_of(flow).verdict == "refuse"
-        assert "'0badcafe'" in check_of(flow).advice
-
-
-def test_one_fingerprint_has_one_migration() -> None:
-    flow = Flow()
-    flow.migrate("desk", "0badcafe", lambda slot, data: data)
-    with pytest.raises(DuplicateNameError, match="0badcafe"):
-        flow.migrate("desk", "0badcafe", lambda slot, data: data)
-    with pytest.raises(InvalidTypeError, match="function of"):
-        flow.migrate("desk", "1badcafe", "currency")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="from_fingerprint"):
-        flow.migrate("desk", "", lambda slot, data: data)
-
-
-def test_a_migration_may_use_the_flow_itself(url: Url) -> None:
-    left_by_last_month(url, Desk(order=one))
-    with drawn(url, Desk(order=takes_currency)) as flow:
-
-        def ask(slot: str, data: dict[str, Any]) -> dict[str, Any]:
-            answer = Flow("rates")
-            desk = Desk()
-            desk.define_slot("trigger", lambda: None)
-            answer.add_routine(desk, "ask")
-            assert answer.run("ask", timeout=DEADLINE).status == "completed"
-            return {**data, "currency": "EUR"}
-
-        flow.migrate("desk", check_of(flow).fingerprint, ask)
-        finish(flow, flow.resume(flow.load("run")))
-
-
 # -- what is known of a run
 
 
-def test_a_run_that_another_process_drives_can_be_checked(url: Url) -> None:
+def test_a_run_that_another_process_drives_can_be_checked(url: str) -> None:
     driving = drawn(url, Desk(order=one), executor=ManualExecutor())
     driving.execute("door", {"orders": ORDERS}, job_id="run")
     kept = store_form(url)
@@ -504,7 +260,7 @@ def test_a_job_id_asks_for_a_store() -> None:
         Flow("office").check_resume("run")
 
 
-def test_a_drawing_of_thousands_of_routines_is_kept_as_fingerprints(url: Url) -> None:
+def test_a_drawing_of_thousands_of_routines_is_kept_as_fingerprints(url: str) -> None:
     def huge(handler: Callable[..., None]) -> Flow:
         flow = drawn(url, Desk(order=handler), executor=ManualExecutor())
         for number in range(2000):
@@ -524,7 +280,7 @@ def test_a_drawing_of_thousands_of_routines_is_kept_as_fingerprints(url: Url) ->
     assert [check.verdict for check in flow.check_resume("run") if check.verdict != "ok"] == ["migrate"]
 
 
-def test_what_is_kept_by_a_newer_routilux_is_not_guessed_at(url: Url) -> None:
+def test_what_is_kept_by_a_newer_routilux_is_not_guessed_at(url: str) -> None:
     left_by_last_month(url, Desk(order=one))
     for kept, named in ((json.dumps({"v": 99}), "newer routilux"), ("[]", "none"), ('{"v": 1, "routines": 3}', "none")):
         with drawn(url, Desk(order=one)) as flow:
@@ -534,7 +290,7 @@ def test_what_is_kept_by_a_newer_routilux_is_not_guessed_at(url: Url) -> None:
                 flow.resume(job_state)
 
 
-def test_a_routine_added_after_the_first_run_is_known_of_the_next_run(url: Url) -> None:
+def test_a_routine_added_after_the_first_run_is_known_of_the_next_run(url: str) -> None:
     flow = drawn(url, Desk(order=one), executor=ManualExecutor())
     flow.execute("door", {"orders": []}, job_id="first")
     flow.add_routine(Desk(order=one), "late")
