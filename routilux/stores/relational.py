@@ -159,8 +159,10 @@ class RelationalStore(Store):
                     self._driving.pop(write.job_id, None)
 
     def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:  # noqa: D102
-        if job_id is not None and not is_text(job_id):
-            raise unknown_run(job_id)
+        if not is_text(flow_id + (job_id or "")):
+            if job_id is None:
+                return []
+            raise unknown_run(job_id, flow_id)
         with self._lock:
             taken = self._drive(lambda transaction, fence: self._take(transaction, fence, flow_id, job_id))
             self._driving.update((run.job_id, run.number) for run in taken)
