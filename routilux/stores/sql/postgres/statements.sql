@@ -10,10 +10,13 @@ ON CONFLICT (driver) DO UPDATE SET expires_at = excluded.expires_at;
 SELECT fence FROM routilux_leases WHERE driver = %(driver)s;
 
 -- name: lease_left
-SELECT expires_at - extract(epoch FROM clock_timestamp())::float8 FROM routilux_leases WHERE fence = %(fence)s FOR UPDATE;
+SELECT expires_at - extract(epoch FROM clock_timestamp())::float8
+FROM routilux_leases WHERE fence = %(fence)s FOR UPDATE;
 
 -- name: renew_lease
-UPDATE routilux_leases SET expires_at = extract(epoch FROM clock_timestamp())::float8 + %(seconds)s::float8 WHERE fence = %(fence)s;
+UPDATE routilux_leases
+SET expires_at = extract(epoch FROM clock_timestamp())::float8 + %(seconds)s::float8
+WHERE fence = %(fence)s;
 
 -- name: end_lease
 DELETE FROM routilux_leases WHERE fence = %(fence)s;
@@ -58,7 +61,8 @@ FROM routilux_runs r LEFT JOIN routilux_leases l ON l.fence = r.driver
 WHERE r.job_id = %(job_id)s;
 
 -- name: take_run
-UPDATE routilux_runs SET driver = %(fence)s WHERE number = %(number)s AND driver IS NOT DISTINCT FROM %(before)s::bigint;
+UPDATE routilux_runs SET driver = %(fence)s
+WHERE number = %(number)s AND driver IS NOT DISTINCT FROM %(before)s::bigint;
 
 -- name: find
 SELECT r.job_id, r.flow_id, r.status, r.created_at, r.updated_at, r.fingerprint, l.driver
@@ -128,13 +132,22 @@ ON CONFLICT (run, number) DO NOTHING;
 SELECT pg_advisory_xact_lock(hashtextextended('routilux/' || current_schema(), 0));
 
 -- name: settings
-SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false),
+SELECT
+    set_config(
+        'synchronous_commit',
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END,
+        false
+    ),
     set_config('lock_timeout', %(busy_ms)s, false),
     set_config('idle_in_transaction_session_timeout', %(busy_ms)s, false),
     set_config('statement_timeout', %(statement_ms)s, false);
 
+-- Not `to_regclass`, which does not see what another connection has made since the transaction began.
 -- name: has_schema
-SELECT to_regclass('routilux_schema') IS NOT NULL;
+SELECT EXISTS (
+    SELECT 1 FROM pg_catalog.pg_tables
+    WHERE tablename = 'routilux_schema' AND schemaname = ANY (current_schemas(false))
+);
 
 -- name: version
 SELECT version FROM routilux_schema;
