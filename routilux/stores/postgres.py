@@ -64,7 +64,8 @@ class PostgresStore(RelationalStore):
         return f"PostgresStore({self.url!r}, level={self.level!r})"
 
     def _change(self, work: Callable[[Transaction], T], *, repeatable: bool = True) -> T:
-        is_second = False
+        may_repeat = self._writer is not None  # a connection that is new has not broken unnoticed
+        was_committing = False
         while True:
             is_committing = False
             try:
@@ -76,29 +77,27 @@ class PostgresStore(RelationalStore):
                 self._writer.execute("COMMIT")
                 return result
             except BaseException as error:
-                was_open = self._writer is not None
                 self._writer = _rolled_back(self._writer)
-                # Before the commit nothing has happened; a commit without an answer may have.
-                is_safe = repeatable or not is_committing
                 if not isinstance(error, psycopg.Error):
                     raise
-                if is_second or not is_safe or not was_open or self._writer is not None:
-                    raise self._told(error, is_committing) from error
-                is_second = True
+                # Before the commit nothing has happened; a commit without an answer may have.
+                was_committing |= is_committing
+                if self._writer is not None or not may_repeat or (is_committing and not repeatable):
+                    raise self._told(error, was_committing) from error
+                may_repeat = False
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        is_second = False
+        may_repeat = self._reader is not None
         while True:
             try:
                 if self._reader is None:
                     self._reader = self._open()
                 return work(_PostgresTransaction(self._reader))
             except psycopg.Error as error:
-                was_open = self._reader is not None
                 self._reader = _rolled_back(self._reader)
-                if is_second or not was_open or self._reader is not None:
+                if self._reader is not None or not may_repeat:
                     raise self._told(error) from error
-                is_second = True
+                may_repeat = False
 
     def _disconnect(self) -> None:
         for connection in (self._reader, self._writer):
