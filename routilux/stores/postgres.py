@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -15,6 +15,8 @@ from routilux.stores.statements import migrations, statements
 __all__ = ["PostgresStore"]
 
 T = TypeVar("T")
+
+_Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 # How long a statement may take that does not wait for a lock: a run with many rows is long to read.
 _STATEMENT_SECONDS = 60.0
@@ -54,8 +56,8 @@ class PostgresStore(RelationalStore):
             raise InvalidValueError(f"This is not the URL of a PostgreSQL database: {_first_line(error)}") from error
         self.busy_seconds = busy_seconds
         self._conninfo = make_conninfo("", **{**_CONNECTION, **given})
-        self._writer: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._reader: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._writer: _Connection | None = None
+        self._reader: _Connection | None = None
         super().__init__(_shown_url(given), level, lease_seconds)
 
     _backend = "postgres"
@@ -64,13 +66,12 @@ class PostgresStore(RelationalStore):
         return f"PostgresStore({self.url!r}, level={self.level!r})"
 
     def _change(self, work: Callable[[Transaction], T], *, repeatable: bool = True) -> T:
-        may_repeat = self._writer is not None  # a connection that is new has not broken unnoticed
-        was_committing = False
+        is_second = False
         while True:
+            if self._writer is None:
+                self._writer = self._open()
             is_committing = False
             try:
-                if self._writer is None:
-                    self._writer = self._open()
                 self._writer.execute("BEGIN")
                 result = work(_PostgresTransaction(self._writer))
                 is_committing = True
@@ -81,23 +82,22 @@ class PostgresStore(RelationalStore):
                 if not isinstance(error, psycopg.Error):
                     raise
                 # Before the commit nothing has happened; a commit without an answer may have.
-                was_committing |= is_committing
-                if self._writer is not None or not may_repeat or (is_committing and not repeatable):
-                    raise self._told(error, was_committing) from error
-                may_repeat = False
+                if is_second or self._writer is not None or (is_committing and not repeatable):
+                    raise self._told(error, is_committing) from error
+            is_second = True
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
-        may_repeat = self._reader is not None
+        is_second = False
         while True:
+            if self._reader is None:
+                self._reader = self._open()
             try:
-                if self._reader is None:
-                    self._reader = self._open()
                 return work(_PostgresTransaction(self._reader))
             except psycopg.Error as error:
                 self._reader = _rolled_back(self._reader)
-                if self._reader is not None or not may_repeat:
+                if is_second or self._reader is not None:
                     raise self._told(error) from error
-                may_repeat = False
+            is_second = True
 
     def _disconnect(self) -> None:
         for connection in (self._reader, self._writer):
@@ -106,27 +106,35 @@ class PostgresStore(RelationalStore):
                     connection.close()
         self._reader = self._writer = None
 
-    def _open(self) -> psycopg.Connection[tuple[Any, ...]]:
-        connection = psycopg.connect(self._conninfo, autocommit=True)
+    def _open(self) -> _Connection:
         try:
-            transaction = _PostgresTransaction(connection)
-            transaction.rows(
-                "settings",
-                busy_ms=str(int(self.busy_seconds * 1000)),
-                statement_ms=str(int((_STATEMENT_SECONDS + self.busy_seconds) * 1000)),
-            )
-            if self._version(transaction) < len(migrations("postgres")):
-                connection.execute("BEGIN")
-                transaction.be_alone()
-                self._migrate(transaction, connection)
-                connection.execute("COMMIT")
-        except BaseException:
+            connection = psycopg.connect(self._conninfo, autocommit=True)
+        except psycopg.Error as error:
+            raise self._told(error) from error
+        try:
+            self._prepare(connection)
+        except BaseException as error:
             connection.close()
+            if isinstance(error, psycopg.Error):
+                raise self._told(error) from error
             raise
         return connection
 
-    def _migrate(self, transaction: "_PostgresTransaction", connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        steps = migrations("postgres")
+    def _prepare(self, connection: _Connection) -> None:
+        transaction = _PostgresTransaction(connection)
+        transaction.rows(
+            "settings",
+            busy_ms=str(int(self.busy_seconds * 1000)),
+            statement_ms=str(int((_STATEMENT_SECONDS + self.busy_seconds) * 1000)),
+        )
+        if self._version(transaction) < len(migrations(self._backend)):
+            connection.execute("BEGIN")
+            transaction.be_alone()
+            self._migrate(transaction, connection)
+            connection.execute("COMMIT")
+
+    def _migrate(self, transaction: "_PostgresTransaction", connection: _Connection) -> None:
+        steps = migrations(self._backend)
         version = self._version(transaction)  # once more: another process may have been quicker
         for step in steps[version:]:
             for statement in step:
@@ -153,7 +161,7 @@ class _PostgresTransaction:
 
     __slots__ = ("_connection", "_statements")
 
-    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    def __init__(self, connection: _Connection) -> None:
         self._connection = connection
         self._statements: dict[str, Any] = dict(statements("postgres"))
 
@@ -178,8 +186,8 @@ class _PostgresTransaction:
 
 
 def _rolled_back(
-    connection: psycopg.Connection[tuple[Any, ...]] | None,
-) -> psycopg.Connection[tuple[Any, ...]] | None:
+    connection: _Connection | None,
+) -> _Connection | None:
     """The connection without a transaction; None when it is broken."""
     if connection is None:
         return None
