@@ -17,7 +17,7 @@ from serilux.exceptions import SeriluxError
 from routilux.errors import CallableError, ExpressionError, InvalidDataError
 from routilux.expressions import Expression
 from routilux.plain import shortened
-from routilux.registration import OwnFields
+from routilux.registration import OwnFields, registered_class
 
 __all__ = [
     "allow_callable",
@@ -186,7 +186,8 @@ def _refuse_callables(data: dict[str, Any], where: str) -> None:
         # serilux finds an object by its id alone, and would give it the data of another class.
         if not isinstance(item.get("_id"), dict | list | None) and kinds.setdefault(item["_id"], kind) != kind:
             raise InvalidDataError(f"{where} has the id {shortened(item['_id'])} for objects of several classes.")
-        known = SerializableRegistry.get_class(kind) if isinstance(kind, str) else None
+        # serilux asks its registry for it next: a built-in routine has to be there.
+        known = registered_class(kind) if isinstance(kind, str) else None
         if not (isinstance(known, type) and issubclass(known, OwnFields)):
             items += item.values()
 
@@ -196,7 +197,7 @@ def _expression(data: dict[str, Any], where: str) -> Expression:
     if not isinstance(parameters, list | tuple | None):
         raise CallableError(f"{where} is an expression whose parameters are {shortened(parameters)}, not a list.")
     try:
-        return Expression(data.get("expression"), parameters)  # type: ignore[arg-type]  # it looks at them itself
+        return Expression(data.get("expression"), parameters, checks_now=False)  # type: ignore[arg-type]  # it looks at them itself
     except ExpressionError as error:
         raise CallableError(f"{where} was an expression that cannot be: {error}") from None
 

@@ -10,6 +10,7 @@
     │   ├── NotPendingError                 a JobState that was executed before
     │   ├── CallableError                   a function that cannot be saved or restored
     │   ├── ExpressionError                 a condition as text that is none, or goes too far
+    │   ├── SourceFileError                 a source file that is not Python
     │   └── RegisteredNameError             an application class holds one of our names in serilux
     ├── HandlerTypeError (TypeError)        a handler, or what it returned, is not usable
     ├── InvalidTypeError (TypeError)        an argument is of the wrong kind
@@ -59,6 +60,7 @@ __all__ = [
     "RunEndedError",
     "RunError",
     "SelfWaitError",
+    "SourceFileError",
     "StoreBusyError",
     "StoreError",
     "StoreUnavailableError",
@@ -139,6 +141,29 @@ class CallableError(InvalidValueError):
 
 class ExpressionError(InvalidValueError):
     """An expression that is none, that has something which is not allowed in one, or that goes beyond its bounds."""
+
+
+class SourceFileError(InvalidValueError):
+    """A source file that Python cannot read.
+
+    Attributes:
+        path: The file.
+        line: The number of the line, from 1; None where no single line is to blame.
+        reason: What is wrong.
+    """
+
+    def __init__(self, path: str, line: int | None, reason: str) -> None:
+        self.path = path
+        self.line = line
+        self.reason = reason
+        place = path if line is None else f"{path}, line {line}"
+        super().__init__(
+            f"{place}: this is not Python: {reason}. Correct the file, or read it with the Python version that it is "
+            "written for."
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (SourceFileError, (self.path, self.line, self.reason))
 
 
 class RegisteredNameError(InvalidValueError):

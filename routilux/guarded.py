@@ -1,6 +1,6 @@
 """A dict that may be read while other threads write it."""
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -21,14 +21,26 @@ class GuardedDict(dict[K, V]):
     Single reads (`d[k]`, `get`, `in`, `len`) need no lock: they see either the old or the new value.
     """
 
-    __slots__ = ("_lock",)
+    __slots__ = ("_lock", "changed")
 
     def __init__(self, values: dict[K, V] | None = None, lock: LockLike = None) -> None:
         super().__init__(values or {})
         self._lock = lock if lock is not None else Lock()
+        #: The keys that were written since somebody emptied it, in their order; None: nobody wants to know.
+        self.changed: dict[K, None] | None = None
 
     def bring_up_to_date(self) -> None:
         """With the lock held, before every access: for subclasses that put something off."""
+
+    def track(self, before: "GuardedDict[K, V]") -> None:
+        """With the lock held: take the place of another; where its changes are noted, so are these."""
+        if before.changed is not None:
+            self.changed = dict.fromkeys([*dict.keys(before), *dict.keys(self)])
+
+    def _note(self, keys: Iterable[K]) -> None:
+        # With the lock held.
+        if self.changed is not None:
+            self.changed.update(dict.fromkeys(keys))
 
     def copy(self) -> dict[K, V]:
         """A plain dict with the content of this moment."""
@@ -56,11 +68,13 @@ class GuardedDict(dict[K, V]):
         with self._lock:
             self.bring_up_to_date()
             super().__setitem__(key, value)
+            self._note((key,))
 
     def __delitem__(self, key: K) -> None:
         with self._lock:
             self.bring_up_to_date()
             super().__delitem__(key)
+            self._note((key,))
 
     def __ior__(self, other: Any) -> "GuardedDict[K, V]":  # type: ignore[override,misc]  # narrower than dict's
         self.update(other)
@@ -70,30 +84,39 @@ class GuardedDict(dict[K, V]):
         """Take over pairs, all at once for other threads."""
         with self._lock:
             self.bring_up_to_date()
-            super().update(*args, **kwargs)
+            pairs = dict(*args, **kwargs)
+            super().update(pairs)
+            self._note(pairs)
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """The value of a key, which is set first if it is missing."""
         with self._lock:
             self.bring_up_to_date()
-            return super().setdefault(key, default)
+            value = super().setdefault(key, default)
+            self._note((key,))
+            return value
 
     def pop(self, *args: Any) -> Any:
         """Remove a key and return its value."""
         with self._lock:
             self.bring_up_to_date()
-            return super().pop(*args)
+            value = super().pop(*args)
+            self._note(args[:1])
+            return value
 
     def popitem(self) -> tuple[K, V]:
         """Remove and return the newest pair."""
         with self._lock:
             self.bring_up_to_date()
-            return super().popitem()
+            pair = super().popitem()
+            self._note(pair[:1])
+            return pair
 
     def clear(self) -> None:
         """Remove every pair."""
         with self._lock:
             self.bring_up_to_date()
+            self._note(dict.keys(self))
             super().clear()
 
     def __reduce__(self) -> Any:

@@ -1,15 +1,19 @@
 """How a slot's handler is called: its signature is read once, here, when the slot is defined."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
 
 from routilux.errors import HandlerTypeError
 
-__all__ = ["Caller", "bind"]
+__all__ = ["Caller", "bind", "kind_of_unusable", "refuse_async"]
 
 # Takes the merged data of one activation and calls the handler with what it wants of them.
 Caller = Callable[[dict[str, Any]], Any]
+
+ASYNC = "`async def`"
+GENERATOR = "a generator function"
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -77,23 +81,49 @@ def _bind_several(handler: Callable[..., Any], named: list[inspect.Parameter]) -
     return call
 
 
-def _refuse_unusable(handler: Any, where: str) -> None:
+def kind_of_unusable(function: Callable[..., Any]) -> str:
+    """ASYNC or GENERATOR for a function whose call would run none of its lines; empty for any other."""
+    inner = _innermost(function)
+    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
+    if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called):
+        return ASYNC
+    return GENERATOR if any(inspect.isgeneratorfunction(each) for each in called) else ""
+
+
+def _innermost(function: Callable[..., Any]) -> Any:
+    """What decorators and `functools.partial` have wrapped."""
+    inner: Any = inspect.unwrap(function)
+    # By their class: a mock has an attribute `func` as well, which has one, and so on.
+    while isinstance(inner, functools.partial | functools.partialmethod):
+        inner = inner.func
+    return inner
+
+
+def refuse_async(handler: Any, where: str) -> None:
+    """Refuse what would be called and never awaited.
+
+    Raises:
+        HandlerTypeError: When it is not callable, or `async def`.
+    """
     if not callable(handler):
         raise HandlerTypeError(
             f"The handler of {where} is {handler!r}, which cannot be called. Give a function or None."
         )
-    inner = inspect.unwrap(handler)
-    while hasattr(inner, "func") and callable(inner.func):  # functools.partial, partialmethod
-        inner = inner.func
-    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
-    name = getattr(inner, "__qualname__", repr(inner))
-    if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called):
+    if kind_of_unusable(handler) == ASYNC:
         raise HandlerTypeError(
-            f"The handler of {where}, {name}, is `async def`: it would be called and never awaited. "
+            f"The handler of {where}, {_name_of(handler)}, is `async def`: it would be called and never awaited. "
             "Make it a plain function; asyncio.run(...) inside it can await what it needs."
         )
-    if any(inspect.isgeneratorfunction(each) for each in called):
+
+
+def _refuse_unusable(handler: Any, where: str) -> None:
+    refuse_async(handler, where)
+    if kind_of_unusable(handler) == GENERATOR:
         raise HandlerTypeError(
-            f"The handler of {where}, {name}, is a generator function: calling it would run none of its lines. "
-            "Emit each item with self.emit(...) instead of `yield`."
+            f"The handler of {where}, {_name_of(handler)}, is a generator function: calling it would run none of its "
+            "lines. Emit each item with self.emit(...) instead of `yield`."
         )
+
+
+def _name_of(handler: Any) -> str:
+    return str(getattr(_innermost(handler), "__qualname__", repr(handler)))

@@ -12,24 +12,17 @@ from serilux import SerializableRegistry, register_serializable
 from routilux.errors import InvalidDataError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
-from routilux.history_data import read_rows, saved_rows
+from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
 from routilux.output_handler import OutputHandler, check_output_handler, hand_over
-from routilux.pending_data import saved_form
-from routilux.plain import plain
-from routilux.registration import OwnFields, registered
+from routilux.registration import registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
-from routilux.state_data import (
-    FORMAT_VERSION,
-    check_shapes,
-    checked_instant,
-    read_state,
-    shallow,
-    shallow_slot_data,
-)
+from routilux.shared_state import SharedState
+from routilux.state_data import checked_instant, read_state, shallow, shallow_slot_data
 from routilux.state_file import Saves, read_file
+from routilux.state_saving import saved_state
 from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
@@ -39,7 +32,7 @@ ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
-class JobState(OwnFields):
+class JobState(SharedState):
     """The complete record of one run: what happened, what is left to do, what the routines shared.
 
     Every attribute and method may be read and called from any thread while workers write. Iterating
@@ -77,13 +70,7 @@ class JobState(OwnFields):
     ]
 
     def __init__(self, flow_id: str = "") -> None:
-        self._ledger = Ledger()
-        # Protects shared_data, shared_log and nothing else. Re-entrant: the function given to modify_shared_data
-        # may use the other methods. Taken after a run's merge lock, since a merge function may use the shared data,
-        # and before the ledger's.
-        self._shared_lock = RLock()
-        self._modifying_thread = 0
-        self._shared_data: GuardedDict[str, Any] = GuardedDict(lock=self._shared_lock)
+        super().__init__()
         self._history: list[ExecutionRecord] = []
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
@@ -93,7 +80,6 @@ class JobState(OwnFields):
         self.pause_points: list[dict[str, Any]] = []
         self.pending_tasks: list[dict[str, Any]] = []
         self.deferred_events: list[dict[str, Any]] = []
-        self.shared_log: list[dict[str, Any]] = []
         self.output_handler: OutputHandler | None = None
         # By the number of the process: in a forked child, the threads that are saving do not exist.
         self._saves: dict[int, Saves] = {}
@@ -159,9 +145,6 @@ class JobState(OwnFields):
             return self._updated_at
         return ledger.instant(ledger.last_ns())
 
-    def _touch(self) -> None:
-        self._ledger.touched_ns = self._ledger.now()
-
     @property
     def checkpoint(self) -> dict[str, Any]:
         """The checkpoint of the last pause point; empty when the run was never paused."""
@@ -177,10 +160,13 @@ class JobState(OwnFields):
     @routine_states.setter
     def routine_states(self, value: dict[str, dict[str, Any]]) -> None:
         with self._ledger.lock:
-            self._ledger.routine_states = RoutineStates(dict(value), self._ledger.lock)
+            before = self._ledger.routine_states
+            states = self._ledger.routine_states = RoutineStates(dict(value), self._ledger.lock)
+            states.track(before)
 
     def update_routine_state(self, routine_id: str, state: dict[str, Any]) -> None:
         """Replace a routine's state with a copy of `state`."""
+        self._check_durable(state, f"the state of {routine_id!r}")
         with self._ledger.lock:
             self._ledger.routine_states.set(routine_id, dict(state))
             self._touch()
@@ -219,6 +205,7 @@ class JobState(OwnFields):
 
     def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
         """Append a record with the present time."""
+        self._check_durable(data, f"the data of a record of {routine_id!r}")
         ledger = self._ledger
         with ledger.lock:
             ledger.write(RecordKey(routine_id, event_name), ledger.now(), data)
@@ -284,64 +271,6 @@ class JobState(OwnFields):
             lambda: [*folded, *(record_of(row) for row in unfold())],
         )
 
-    # -- shared data
-
-    @property
-    def shared_data(self) -> dict[str, Any]:
-        """What the routines of this run share; a dict that may be walked while workers write it."""
-        return self._shared_data
-
-    @shared_data.setter
-    def shared_data(self, value: dict[str, Any]) -> None:
-        with self._shared_lock:
-            self._shared_data = GuardedDict(dict(value), lock=self._shared_lock)
-
-    def update_shared_data(self, key: str, value: Any) -> None:
-        """Set one shared value, at once; an activation that runs again sets it again."""
-        with self._shared_lock:
-            self._shared_data[key] = value
-            self._touch()
-
-    def get_shared_data(self, key: str, default: Any = None) -> Any:
-        """One shared value, or the default."""
-        return self._shared_data.get(key, default)
-
-    def modify_shared_data(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
-        """Replace a shared value by `fn(value)`, with no other write in between, and return the new one.
-
-        `fn` runs under the lock of the shared data: keep it short, and save nothing in it. What it raises leaves the
-        value as it was.
-        """
-        with self._shared_lock:
-            before, self._modifying_thread = self._modifying_thread, get_ident()
-            try:
-                value = fn(self._shared_data.get(key, default))
-            finally:
-                self._modifying_thread = before
-            self._shared_data[key] = value
-            self._touch()
-            return value
-
-    def append_to_shared_log(self, entry: dict[str, Any]) -> None:
-        """Append an entry; it gets a `timestamp` (ISO text) unless it has one.
-
-        Raises:
-            ValueError: When the entry is not a dict.
-        """
-        if not isinstance(entry, dict):
-            raise InvalidValueError(f"Entry must be a dictionary, not {type(entry).__name__}: {entry!r}")
-        if "timestamp" not in entry:
-            entry = {**entry, "timestamp": datetime.now().isoformat()}
-        with self._shared_lock:
-            self.shared_log.append(entry)
-            self._touch()
-
-    def get_shared_log(self, filter_func: Callable[[dict[str, Any]], bool] | None = None) -> list[dict[str, Any]]:
-        """A new list of the entries, of those for which `filter_func` is true or of all."""
-        with self._shared_lock:
-            entries = list(self.shared_log)
-        return entries if filter_func is None else [entry for entry in entries if filter_func(entry)]
-
     # -- deferred events and outputs
 
     def add_deferred_event(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
@@ -352,9 +281,12 @@ class JobState(OwnFields):
             "data": data,
             "timestamp": datetime.now().isoformat(),
         }
+        self._check_durable(data, f"the data of the deferred event {routine_id}.{event_name}")
         with self._ledger.lock:
             self.deferred_events.append(entry)
             self._touch()
+            if self._ledger.scribe is not None:
+                self._ledger.scribe.deferred([entry])
 
     def set_output_handler(self, handler: OutputHandler | None) -> None:
         """Send the outputs of this run to `handler`; None: only to the output log.
@@ -368,18 +300,16 @@ class JobState(OwnFields):
     def send_output(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:
         """Put an output into the output log, then hand it to the output handler on this thread."""
         ledger = self._ledger
+        self._check_durable(data, f"an output of {routine_id!r}")
         with ledger.lock:
             # The time is taken under the lock: the log's times never run backwards.
             at_ns = ledger.touched_ns = ledger.now()
             timestamp = ledger.instant(at_ns)
-            self.output_log.append(
-                {
-                    "routine_id": routine_id,
-                    "output_type": output_type,
-                    "data": data,
-                    "timestamp": timestamp.isoformat(),
-                }
-            )
+            entry = {"routine_id": routine_id, "output_type": output_type, "data": data}
+            entry["timestamp"] = timestamp.isoformat()
+            self.output_log.append(entry)
+            if ledger.scribe is not None:
+                ledger.scribe.output(entry)
             ledger.output_marks.append(len(self._history) + ledger.record_count())
             if ledger.live is not None:
                 ledger.live.poke()
@@ -410,31 +340,22 @@ class JobState(OwnFields):
             TypeError: Something in it is not JSON, or of another kind; the message names the path to it.
             ValueError: Something in it could not be loaded again; the message names the path to it.
         """
-        taken = self._snapshot()
-        history, rows = taken.pop("execution_history"), taken.pop("rows")
-        pending = taken.pop("pending_tasks")
-        check_shapes(taken, history, pending, ExecutionRecord)
-        created_at, updated_at = taken.pop("created_at"), taken.pop("updated_at")
-        slot_data: dict[str, dict[str, Any]] = {}
-        for (routine_id, slot_name), held in taken.pop("slot_data").items():
-            path = f"slot_data[{routine_id!r}][{slot_name!r}]"
-            slot_data.setdefault(routine_id, {})[slot_name] = plain(held, path)
+        below: dict[str, Any] = {"max_depth": max_depth, "_current_depth": _current_depth + 1}
         return {
             "_type": type(self).__name__,
-            "format_version": FORMAT_VERSION,
-            **{name: plain(value, name) for name, value in taken.items()},
-            "created_at": created_at.isoformat(),
-            "updated_at": updated_at.isoformat(),
-            "execution_history": [
-                *(record.saved_form(f"execution_history[{number}].data") for number, record in enumerate(history)),
-                *saved_rows(self._ledger, rows, len(history)),
-            ],
-            "pending_tasks": [saved_form(entry, f"pending_tasks[{number}]") for number, entry in enumerate(pending)],
-            "slot_data": slot_data,
-            **saved_additions(
-                self, _OWN_KEYS, "a JobState", {"max_depth": max_depth, "_current_depth": _current_depth + 1}
-            ),
+            **saved_state(self._snapshot(), self._ledger),
+            **saved_additions(self, _OWN_KEYS, "a JobState", below),
         }
+
+    def write_live_form(self, use: Callable[[dict[str, Any]], None]) -> None:
+        """Call `use` with what `serialize` gives, without what only grows: records, outputs and the shared log.
+
+        It is called at the instant of the snapshot, with the engine's lock held. For journals, not for applications.
+        """
+        additions = saved_additions(self, _OWN_KEYS, "a JobState", {"max_depth": 100, "_current_depth": 1})
+        with self._at_rest():
+            taken = {**self._taken(), "execution_history": [], "rows": [], "output_log": [], "shared_log": []}
+            use({"_type": type(self).__name__, **saved_state(taken, self._ledger), **additions})
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
@@ -459,33 +380,38 @@ class JobState(OwnFields):
     def _snapshot(self) -> dict[str, Any]:
         """Everything at one instant: objects that are shared with the run, in containers that are not."""
         with self._at_rest():
-            live = self._ledger.live
-            self._ledger.routine_states.bring_up_to_date()
-            if self._ledger.limit is not None:
-                self.folded_history()
-            return {
-                "flow_id": self.flow_id,
-                "job_id": self.job_id,
-                "status": self._ledger.status,
-                "current_routine_id": self.current_routine_id,
-                "created_at": self._created_at or self._ledger.origin,
-                "updated_at": self._last_update(),
-                "routine_states": {key: shallow(value) for key, value in dict.items(self._ledger.routine_states)},
-                # What nobody has read need not become objects: it is saved as it was written.
-                "execution_history": list(self._history),
-                "rows": self._ledger.rows.copy(),
-                "pause_points": shallow(self.pause_points),
-                # What is active has begun before what is parked.
-                "pending_tasks": [*(live.outstanding_tasks() if live is not None else ()), *self.pending_tasks],
-                "deferred_events": shallow(self.deferred_events),
-                "shared_data": dict(dict.items(self._shared_data)),
-                "shared_log": shallow(self.shared_log),
-                "output_log": shallow(self.output_log),
-                "metadata": shallow(self.metadata),
-                "execution_strategy": self._ledger.strategy,
-                **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
-                "slot_data": shallow_slot_data(self._ledger.slot_data),
-            }
+            return self._taken()
+
+    def _taken(self) -> dict[str, Any]:
+        live, scribe = self._ledger.live, self._ledger.scribe
+        row = self._ledger.journal_row if scribe is None else scribe.number
+        self._ledger.routine_states.bring_up_to_date()
+        if self._ledger.limit is not None:
+            self.folded_history()
+        return {
+            "flow_id": self.flow_id,
+            "job_id": self.job_id,
+            "status": self._ledger.status,
+            "current_routine_id": self.current_routine_id,
+            "created_at": self._created_at or self._ledger.origin,
+            "updated_at": self._last_update(),
+            "routine_states": {key: shallow(value) for key, value in dict.items(self._ledger.routine_states)},
+            # What nobody has read need not become objects: it is saved as it was written.
+            "execution_history": list(self._history),
+            "rows": self._ledger.rows.copy(),
+            "pause_points": shallow(self.pause_points),
+            # What is active has begun before what is parked.
+            "pending_tasks": [*(live.outstanding_tasks() if live is not None else ()), *self.pending_tasks],
+            "deferred_events": shallow(self.deferred_events),
+            "shared_data": dict(dict.items(self._shared_data)),
+            "shared_log": shallow(self.shared_log),
+            "output_log": shallow(self.output_log),
+            "metadata": shallow(self.metadata),
+            "execution_strategy": self._ledger.strategy,
+            **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
+            **({"journal_row": row} if row else {}),
+            "slot_data": shallow_slot_data(self._ledger.slot_data),
+        }
 
     def deserialize(self, data: dict[str, Any], strict: bool = False, registry: Any = None) -> None:  # noqa: ARG002 - serilux's
         """Become what `serialize` wrote; a missing key keeps the present value, an unknown one is ignored.
@@ -513,6 +439,7 @@ class JobState(OwnFields):
         slot_data, rows = found.pop("slot_data", None), found.pop("rows", None)
         self._ledger.strategy = found.pop("execution_strategy", self._ledger.strategy)
         self._ledger.limit = found.pop("history_limit", self._ledger.limit)
+        self._ledger.journal_row = found.pop("journal_row", self._ledger.journal_row)
         updated_at = found.pop("updated_at", None)
         for name, value in found.items():
             setattr(self, name, value)
@@ -590,7 +517,7 @@ class JobState(OwnFields):
 
 # What a JobState saves itself; other fields are an application's.
 _OWN_KEYS = frozenset(
-    [*JobState.fields_to_serialize, "format_version", "execution_strategy", "history_limit", "slot_data"]
+    [*JobState.fields_to_serialize, "format_version", "execution_strategy", "history_limit", "journal_row", "slot_data"]
 )
 
 

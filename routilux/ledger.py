@@ -17,7 +17,7 @@ from routilux.interfaces import Clock
 from routilux.routine_states import RoutineStates
 from routilux.status import JobStatus
 
-__all__ = ["Ledger", "LiveRun", "RecordKey", "Row", "stand_back"]
+__all__ = ["Ledger", "LiveRun", "RecordKey", "Row", "Scribe", "stand_back"]
 
 # How often a thread that finds a run's lock taken lets the others run before it queues up for it.
 YIELDS_MAX = 100
@@ -50,6 +50,35 @@ class Row(NamedTuple):
     data: dict[str, Any]
     timestamp: datetime
     is_emission: bool
+
+
+class Scribe(Protocol):
+    """Who writes down what happens in a durable run; see `routilux.flow.scribe.Scribe`."""
+
+    # Of the last row that was written.
+    number: int
+
+    def check(self, value: Any, path: str) -> None:
+        """Without the lock: refuse what cannot be written down.
+
+        Raises:
+            NotPlainError: It is not JSON; the message names the path to it.
+        """
+
+    def record(self, key: "RecordKey", at_ns: int, data: Any) -> None:
+        """With the lock held: a record was written."""
+
+    def output(self, entry: dict[str, Any]) -> None:
+        """With the lock held: an output was sent."""
+
+    def deferred(self, entries: list[dict[str, Any]]) -> None:
+        """With the lock held: events were deferred."""
+
+    def logged(self, entry: dict[str, Any]) -> None:
+        """With the lock held: the shared log has an entry more."""
+
+    def paused(self, point: dict[str, Any]) -> None:
+        """With the lock held: there is a pause point more."""
 
 
 class LiveRun(Protocol):
@@ -111,6 +140,7 @@ class Ledger:
         "_origin_epoch_ns",
         "clock",
         "dropped",
+        "journal_row",
         "limit",
         "live",
         "lock",
@@ -120,6 +150,7 @@ class Ledger:
         "refuses",
         "routine_states",
         "rows",
+        "scribe",
         "slot_data",
         "status",
         "strategy",
@@ -146,6 +177,10 @@ class Ledger:
         self.traceback_count = 0
         # What `execute` was told for this run; None: the flow's.
         self.strategy: str | None = None
+        # Who writes down what happens, for a run that is durable.
+        self.scribe: Scribe | None = None
+        # For a record that was restored: the last row of the run's journal that it knows of.
+        self.journal_row = 0
         # What the slots hold in this run, by (routine id, slot name). It outlives a leg of the run: a resume goes on.
         self.slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.use_clock(clock)
@@ -194,6 +229,8 @@ class Ledger:
     def write(self, key: RecordKey, at_ns: int, data: Any) -> None:
         """Append one record."""
         self.rows += (key, at_ns, data)
+        if self.scribe is not None:
+            self.scribe.record(key, at_ns, data)
         if self.limit is not None:
             self.keep_bound()
 

@@ -1,9 +1,9 @@
 """Pending tasks in files: what an activation has released is kept as digests."""
 
 import json
-from hashlib import blake2b
 from typing import Any
 
+from routilux.digests import blake2b
 from routilux.errors import NotPlainError
 from routilux.plain import plain, plain_dict
 

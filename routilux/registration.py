@@ -1,14 +1,58 @@
 """Our classes in serilux's registry, which knows classes by their bare name only."""
 
+from importlib import import_module
+from types import ModuleType
 from typing import TypeVar
 
 from serilux import Serializable, SerializableRegistry, register_serializable
 
 from routilux.errors import RegisteredNameError
 
-__all__ = ["OwnFields", "registered"]
+__all__ = ["BUILTIN_NAMES", "OwnFields", "load_builtins", "registered", "registered_class"]
 
 C = TypeVar("C", bound=type)
+
+# Together they cost a third of `import routilux` again, so they are imported when one of them is first asked for: by a
+# name of the package root, or by saved data. Both come here.
+BUILTIN_NAMES = frozenset(
+    {
+        "ConditionalRouter",
+        "DataFlattener",
+        "DataTransformer",
+        "DataValidator",
+        "ResultExtractor",
+        "TextClipper",
+        "TextRenderer",
+        "TimeProvider",
+    }
+)
+_BUILTIN_MODULE = "routilux.builtin_routines"
+
+
+def load_builtins() -> ModuleType:
+    """The module of the built-in routines. A thread that comes while another imports it waits until it is complete.
+
+    Raises:
+        RegisteredNameError: When the application registered a class of the same name as one of them before.
+    """
+    return import_module(_BUILTIN_MODULE)
+
+
+def registered_class(name: str) -> type | None:
+    """The class that is registered under a name; one of the built-in routines is imported for it.
+
+    This does not import what data name. The table is ours, and so is the one module that is imported: the name only
+    decides whether. A class of the application that is registered under such a name is the one that is meant.
+
+    Raises:
+        RegisteredNameError: As in `load_builtins`.
+    """
+    known = SerializableRegistry.get_class(name)
+    # Also where it is there already: another thread may have come no further than to register it.
+    if name in BUILTIN_NAMES and (known is None or known.__module__.startswith(f"{_BUILTIN_MODULE}.")):
+        load_builtins()
+        known = SerializableRegistry.get_class(name)
+    return known
 
 
 def registered(cls: C) -> C:

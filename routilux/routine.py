@@ -1,8 +1,9 @@
 """Routine: a node of a flow, with slots that receive and events that it emits."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from routilux.arrows import flow_of
 from routilux.context import ExecutionContext, current_activation
 from routilux.context import current_job_state as _current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy, read_policy
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # a routine runs in a flow that stands above it
 
 __all__ = ["ExecutionContext", "Routine", "_current_job_state"]
 
+# What stands at the head of an arrow: one routine, or several.
+Head = TypeVar("Head", bound="Routine | Sequence[Routine]")
 
 OWN_KEYS = ("_id", "_config", "_slots", "_events", "_error_handler")
 
@@ -96,6 +99,22 @@ class Routine(OwnFields):
         """The event of this name, or None."""
         return self._events.get(name)
 
+    def __rshift__(self, other: Head) -> Head:
+        """Connect this routine's obvious event to the obvious slot of another, or of each in a list; returns `other`.
+
+        `a >> b` is `flow.chain(a, b)` in the flow that both were added to last, and `a >> b >> c` draws two lines.
+        One of them may stand in no flow yet: it is added.
+
+        Raises:
+            ValueError: They stand in no flow, or in different ones; or it is not obvious which event and slot are
+                meant. The message says what there is.
+        """
+        return other if _draw(self, other) else NotImplemented
+
+    def __rrshift__(self, others: "Sequence[Routine]") -> Self:
+        """Connect each of a list to this routine: `[a, b] >> c`."""
+        return self if _draw(others, self) else NotImplemented
+
     # -- as data
 
     def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:
@@ -111,8 +130,8 @@ class Routine(OwnFields):
             "_type": type(self).__name__,
             "_id": self._id,
             "_config": plain_dict(self._config_to_save(), f"the config of {where}"),
-            "_slots": {name: slot.serialize(**below) for name, slot in self._slots.items()},
-            "_events": {name: event.serialize(**below) for name, event in self._events.items()},
+            "_slots": {name: slot.serialize(**below) for name, slot in self._slots.copy().items()},
+            "_events": {name: event.serialize(**below) for name, event in self._events.copy().items()},
             "_error_handler": self._error_handler.serialize(**below) if self._error_handler is not None else None,
             **saved_additions(self, OWN_KEYS, where, below),
         }
@@ -372,3 +391,12 @@ class Routine(OwnFields):
 def _check_name(kind: str, name: Any) -> None:
     if not isinstance(name, str) or not name:
         raise InvalidValueError(f"The name of a {kind} must be a text that is not empty, not {name!r}.")
+
+
+def _draw(tail: Any, head: Any) -> bool:
+    """Draw an arrow; False where one of its ends is something else."""
+    routines = [each for end in (tail, head) for each in (end if isinstance(end, list | tuple) else [end])]
+    if not all(isinstance(each, Routine) for each in routines):
+        return False
+    flow_of(routines).chain(tail, head)
+    return True

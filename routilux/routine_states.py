@@ -46,6 +46,7 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
         """With the lock held: replace a routine's state."""
         self.bring_up_to_date()
         dict.__setitem__(self, routine_id, state)
+        self._note((routine_id,))
 
     def merge(self, routine_id: str, changes: dict[str, Any], remove: Collection[str] = ()) -> None:
         """With the lock held: put keys into a routine's state and take some out.
@@ -56,11 +57,13 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
         for key in remove:
             state.pop(key, None)
         dict.__setitem__(self, routine_id, state)
+        self._note((routine_id,))
 
     def note_success(self, routine_id: str, changes: dict[str, Any]) -> None:
         """With the lock held: enter that a routine has completed, and what else is known of it."""
         self.bring_up_to_date()
         self._enter_success(routine_id, changes)
+        self._note((routine_id,))
 
     def _enter_success(self, routine_id: str, changes: dict[str, Any]) -> None:
         state = dict.get(self, routine_id) or {}
@@ -79,6 +82,7 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
         self.bring_up_to_date()
         for routine_id, state in list(dict.items(self)):
             if isinstance(state, dict) and state.get("status") in FAILED_ROUTINE:
+                self._note((routine_id,))
                 rest = {key: value for key, value in state.items() if key not in ("status", "error", "error_time")}
                 if rest:
                     dict.__setitem__(self, routine_id, rest)

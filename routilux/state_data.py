@@ -68,6 +68,10 @@ def read_state(data: dict[str, Any]) -> dict[str, Any]:  # noqa: PLR0912 - one b
         found["history_limit"] = reader.raw("history_limit")
         if type(found["history_limit"]) is not int or found["history_limit"] < 1:
             raise reader.wrong("history_limit", "a whole number above 0")
+    if reader.has("journal_row"):
+        found["journal_row"] = reader.raw("journal_row")
+        if type(found["journal_row"]) is not int or found["journal_row"] < 0:
+            raise reader.wrong("journal_row", "a whole number")
     for name in ("created_at", "updated_at"):
         if name in reader:
             found[name] = read_instant(reader, name)

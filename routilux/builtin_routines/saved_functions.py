@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from routilux.builtin_routines.plain_functions import check_function
 from routilux.callables import is_saved_callable, remember_callable, restore_callable
 from routilux.errors import InvalidValueError
 from routilux.lambda_source import describe_function
@@ -14,37 +15,45 @@ __all__ = ["checked_functions", "restored_functions", "saved_functions"]
 LEVELS = 2
 
 
-def checked_functions(value: Any, owner: Any, key: str) -> Any:
+def checked_functions(value: Any, owner: Any, place: str, levels: int = LEVELS) -> Any:
     """A copy of a config value, as far as it holds functions; those may come back by name from now on.
+
+    Args:
+        value: Anything.
+        owner: The routine, for messages.
+        place: What is there in it, for messages: the config key.
+        levels: How deep containers in containers may hold functions.
 
     Raises:
         InvalidValueError: It holds the saved form of a function, which would come back as that function.
+        InvalidTypeError: It holds a function that is `async def` or a generator function.
     """
 
-    def check(found: Any, place: str) -> Any:
+    def check(found: Any, where: str) -> Any:
         if is_saved_callable(found):
             raise InvalidValueError(
-                f"{place} of {owner!r} is the saved form of a function, {shortened(found)}. Give the function "
+                f"{where} of {owner!r} is the saved form of a function, {shortened(found)}. Give the function "
                 "itself, or restore the routine with deserialize."
             )
+        check_function(found, f"{where} of {owner!r}")
         remember_callable(found)
         return found
 
-    return _mapped(value, key, lambda found: callable(found) or is_saved_callable(found), check, LEVELS)
+    return _mapped(value, place, lambda found: callable(found) or is_saved_callable(found), check, levels)
 
 
-def saved_functions(value: Any, owner: Any, key: str) -> Any:
+def saved_functions(value: Any, owner: Any, place: str, levels: int = LEVELS) -> Any:
     """A config value with its functions as data.
 
     Raises:
         CallableError: A function that cannot be saved; the message names it and what to do.
     """
     return _mapped(
-        value, key, callable, lambda found, place: describe_function(found, owner, f"{place} of {owner!r}"), LEVELS
+        value, place, callable, lambda found, where: describe_function(found, owner, f"{where} of {owner!r}"), levels
     )
 
 
-def restored_functions(value: Any, owner: Any, key: str) -> Any:
+def restored_functions(value: Any, owner: Any, place: str, levels: int = LEVELS) -> Any:
     """What `saved_functions` wrote, with the functions in it.
 
     Raises:
@@ -52,10 +61,10 @@ def restored_functions(value: Any, owner: Any, key: str) -> Any:
     """
     return _mapped(
         value,
-        key,
+        place,
         is_saved_callable,
-        lambda found, place: restore_callable(found, owner, f"{place} of {owner!r}"),
-        LEVELS,
+        lambda found, where: restore_callable(found, owner, f"{where} of {owner!r}"),
+        levels,
     )
 
 

@@ -108,6 +108,8 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
         _check_status(job_state)
         _check_names(engine, job_state)
         engine.refuse_when_closed(is_execute=True)
+        if engine.durability is not None:
+            engine.durability.claim(job_state)
         if isinstance(live, Run) and live.engine is engine:
             # The same run goes on: what its handlers, and threads of them, still emit finds its way.
             run = live

@@ -1,22 +1,28 @@
 """Drawing: the routines of a flow and the lines between them; what a Flow is before it runs."""
 
+from collections.abc import Callable, Sequence
 from threading import RLock
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from routilux.connection import Connection
 from routilux.error_handler import ErrorHandler
 from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.flow.chain import Chain, Step
 from routilux.flow.graph import FlowGraph, read_graph
+from routilux.functions import FunctionRoutine, routine
 from routilux.ids import new_id
 from routilux.registration import OwnFields
 from routilux.routine import Routine
 
 if TYPE_CHECKING:  # a drawing that runs
     from routilux.flow.flow import Flow
+    from routilux.stores.base import Store
 
 __all__ = ["Drawing"]
 
 R = TypeVar("R", bound=Routine)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Drawing(OwnFields):
@@ -27,6 +33,8 @@ class Drawing(OwnFields):
         self.routines: dict[str, Routine] = {}
         self.connections: list[Connection] = []
         self.error_handler: ErrorHandler | None = None
+        # Where runs are kept; None: they end with the process.
+        self.store: Store | None = None
         # Makes changes of the drawing atomic. Taken alone.
         self._drawing_lock = RLock()
         # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
@@ -41,6 +49,11 @@ class Drawing(OwnFields):
         if not isinstance(routine, Routine):
             raise InvalidTypeError(
                 f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
+            )
+        if routine_id is None and self.store is not None:
+            raise InvalidValueError(
+                f"A flow with a store needs ids that are the same in the next process, and that of {routine!r} is made "
+                "up: add_routine(routine, routine_id='...')."
             )
         key = routine._id if routine_id is None else routine_id
         if not isinstance(key, str) or not key:
@@ -102,6 +115,69 @@ class Drawing(OwnFields):
             )
             self.connections.append(connection)
             return connection
+
+    def chain(self, *steps: Step | Sequence[Step]) -> list[str]:
+        """Connect each routine's obvious event to the next one's obvious slot; returns the ids of the steps.
+
+        The obvious event is the only one, or the one called "output". The obvious slot is the only one besides
+        "trigger", or the one called "input"; or "trigger", where there is no other. At a function the one name that
+        is sent becomes the one parameter that is wanted, by a `param_mapping`. The lines are those that `connect`
+        draws.
+
+        Args:
+            *steps: Routines, their ids, or functions (see `FunctionRoutine`). What is not in the flow yet is added:
+                a routine under its `_id`, a function under its name. A list is all of its members side by side:
+                `chain(a, [b, c], d)`.
+
+        Raises:
+            TypeError: A step is none.
+            ValueError: A step is unknown, or its event or slot is not obvious; the message says what there is. Then
+                nothing is drawn.
+        """
+        with self._drawing_lock:
+            chain = Chain(self.routines, steps)
+            for routine_id, added in chain.added.items():
+                self.add_routine(added, routine_id)
+            for line in chain.lines:
+                self.connect(*line)
+            return chain.ids
+
+    @overload
+    def routine(
+        self, function: Callable[P, T], /, *, routine_id: str | None = None, error_handler: ErrorHandler | None = None
+    ) -> FunctionRoutine[P, T]: ...
+
+    @overload
+    def routine(
+        self, /, *, routine_id: str | None = None, error_handler: ErrorHandler | None = None
+    ) -> Callable[[Callable[P, T]], FunctionRoutine[P, T]]: ...
+
+    def routine(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        routine_id: str | None = None,
+        error_handler: ErrorHandler | None = None,
+    ) -> Any:
+        """Make a routine of a function and add it; also as a decorator, `@flow.routine` or `@flow.routine(...)`.
+
+        Args:
+            function: What to call; see `FunctionRoutine` for what becomes of its parameters and its result.
+            routine_id: The function's name by default.
+            error_handler: The policy for its errors; else the flow's.
+
+        Raises:
+            TypeError: It cannot be called, is `async def`, or is a routine already; or the policy is no ErrorHandler.
+            ValueError: The id is taken.
+        """
+
+        def add(function: Callable[..., Any]) -> Any:
+            made = routine(function, routine_id=routine_id, error_handler=error_handler)
+            self.add_routine(made)
+            return made
+
+        return add if function is None else add(function)
 
     def _known_routine(self, routine_id: str) -> Routine:
         routine = self.routines.get(routine_id)

@@ -17,16 +17,20 @@ from routilux.errors import (
     NotPendingError,
     RunEndedError,
     RunError,
+    StoreError,
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import perform, settle
+from routilux.flow.durability import Durability, RunExists
+from routilux.flow.durable_run import DurableRun
 from routilux.flow.ending import ancestors_here
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.identity import new_identity
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
+from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
 from routilux.flow.wiring import Node, Port, Wiring
 from routilux.flow.workers import Workers, workers_of_this_thread
@@ -35,6 +39,7 @@ from routilux.job_state import JobState, ledger_of
 from routilux.output_handler import check_output_handler
 from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
+from routilux.stores.base import Store
 from routilux.waiting import Progress
 
 if TYPE_CHECKING:  # the flow stands above its engine
@@ -64,6 +69,8 @@ class Engine:
         executor: PoolFactory,
         journal: Journal | None,
         hooks: Hooks | None,
+        store: Store | None = None,
+        owns_store: bool = False,
     ) -> None:
         self.flow = flow
         self.clock = clock
@@ -88,7 +95,14 @@ class Engine:
         self.has_executed = False
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
+        self.durability = None if store is None else Durability(self, store, owns_store)
+        self._run_class = Run if store is None else DurableRun
         _engines.add(self)
+
+    def durable_side(self) -> Durability:
+        """What keeps the runs of a flow that has a store."""
+        assert self.durability is not None  # noqa: S101 - for the type checker: only durable runs ask
+        return self.durability
 
     # -- executing
 
@@ -108,11 +122,14 @@ class Engine:
         """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
         port = self._entry_port(entry_id, params)
         self.refuse_when_closed(is_execute=True)
+        if self.durability is not None and job_id is None and job_state is None:
+            job_id = _nested_job_id()
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs
         strategy = strategy or self.flow.execution_strategy
         token_limit = self._token_limit(strategy)
-        run = Run(self, job_state, 0 if strategy == "sequential" and inline else token_limit, timeout, ancestors_here())
+        tokens = 0 if strategy == "sequential" and inline else token_limit
+        run = self._run_class(self, job_state, tokens, timeout, ancestors_here())
         self.reserve_places(run)
         entry = Activation(run, port, dict(params or {}))
         entry.is_entry = True
@@ -120,7 +137,10 @@ class Engine:
         try:
             self.loop.ensure_thread()
             run.start(entry, inline)
-        except NotPendingError:
+        except RunExists as found:
+            self.withdraw(run)
+            return found.job_state
+        except (NotPendingError, StoreError):
             self.withdraw(run)
             raise
         except RuntimeError as error:
@@ -211,7 +231,7 @@ class Engine:
         if ledger.limit is None:
             ledger.limit = self.flow.history_limit
         token_limit = self._token_limit(ledger.strategy or self.flow.execution_strategy)
-        run = Run(self, job_state, token_limit, None, ancestors_here())
+        run = self._run_class(self, job_state, token_limit, None, ancestors_here())
         self._attach_tracker()
         try:
             self.loop.ensure_thread()
@@ -487,48 +507,18 @@ class Engine:
 
     def shutdown(self, wait: bool, timeout: float | None) -> None:
         """End: see `Flow.shutdown`."""
-        until = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             self._is_closing = True
         try:
-            mine = self._runs_of_this_thread()
-            if self.loop.is_running():
-                self._take_arrivals()  # what was put into the queue in time is waited for like anything else
-            if wait:
-                self._wait_for_live_runs(until, mine)
-            for run in self.loop.live_runs():
-                if not (wait and run in mine and run.is_open()):
-                    run.pause({"reason": "shutdown", "checkpoint": {}})
-            is_worker = workers_of_this_thread() is not None
-            everything_over = self.loop.live_count() == 0
-            self.workers.close(wait=wait and not is_worker and everything_over)
+            shut_down(self, wait, timeout)
         finally:
             with self._lock:
                 self._is_closing = False
                 self._is_closed = True
 
-    def _wait_for_live_runs(self, until: float | None, mine: "set[RunLifecycle]") -> None:
-        def all_over() -> bool:
-            return self.loop.live_count() <= len(mine)
-
-        if not self.threaded:
-            self.executor.run_until(all_over)
-            return
-        left = None if until is None else max(0.0, until - time.monotonic())
-        workers = workers_of_this_thread()
-        if workers is None:
-            self.loop.wait_until(all_over, left)
-            return
-        with workers.place_given_away():
-            self.loop.wait_until(all_over, left)
-
-    def _runs_of_this_thread(self) -> "set[RunLifecycle]":
-        """The runs that cannot end before the calling handler does."""
-        activation = current_activation.get()
-        run = activation.run if activation is not None else None
-        if run is None:
-            return set()
-        return {each for each in self.loop.live_runs() if each is run or each.key in run.ancestors}
+    def take_arrivals(self) -> None:
+        """Take up what was put into `flow._task_queue`."""
+        self._take_arrivals()
 
     def forget_threads(self) -> None:
         """In a forked child: it owns no live run and makes a pool of its own."""
@@ -541,6 +531,8 @@ class Engine:
         self.workers.forget_threads()
         self.wiring.forget_threads()
         self.listeners.forget_threads()
+        if self.durability is not None:
+            self.durability.forget_threads()
         self._adopted.clear()
         self._is_closing = False
         for run in runs:
@@ -549,6 +541,14 @@ class Engine:
 
 # Where an emission comes from that no slot's handler makes.
 _OUTSIDE = Port(Node("", None), Slot())
+
+
+def _nested_job_id() -> str | None:
+    """For a run that a durable handler starts: the same when that handler runs again."""
+    activation = current_activation.get()
+    if activation is None or not isinstance(activation.run, DurableRun):
+        return None
+    return f"{activation.activation_id}.{activation.next_execute()}"
 
 
 def _takes_nothing(job_state: JobState) -> bool:

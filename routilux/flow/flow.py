@@ -1,6 +1,7 @@
 """Flow: the door to running a drawing."""
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable
 from threading import RLock
@@ -12,11 +13,17 @@ from routilux.errors import InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.controls import cancel, pause, resume
-from routilux.flow.drawing import Drawing
+from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
-from routilux.flow.settings import checked_history_limit, checked_strategy, checked_timeout, checked_workers
+from routilux.flow.settings import (
+    checked_count,
+    checked_history_limit,
+    checked_strategy,
+    checked_timeout,
+    checked_workers,
+)
 from routilux.flow.stream import RunStream
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
@@ -24,6 +31,8 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
+from routilux.stores.base import Store
+from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
@@ -35,7 +44,7 @@ CONCURRENT_WORKERS = 5
 
 
 @registered
-class Flow(Drawing):
+class Flow(DurableFlow):
     """Routines and the connections between them. Each `execute` is a run of its own, with a JobState of its own.
 
     A flow may be used from any thread, and from inside its own handlers.
@@ -50,9 +59,15 @@ class Flow(Drawing):
         executor: Where handlers run; threads by default.
         journal: What must be durable; nothing by default.
         hooks: Who looks on; nobody by default.
+        store: Where runs are kept so that they outlive their process: a path or URL ("runs.db",
+            "postgresql://...", "memory:"), or a `Store`. Such a flow needs a flow_id, and its routines ids.
+        store_level: "group" (a process that dies loses at most the last moments, and does them again) or "sync" (what
+            an activation has caused starts when its settlement is safe, also from a loss of power). A `Store` has its
+            own.
+        max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
 
     Raises:
-        ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive.
+        ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
 
     Attributes:
         routines: The routines by their ids.
@@ -83,8 +98,17 @@ class Flow(Drawing):
         executor: PoolFactory | None = None,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
+        store: Store | str | os.PathLike[str] | None = None,
+        store_level: str = "group",
+        max_recoveries: int = 3,
     ) -> None:
+        if store is not None and not flow_id:
+            raise InvalidValueError(
+                "A flow with a store needs a flow_id of its own, by which its runs are found again: "
+                "Flow('orders', store=...)."
+            )
         super().__init__(flow_id)
+        self.store = None if store is None else open_store(store, store_level)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
@@ -92,7 +116,11 @@ class Flow(Drawing):
         checked_workers(max_workers)
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
-        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks)
+        self.max_recoveries = checked_count("max_recoveries", max_recoveries)
+        owns_store = not isinstance(store, Store)
+        self._engine = Engine(
+            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store
+        )
         self._show_inside()
 
     def __repr__(self) -> str:

@@ -6,8 +6,9 @@ the world as hex digits of the same 64 bits. A hash of our own would cost ten ti
 """
 
 import os
-from hashlib import blake2b
 from typing import Any
+
+from routilux.digests import blake2b
 
 __all__ = ["as_text", "from_text", "identity_of", "new_identity"]
 

@@ -396,6 +396,9 @@ class RunLifecycle(RunEnd):
         self.outstanding = len(self.active) + 1
         self._held_by_resume = True
 
+    def reopened(self) -> None:
+        """Called by a resume when the run has everything that it goes on with, and before workers come for it."""
+
     def begin_hold(self) -> None:
         """The last thing that a resume does: from now on the run may end, soon by itself or at once for a waiter."""
         with self.lock:

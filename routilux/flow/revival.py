@@ -23,6 +23,7 @@ def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
         revival = Revival(wiring, run.job_state)
         given = _reopen_with(run, revival, timeout)
         if given is not None:
+            run.reopened()
             run.hand_out(given)
             run.begin_hold()
             return

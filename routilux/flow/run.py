@@ -73,13 +73,17 @@ class Run(RunLifecycle):
             stand_back(lock)
         try:
             if special is not None and special.effects is not None:
-                special.effects.append(HeldEmission(wired, data, delay, priority))
+                special.effects.append(self.held(HeldEmission(wired, data, delay, priority)))
                 return
             given = self._release(activation, wired, data, delay, priority, differs)
         finally:
             lock.release()
         if given:
             self.hand_out(given)
+
+    def held(self, emission: HeldEmission) -> HeldEmission:
+        """What is kept of an emission until its attempt has succeeded."""
+        return emission
 
     def _release(
         self,
@@ -101,7 +105,8 @@ class Run(RunLifecycle):
             activation.emitted = (name, data)  # most emit once; as `release` does, without a call
         else:
             nth = activation.release(name, data)
-        if activation.special is not None and self._is_replayed(activation, name, nth):
+        special = activation.special
+        if special is not None and self._is_replayed(activation, name, nth):
             if differs:
                 self._note_difference(wired, data, now)
             return 0
@@ -113,7 +118,9 @@ class Run(RunLifecycle):
         if self._waiters.watcher_count:
             self._waiters.notify()
         is_due = not delay and self._gate == OPEN
-        queue = self._normal if priority is NORMAL else self._queue(priority)
+        queue: Any = self._normal if priority is NORMAL else self._queue(priority)
+        if special is not None and special.staged is not None:
+            queue = special.staged
         for delivery in wired.deliveries:
             mapping = delivery.mapping
             task = Activation(
@@ -130,7 +137,9 @@ class Run(RunLifecycle):
                 queue.append(task)
             else:
                 self._set_aside(task, now, delay)
-        return self.tokens_for(len(wired.deliveries)) if is_due and self.tokens < self.token_limit else 0
+        if not is_due or self.tokens >= self.token_limit or (special is not None and special.staged is not None):
+            return 0
+        return self.tokens_for(len(wired.deliveries))
 
     def _set_aside(self, task: Activation, now: int, delay: float) -> None:
         due_ns = now + nanoseconds(delay) if delay > 0 else None
@@ -343,12 +352,18 @@ class Run(RunLifecycle):
                 Settlement(self.job_id, task.activation_id, routine_id, slot_name, outcome, task.retry_count + 1)
             )
 
+    def note_retry(self, task: Activation, due_ns: int) -> None:
+        """With the lock held: an attempt has failed, and there will be another."""
+
     def _enter_deferred(self, events: list[tuple[str, str, dict[str, Any]]]) -> None:
         timestamp = self.ledger.instant(self.now()).isoformat()
-        self.job_state.deferred_events.extend(
+        entries = [
             {"routine_id": routine_id, "event_name": event_name, "data": data, "timestamp": timestamp}
             for routine_id, event_name, data in events
-        )
+        ]
+        self.job_state.deferred_events.extend(entries)
+        if self.ledger.scribe is not None:
+            self.ledger.scribe.deferred(entries)
 
     def _release_held(self, task: Activation) -> int:
         """With the lock held: let the emissions of a successful attempt go.

@@ -1,16 +1,17 @@
-"""Flow <-> dict. Classes are taken from serilux's registry only, and nothing of the data is imported or evaluated."""
+"""Flow <-> dict. Classes are the registered ones only, and nothing that the data name is imported or evaluated."""
 
 import inspect
 import logging
 from typing import TYPE_CHECKING, Any
 
-from serilux import Serializable, SerializableRegistry
+from serilux import Serializable
 
 from routilux.connection import Connection
 from routilux.error_handler import read_policy
 from routilux.errors import InvalidDataError, InvalidTypeError
 from routilux.event import Event, Link
 from routilux.plain import shortened
+from routilux.registration import registered_class
 from routilux.restoration import added_values, restore_additions, saved_additions
 from routilux.routine import Routine
 from routilux.saved import Reader
@@ -216,7 +217,7 @@ def _read_routine(flow: "Flow", routine_id: str, saved: Any) -> Routine:
         raise InvalidDataError("A routine id must be a text that is not empty.")
     name = reader.text("_type") if "_type" in reader else ""
     present = flow.routines.get(routine_id)
-    cls = type(present) if type(present).__name__ == name else SerializableRegistry.get_class(name)
+    cls = type(present) if type(present).__name__ == name else registered_class(name)
     if not (isinstance(cls, type) and issubclass(cls, Routine)):
         raise InvalidDataError(
             f"Routine {shortened(routine_id)} is of the class {shortened(name)}, which is not a registered Routine. "

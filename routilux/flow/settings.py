@@ -4,7 +4,7 @@ from typing import Any
 
 from routilux.errors import InvalidTypeError, InvalidValueError
 
-__all__ = ["checked_history_limit", "checked_strategy", "checked_timeout", "checked_workers"]
+__all__ = ["checked_count", "checked_history_limit", "checked_strategy", "checked_timeout", "checked_workers"]
 
 STRATEGIES = ("sequential", "concurrent")
 
@@ -31,6 +31,17 @@ def checked_workers(count: Any) -> int:
         raise InvalidTypeError(f"max_workers must be a whole number, not {count!r}.")
     if count < 1:
         raise InvalidValueError(f"max_workers must be at least 1, and {count} is not. One worker runs one handler.")
+    return count
+
+
+def checked_count(name: str, count: Any) -> int:
+    """A whole number from 1.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidValueError(f"{name} must be a whole number from 1, not {count!r}.")
     return count
 
 

@@ -18,15 +18,16 @@ def write_pause_point(job_state: JobState, point: dict[str, Any], active_count: 
     """
     ledger = ledger_of(job_state)
     now = ledger.touched_ns = ledger.now()
-    job_state.pause_points.append(
-        {
-            "timestamp": ledger.instant(now).isoformat(),
-            "current_routine_id": job_state.current_routine_id,
-            **point,
-            "pending_tasks_count": len(job_state.pending_tasks),
-            "active_tasks_count": active_count,
-        }
-    )
+    entry = {
+        "timestamp": ledger.instant(now).isoformat(),
+        "current_routine_id": job_state.current_routine_id,
+        **point,
+        "pending_tasks_count": len(job_state.pending_tasks),
+        "active_tasks_count": active_count,
+    }
+    job_state.pause_points.append(entry)
+    if ledger.scribe is not None:
+        ledger.scribe.paused(entry)
 
 
 def write_cancellation(job_state: JobState, reason: str) -> None:

@@ -236,6 +236,21 @@ class Activation(SlotActivationTask):
     def deferred(self, value: list[tuple[str, str, dict[str, Any]]] | None) -> None:
         self._make_special().deferred = value
 
+    @property
+    def staged(self) -> "list[Activation] | None":
+        """Tasks that it has caused, and that start when it is settled and kept; None: they start at once."""
+        return None if self.special is None else self.special.staged
+
+    @staged.setter
+    def staged(self, value: "list[Activation] | None") -> None:
+        self._make_special().staged = value
+
+    def next_execute(self) -> int:
+        """Count a run that its handler starts; returns which one it is, from 1."""
+        special = self._make_special()
+        special.execute_count += 1
+        return special.execute_count
+
     # -- what follows from its place
 
     @property
@@ -284,7 +299,17 @@ class Activation(SlotActivationTask):
 class Special:
     """What few activations have: the entry, retried ones, those that run again, hold back effects or defer events."""
 
-    __slots__ = ("deferred", "effects", "is_entry", "max_retries", "merged", "replay", "retry_count")
+    __slots__ = (
+        "deferred",
+        "effects",
+        "execute_count",
+        "is_entry",
+        "max_retries",
+        "merged",
+        "replay",
+        "retry_count",
+        "staged",
+    )
 
     def __init__(self) -> None:
         self.retry_count = self.max_retries = 0
@@ -292,6 +317,10 @@ class Special:
         self.replay: dict[str, list[Any]] | None = None
         self.effects: list[HeldEmission | HeldOutput] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
+        # Tasks that it has caused, and that start when it is settled and kept; None: they start at once.
+        self.staged: list[Activation] | None = None
+        # How many runs its handler has started.
+        self.execute_count = 0
 
 
 class HeldEmission:

@@ -54,19 +54,21 @@ class Port:
 class Delivery:
     """One line of an event, prepared: where it ends, how names change, and its part of an activation's identity."""
 
-    __slots__ = ("connection", "mapping", "port", "salt")
+    __slots__ = ("connection", "mapping", "port", "salt", "text")
 
     def __init__(self, port: Port, connection: "Connection | None", mapping: dict[str, str] | None, salt: int) -> None:
         self.port = port
         self.connection = connection
         self.mapping = mapping
         self.salt = salt
+        # How a journal writes it down; made when it is needed first.
+        self.text: tuple[str, str] | None = None
 
 
 class Wired:
     """Everything that an emission of one event by one node does; right while `version` is the event's."""
 
-    __slots__ = ("deliveries", "event", "long_name", "name", "node", "record_key", "version")
+    __slots__ = ("deliveries", "event", "long_name", "name", "node", "record_key", "text", "version")
 
     def __init__(self, node: Node, event: "Event", name: str, version: int, deliveries: tuple[Delivery, ...]) -> None:
         self.node = node
@@ -77,6 +79,8 @@ class Wired:
         self.version = version
         self.record_key = RecordKey(node.id, name, None, True)
         self.deliveries = deliveries
+        # How a journal writes it down; made when it is needed first.
+        self.text = ""
 
     def name_in(self, node: Node) -> str:
         """What the event is called among the emissions of a node's activation."""

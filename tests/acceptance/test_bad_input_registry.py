@@ -8,6 +8,7 @@ import pytest
 
 NAMES = [
     "Flow", "Routine", "Slot", "Event", "Connection", "JobState", "ExecutionRecord", "ErrorHandler", "ExecutionTracker",
+    "TextClipper", "TimeProvider",
 ]  # fmt: skip
 
 PROGRAM = """
@@ -19,6 +20,7 @@ class {name}(serilux.Serializable):
 serilux.register_serializable({name})
 try:
     import routilux
+    routilux.{name}
 except ValueError as error:
     print(type(error).__name__, error)
 """
@@ -41,6 +43,36 @@ def test_a_class_that_took_one_of_our_names_is_named_with_ours(name):
     assert "Rename" in text
 
 
+# A flow whose only routine is of a class with the name of a built-in one; the registered one is a routine.
+THEIRS = """
+import json, routilux
+
+@routilux.job_state.register_serializable
+class TextClipper(routilux.Routine):
+    pass
+
+flow = routilux.Flow()
+flow.deserialize({"routines": {"r": {"_type": "TextClipper"}}})
+print(type(flow.routines["r"]) is TextClipper)
+try:
+    flow.deserialize({"routines": {"r": {"_type": "TextRenderer"}}})
+except ValueError as error:
+    print(type(error).__name__, error)
+print(type(flow.routines["r"]) is TextClipper)
+"""
+
+
+def test_a_class_that_took_the_name_of_a_builtin_is_the_one_that_is_restored():
+    own, error, kept = in_child(THEIRS).splitlines()
+    assert (own, kept) == ("True", "True")
+    assert error.startswith("RegisteredNameError")
+    assert "__main__.TextClipper" in error
+    assert "routilux.builtin_routines." in error
+
+
 def test_classes_of_other_names_do_no_harm():
-    program = PROGRAM.format(name="FlowChart") + "\nprint(routilux.Flow().run)\n"
+    program = (
+        PROGRAM.format(name="FlowChart").replace("routilux.FlowChart", "routilux.TextClipper")
+        + "\nprint(routilux.Flow().run)\n"
+    )
     assert "bound method" in in_child(program)

@@ -11,10 +11,15 @@ import serilux
 
 import routilux
 
+BUILTINS = [
+    "ConditionalRouter", "DataFlattener", "DataTransformer", "DataValidator", "ResultExtractor", "TextClipper",
+    "TextRenderer", "TimeProvider",
+]  # fmt: skip
+
 ROOT_NAMES = [
     "Routine", "ExecutionContext", "Slot", "Event", "Connection", "Flow", "JobState", "ExecutionRecord",
     "ExecutionTracker", "ErrorHandler", "ErrorStrategy", "OutputHandler", "QueueOutputHandler",
-    "CallbackOutputHandler", "NullOutputHandler", "__version__",
+    "CallbackOutputHandler", "NullOutputHandler", "FunctionRoutine", "__version__", *BUILTINS,
 ]  # fmt: skip
 
 PLACES = [
@@ -41,10 +46,27 @@ PLACES = [
     ("routilux.output_handler", "QueueOutputHandler"),
     ("routilux.output_handler", "CallbackOutputHandler"),
     ("routilux.output_handler", "NullOutputHandler"),
+    ("routilux.analysis", "RoutineAnalyzer"),
+    ("routilux.analysis", "analyze_routine_file"),
+    ("routilux.analysis", "WorkflowAnalyzer"),
+    ("routilux.analysis", "analyze_workflow"),
+    ("routilux.analysis", "BaseFormatter"),
+    ("routilux.analysis", "RoutineMarkdownFormatter"),
+    ("routilux.analysis", "WorkflowD2Formatter"),
+    *(("routilux.builtin_routines", name) for name in BUILTINS),
+    ("routilux.builtin_routines.control_flow", "ConditionalRouter"),
+    ("routilux.builtin_routines.data_processing", "DataFlattener"),
+    ("routilux.builtin_routines.data_processing", "DataTransformer"),
+    ("routilux.builtin_routines.data_processing", "DataValidator"),
+    ("routilux.builtin_routines.text_processing", "ResultExtractor"),
+    ("routilux.builtin_routines.text_processing", "TextClipper"),
+    ("routilux.builtin_routines.text_processing", "TextRenderer"),
+    ("routilux.builtin_routines.utils", "TimeProvider"),
 ]
 
 SAVED_CLASSES = [
     "Flow", "Routine", "Slot", "Event", "Connection", "JobState", "ExecutionRecord", "ErrorHandler", "ExecutionTracker",
+    "FunctionRoutine",
 ]  # fmt: skip
 
 
@@ -66,7 +88,7 @@ def test_registering_is_serilux_own():
     assert importlib.import_module("routilux.job_state").register_serializable is serilux.register_serializable
 
 
-@pytest.mark.parametrize("name", SAVED_CLASSES)
+@pytest.mark.parametrize("name", [*SAVED_CLASSES, *BUILTINS])
 def test_a_saved_class_is_a_serializable_that_is_registered_and_made_without_arguments(name):
     cls = getattr(routilux, name)
     assert issubclass(cls, serilux.Serializable)
@@ -83,12 +105,67 @@ def in_child(program: str) -> str:
     return done.stdout.strip()
 
 
+REGISTERED = "print(*sorted(set(serilux.SerializableRegistry.registry) - before))"
+
+
 def test_importing_the_package_registers_its_documented_classes_and_no_others():
-    program = (
-        "import serilux; before = set(serilux.SerializableRegistry.registry); import routilux; "
-        "print(*sorted(set(serilux.SerializableRegistry.registry) - before))"
-    )
+    program = f"import serilux; before = set(serilux.SerializableRegistry.registry); import routilux; {REGISTERED}"
     assert in_child(program).split() == sorted(SAVED_CLASSES)
+
+
+def test_importing_the_package_loads_nothing_that_only_looks_at_flows():
+    program = "import sys, routilux; print(*(name for name in sys.modules if name.startswith('routilux.analysis')))"
+    assert in_child(program) == ""
+
+
+@pytest.mark.parametrize("use", ["routilux.TimeProvider", "from routilux import *", "routilux.builtin_routines"])
+def test_the_first_use_of_a_builtin_registers_all_of_them_and_nothing_else(use):
+    program = (
+        f"import serilux; before = set(serilux.SerializableRegistry.registry); import routilux\n{use}\n{REGISTERED}"
+    )
+    assert in_child(program).split() == sorted([*SAVED_CLASSES, *BUILTINS])
+
+
+def test_importing_the_package_does_not_import_the_builtins():
+    program = (
+        "import sys, routilux; dir(routilux); print(*(name for name in sys.modules if 'builtin_routines' in name))"
+    )
+    assert in_child(program) == ""
+
+
+def test_dir_has_the_names_that_are_imported_on_first_use():
+    names = in_child("import routilux; print(*dir(routilux))").split()
+    assert {*BUILTINS, "builtin_routines", "Flow", "flow"} <= set(names)
+
+
+def test_a_star_import_has_every_public_name():
+    names = in_child("from routilux import *\nprint(*dir())").split()
+    assert set(ROOT_NAMES) <= set(names)
+
+
+def test_a_misspelt_name_is_an_attribute_error_that_knows_the_right_one():
+    done = subprocess.run(
+        [sys.executable, "-c", "import routilux; routilux.TextCliper"],
+        check=False, capture_output=True, text=True, timeout=50, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert "module 'routilux' has no attribute 'TextCliper'. Did you mean: 'TextClipper'?" in done.stderr
+    assert not hasattr(routilux, "TextCliper")
+
+
+def test_threads_that_use_a_builtin_first_at_the_same_time_all_get_it():
+    program = (
+        "import sys, threading, routilux; sys.setswitchinterval(1e-6)\n"
+        "start, found = threading.Barrier(8), []\n"
+        "saved = {'routines': {'r': {'_type': 'ConditionalRouter', '_config': {'routes': [['a', 'data > 1']]}}}}\n"
+        "def restore():\n"
+        "    flow = routilux.Flow(); start.wait(); flow.deserialize(saved); found.append(type(flow.routines['r']))\n"
+        "def take():\n"
+        "    start.wait(); found.append(routilux.ConditionalRouter)\n"
+        "threads = [threading.Thread(target=each) for each in [restore, take] * 4]\n"
+        "[each.start() for each in threads]; [each.join() for each in threads]\n"
+        "print(len(found), len(set(found)))"
+    )
+    assert in_child(program) == "8 1"
 
 
 def test_importing_the_package_starts_no_thread_and_prints_nothing():

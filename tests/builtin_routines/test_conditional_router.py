@@ -1,17 +1,27 @@
 """ConditionalRouter: what it promises, for every kind of condition and value."""
 
+import functools
 import json
+import sys
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import Flow, JobState
+from routilux import Flow
 from routilux.builtin_routines import ConditionalRouter
 from routilux.job_state import register_serializable
-from tests.drawings import Gate, draw, node, source, wait
-from tests.hearing import heard, heard_in, in_new_process, restored
+from tests.deliveries import (
+    ODD_VALUES,
+    answer,
+    heard,
+    in_new_process,
+    restored,
+    run_restored,
+    two_runs_at_once,
+)
+from tests.drawings import Gate, draw, in_thread, node, source, wait
 
 
 def router(*routes: Any, **config: Any) -> ConditionalRouter:
@@ -92,12 +102,15 @@ def test_a_function_gets_data_config_and_stats_as_its_parameters_ask():
         lambda **given: asked.append((given["data"], given["stats"])),
         lambda d, /, *, stats: asked.append((d, stats)),
         lambda data, /, config, *, stats: asked.append((data, config["limit"], stats)),
+        lambda config, d: asked.append((d, config["limit"])),
+        lambda stats, d: asked.append((d, stats)),
+        lambda c, data: asked.append((data, c["limit"])),
     ]
     routine = router(*[(f"r{index}", each) for index, each in enumerate(conditions)], limit=3)
     assert taken(routine, value) == ["unmatched"]
     assert asked == [
         "nothing", value, (value, 3), (value, {}), (value, 3), (value, 3), (value, 3, {}), (value, 7), (value, 3),
-        (value,), (value, {}), (value, {}), (value, 3, {}),
+        (value,), (value, {}), (value, {}), (value, 3, {}), (value, 3), (value, {}), (value, 3),
     ]  # fmt: skip
 
 
@@ -163,6 +176,9 @@ HOSTILE = [
     "data[",
     "x > 1",
     "[x for x in data]",
+    "data > 9 ** 9 ** 9",
+    "'x' * 10 ** 10 == data",
+    "data and len([0] * 10 ** 12) > 1",
     "",
 ]
 
@@ -183,10 +199,43 @@ async def later(data: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("condition", [5, None, True, ["data"], object(), later], ids=repr)
+def each_in_turn(data: Any) -> Any:
+    yield True
+
+
+class Awaited:
+    async def __call__(self, data: Any) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("condition", [5, None, True, ["data"], object()], ids=repr)
 def test_what_is_neither_text_nor_function_nor_dict_is_refused_by_the_name_of_its_route(condition):
     with pytest.raises(TypeError, match="condition of route 'bad'"):
         router(("bad", condition))
+
+
+@pytest.mark.parametrize("bad", [later, each_in_turn, Awaited(), functools.partial(later, 1)], ids=repr)
+def test_a_function_whose_call_would_run_nothing_is_refused_by_the_name_of_its_route(bad):
+    for condition in (bad, {"field": bad}):
+        with pytest.raises(TypeError, match=r"condition of route 'bad'.* is (`async def`|a generator function)"):
+            router(("bad", condition))
+        routine = router(("good", "True"))
+        with pytest.raises(TypeError, match="condition of route 'bad'"):
+            routine.add_route("bad", condition)
+        assert routine.get_event("bad") is None
+
+
+def test_an_answer_that_would_have_to_be_awaited_does_not_hold():
+    assert not matches(lambda data: later([data]), 1)
+    assert not matches({"n": lambda n: later([n])}, {"n": 1})
+
+
+def test_none_is_a_value_and_nothing_at_all_is_an_empty_dict():
+    routine = router(("none", "data is None"), ("empty", "data == {}"))
+    assert heard(routine, {"data": None}, {}) == [
+        ("none", {"data": None, "route": "none"}),
+        ("empty", {"data": {}, "route": "empty"}),
+    ]
 
 
 @pytest.mark.parametrize("routes", [5, "ab", {"a": "True"}, [("a",)], [5], ["ab"], [("a", "True", 1)]], ids=repr)
@@ -203,9 +252,9 @@ def test_names_and_priorities_that_cannot_be_are_refused():
         router(default_route=5)
     with pytest.raises(ValueError, match="first_match"):
         router(route_priority="last_match")
-    with pytest.raises(ValueError, match=r"route 'a' .* saved form"):
+    with pytest.raises(ValueError, match=r"route 'a'.* saved form"):
         router(("a", {"_type": "callable", "callable_type": "function"}))
-    with pytest.raises(ValueError, match=r"route 'a' .* saved form"):
+    with pytest.raises(ValueError, match=r"route 'a'.* saved form"):
         router(("a", {"field": {"_type": "lambda_expression", "expression": "True"}}))
 
 
@@ -255,7 +304,7 @@ def test_values_of_every_kind_take_the_default_route_and_raise_nothing():
         {1: 2, None: 3},
         {"n": Many()},
         {"n": Odd()},
-        [],
+        *ODD_VALUES.values(),
     ):
         assert taken(routine, value) == ["unmatched"]
 
@@ -287,16 +336,19 @@ def test_conditions_of_every_kind_survive_json_and_the_restored_flow_runs():
     loaded.deserialize(data)
     copy = loaded.routines["tested"]
     assert isinstance(copy, ConditionalRouter)
-    for value in [{"n": number, "m": 1} for number in range(10)]:
+    values = [{"n": number, "m": 1} for number in range(10)]
+    for value in values:
         assert taken(copy, value) == taken(tested, value)
+    found = run_restored(tested, *[{"data": value} for value in values])
+    assert [data["route"] for _, data in found] == [taken(tested, value)[0] for value in values]
     assert {"text", "function", "lambda", "dict", "last", "rest", "output"} <= set(copy._events)
     assert restored(copy).serialize() == copy.serialize()
 
 
 def test_a_function_comes_back_by_name_because_it_was_a_condition():
     # Their module defines no registered class, and nothing else hands them to the library.
-    copy = restored(router(("a", heard_in), ("b", {"n": in_new_process})))
-    assert copy.get_config("routes") == [["a", heard_in], ["b", {"n": in_new_process}]]
+    copy = restored(router(("a", answer), ("b", {"n": in_new_process})))
+    assert copy.get_config("routes") == [["a", answer], ["b", {"n": in_new_process}]]
 
 
 def test_events_are_there_after_restore_also_where_the_data_name_only_routes():
@@ -401,7 +453,7 @@ def test_a_saved_router_routes_in_a_new_process():
     found = in_new_process(
         "from routilux import Flow\n"
         "import routilux.builtin_routines\n"
-        "from tests.hearing import heard\n"
+        "from tests.deliveries import heard\n"
         "flow = Flow()\n"
         "flow.deserialize(given)\n"
         "result = heard(flow.routines['tested'], *[{'data': {'n': n}} for n in (1, 9, 3, 4)])",
@@ -413,7 +465,7 @@ def test_a_saved_router_routes_in_a_new_process():
 # -- at once
 
 
-def test_two_runs_of_one_routine_do_not_see_each_other():
+def test_two_runs_at_once_do_not_see_each_other():
     gate = Gate()
 
     def slow(data: Any) -> bool:
@@ -421,22 +473,49 @@ def test_two_runs_of_one_routine_do_not_see_each_other():
             gate.hold()
         return bool(data == "first")
 
-    def told(job_state: JobState) -> list[Any]:
-        return [each.data for each in job_state.execution_history if each.is_emission and each.routine_id == "tested"]
+    routine = router(("a", slow), ("b", "data == 'second'"))
+    taken(routine, "second")  # what is made for the routes when they are first used stays with them
+    first, second = two_runs_at_once(routine, {"data": "first"}, {"data": "second"}, gate)
+    assert first == {"data": "first", "route": "a"}
+    assert second == {"data": "second", "route": "b"}
 
-    tested = router(("a", slow), ("b", "data == 'second'"))
-    flow = draw("a -> tested", a=source("first"), b=source("second"), tested=tested)
-    flow.connect("b", "output", "tested", "input")
-    flow.set_execution_strategy("concurrent", 2)
-    with flow:
-        first = flow.execute("a")
-        gate.await_arrival()
-        second = wait(flow, flow.execute("b"))
-        tested.add_route("c", "True")
-        gate.open()
-        wait(flow, first)
-    assert told(first) == [{"data": "first", "route": "a"}]
-    assert told(second) == [{"data": "second", "route": "b"}]
+
+def test_a_config_that_changes_while_data_are_routed_counts_for_the_next_ones():
+    def change(data: Any) -> bool:
+        routine.set_config(routes=[("c", "True")], default_route="other", route_priority="first_match", limit=0)
+        return True
+
+    routine = router(("a", change), ("b", "config['limit'] == 5"), route_priority="all_matches", limit=5)
+    assert taken(routine, 1) == ["a", "b"]
+    assert taken(routine, 1) == ["c"]
+
+
+def added_at_once(routine: ConditionalRouter, names: list[str]) -> None:
+    """Add a route for each name, by four threads that take turns as often as they can."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        turns = [
+            in_thread(lambda own=names[start::4]: [routine.add_route(name, lambda data: True) for name in own])  # type: ignore[misc]
+            for start in range(4)
+        ]
+        for join in turns:
+            join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_of_routes_that_are_added_at_once_none_is_lost():
+    routine, names = router(route_priority="all_matches"), [f"r{number:03}" for number in range(400)]
+    added_at_once(routine, names)
+    assert sorted(name for name, _ in routine.get_config("routes")) == names
+    assert sorted(taken(routine, 1)) == names
+
+
+def test_two_threads_may_add_the_same_route():
+    routine, names = router(route_priority="all_matches"), [f"r{number // 4:03}" for number in range(400)]
+    added_at_once(routine, names)
+    assert sorted(taken(routine, 1)) == names
 
 
 # -- any routes

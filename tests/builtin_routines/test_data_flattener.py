@@ -1,7 +1,6 @@
 """DataFlattener: what it promises, for every kind of value."""
 
 import collections
-import json
 import math
 from typing import Any
 
@@ -10,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from serilux import Serializable
 
-from routilux import Flow
 from routilux.builtin_routines import DataFlattener
-from tests.drawings import Gate, draw, in_thread, node, source, wait
-from tests.hearing import heard, heard_in, one, restored
+from tests.deliveries import (
+    ODD_VALUES,
+    answer,
+    deliver,
+    heard,
+    one,
+    run_restored,
+    shared_without_end,
+    two_runs_at_once,
+)
+from tests.drawings import Gate
 
 
 def flattener(**config: Any) -> DataFlattener:
@@ -170,48 +177,77 @@ def test_what_cannot_be_read_becomes_the_name_of_its_type():
     assert flat([mute]) == {"0": mute}
 
 
-def test_a_max_depth_that_is_no_number_is_an_error_that_says_so():
-    with draw("a -> tested", a=source(1), tested=flattener(max_depth="deep")) as flow:
-        job_state = wait(flow, flow.execute("a"))
-    assert "max_depth" in job_state.errors[0].data["error"]
+@pytest.mark.parametrize("max_depth", ["deep", None, 2.5])
+def test_a_max_depth_that_is_no_whole_number_is_an_error_that_says_so(max_depth):
+    with pytest.raises(TypeError, match="max_depth"):
+        deliver(flattener(max_depth=max_depth), data=1)
+
+
+@pytest.mark.parametrize("preserve_lists", [True, False])
+def test_containers_that_share_their_parts_are_an_error_before_they_take_all_memory(monkeypatch, preserve_lists):
+    monkeypatch.setattr("routilux.builtin_routines.data_processing.data_flattener.REPEATED_MAX", 10_000)
+    with pytest.raises(ValueError, match="in several places"):
+        deliver(flattener(preserve_lists=preserve_lists), data=shared_without_end())
+    shared = dict.fromkeys(range(100), 0)
+    assert len(flat([shared] * 101)) == 10_100
+    with pytest.raises(ValueError, match="in several places"):
+        deliver(flattener(), data=[shared] * 102)
+    assert len(flat([dict(shared) for _ in range(200)])) == 20_000
+
+
+def test_the_text_of_what_is_too_deep_does_not_take_all_memory():
+    assert flat({"a": [shared_without_end()]}, max_depth=2) == {"a.0": "<list>"}
+
+
+def test_none_is_a_value_and_nothing_at_all_is_an_empty_dict():
+    assert answer(flattener(), data=None) == {
+        "flattened_data": {"value": None},
+        "original_type": "NoneType",
+        "depth": 0,
+    }
+    assert answer(flattener()) == {"flattened_data": {}, "original_type": "dict", "depth": 0}
+
+
+def test_values_of_every_kind_are_flattened():
+    for value in ODD_VALUES.values():
+        assert isinstance(flat([value]), dict)
+        assert isinstance(flat({"a": value}), dict)
 
 
 # -- saved, and at once
 
 
-def test_a_saved_flattener_comes_back_and_works():
-    copy = restored(flattener(separator="/", preserve_lists=False))
-    assert one(copy, {"a": {"b": [1, 2]}})["flattened_data"] == {"a/b": 2}
-    saved = json.loads(json.dumps(draw(tested=DataFlattener()).serialize()))
-    loaded = Flow()
-    loaded.deserialize(saved)
-    with draw("source -> tested", flow=loaded, source=source([1])):
-        assert heard_in(loaded)[0][1]["flattened_data"] == {"0": 1}
+def test_it_is_saved_and_restored_and_flattens_again():
+    routine, value = flattener(separator="/", preserve_lists=False), {"a": {"b": [1, 2]}}
+    ((_, got),) = run_restored(routine, {"data": value})
+    assert got["flattened_data"] == {"a/b": 2}
+    assert got == one(routine, value)
 
 
-def test_two_runs_of_one_routine_do_not_see_each_other():
+def test_two_runs_at_once_do_not_see_each_other():
     gate = Gate()
 
-    class Slow(dict):  # type: ignore[type-arg]
+    class Held(dict):  # type: ignore[type-arg]
         def items(self) -> Any:
             gate.hold()
             return super().items()
 
-    got: list[Any] = []
-    tested = DataFlattener()
-    flow = draw("a -> tested -> b", a=source(Slow(x=1)), c=source([[2]]), tested=tested,
-                b=node(lambda routine, data: got.append(data)))  # fmt: skip
-    flow.connect("c", "output", "tested", "input")
-    flow.set_execution_strategy("concurrent", 2)
-    with flow:
-        first = flow.execute("a")
-        join = in_thread(lambda: wait(flow, first))
-        gate.await_arrival()
-        wait(flow, flow.execute("c"))
-        assert got == [{"flattened_data": {"0.0": 2}, "original_type": "list", "depth": 2}]
-        gate.open()
-        join()
-    assert [data["flattened_data"] for data in got] == [{"0.0": 2}, {"x": 1}]
+    routine, shared = flattener(), [2]
+    first, second = two_runs_at_once(routine, {"data": Held(x=shared, y=[3])}, {"data": [[shared]]}, gate)
+    assert (first["flattened_data"], first["depth"]) == ({"x.0": 2, "y.0": 3}, 2)
+    assert (second["flattened_data"], second["depth"]) == ({"0.0.0": 2}, 3)
+
+
+def test_a_config_that_changes_while_a_delivery_is_flattened_counts_for_the_next_one():
+    routine = flattener()
+
+    class Changing(dict):  # type: ignore[type-arg]
+        def items(self) -> Any:
+            routine.set_config(separator="/", preserve_lists=False, max_depth=0)
+            return super().items()
+
+    assert one(routine, Changing(a=[[1]]))["flattened_data"] == {"a.0.0": 1}
+    assert one(routine, [1])["flattened_data"] == {"value": "[1]"}
 
 
 # -- any value

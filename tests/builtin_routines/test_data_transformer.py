@@ -1,5 +1,7 @@
 """DataTransformer: what it promises, for every kind of value."""
 
+import functools
+import re
 from typing import Any
 
 import pytest
@@ -8,8 +10,19 @@ from hypothesis import strategies as st
 
 from routilux.builtin_routines import DataTransformer
 from routilux.testing import activate
-from tests.drawings import Gate, draw, source, wait
-from tests.hearing import heard, in_new_process, one, restored
+from tests.deliveries import (
+    ODD_VALUES,
+    answer,
+    heard,
+    in_new_process,
+    one,
+    register_two_at_once,
+    restored,
+    run_restored,
+    shared_without_end,
+    two_runs_at_once,
+)
+from tests.drawings import Gate
 from tests.registered import double
 
 
@@ -149,15 +162,62 @@ def test_values_that_fail_are_told_and_stay():
     for _ in range(100_000):
         deep = [deep]
     assert "Error applying to_string" in one(transformer("to_string"), deep)["errors"][0]
+    assert "Error applying to_string" in one(transformer("to_string"), shared_without_end())["errors"][0]
     assert "Error applying to_int" in one(transformer("to_int"), float("nan"))["errors"][0]
 
 
 def test_a_name_or_function_that_cannot_be_is_refused_where_it_is_registered():
     for name in ("", 5, None):
-        with pytest.raises(ValueError, match="name of a transformation"):
+        with pytest.raises(ValueError, match="Each transformation needs a name"):
             DataTransformer().register_transformation(name, halved)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="cannot be called"):
         DataTransformer().register_transformation("x", 5)  # type: ignore[arg-type]
+
+
+async def later(value: Any) -> Any:
+    return value
+
+
+def each_in_turn(value: Any) -> Any:
+    yield value
+
+
+class Awaited:
+    async def __call__(self, value: Any) -> Any:
+        return value
+
+
+@pytest.mark.parametrize("bad", [later, each_in_turn, Awaited(), functools.partial(later, 1)], ids=repr)
+def test_a_function_whose_call_would_run_nothing_is_refused_where_it_is_given(bad):
+    routine = transformer("strip")
+    for config in ({"transformations": ["strip", bad]}, {"transformations": bad}, {"transformation_map": {"x": bad}}):
+        with pytest.raises(TypeError, match=r"transformation.* is (`async def`|a generator function)"):
+            routine.set_config(**config)
+    with pytest.raises(TypeError, match=r"transformation 'x' is (`async def`|a generator function)"):
+        routine.register_transformation("x", bad)
+    assert routine.config() == transformer("strip").config()
+    (error,) = answer(routine, data=1, transformations=[bad])["errors"]
+    assert re.search("`async def`|a generator function", error)
+
+
+def test_what_would_have_to_be_awaited_is_no_result():
+    found = one(transformer(lambda value: later([value])), 1)
+    assert found["transformed_data"] == 1
+    assert "to await" in found["errors"][0]
+
+
+def test_none_is_a_value_and_nothing_at_all_is_an_empty_dict():
+    routine = transformer("to_string")
+    assert answer(routine, data=None)["transformed_data"] == "None"
+    assert answer(routine, data=None, transformations=["remove_none"])["transformed_data"] is None
+    assert answer(routine)["transformed_data"] == "{}"
+
+
+def test_values_of_every_kind_come_out_transformed_or_with_an_error():
+    for value in ODD_VALUES.values():
+        for name in FUNCTIONS:
+            found = one(transformer(name), [value])
+            assert (found["transformation_applied"] == [name]) is (found["errors"] is None)
 
 
 def test_a_map_that_is_none_and_saved_forms_are_refused_and_nothing_is_set():
@@ -240,7 +300,7 @@ def test_a_saved_transformer_works_in_a_new_process():
     routine = transformer("strip", lambda text: text + "!", double)
     found = in_new_process(
         "import tests.registered, routilux.builtin_routines\n"
-        "from tests.hearing import one\n"
+        "from tests.deliveries import one\n"
         "routine = routilux.builtin_routines.DataTransformer()\n"
         "routine.deserialize(given)\n"
         "result = one(routine, ' a ')",
@@ -251,7 +311,16 @@ def test_a_saved_transformer_works_in_a_new_process():
     assert found["errors"] is not None
 
 
-def test_two_runs_of_one_routine_do_not_see_each_other():
+def test_it_is_saved_and_restored_and_transforms_again():
+    routine = transformer("strip", "half", lambda n: n + 1, "more", transformation_map={"half": halved})
+    routine.register_transformation("more", lambda n: n * 10)
+    deliveries = [{"data": 4}, {"data": 5, "transformations": ["more"]}, {"data": "a"}]
+    found = run_restored(routine, *deliveries)
+    assert found == heard(routine, *deliveries)
+    assert [data["transformed_data"] for _, data in found] == [30.0, 50, "a" * 10]
+
+
+def test_two_runs_at_once_do_not_see_each_other():
     gate = Gate()
 
     def slow(value: Any) -> Any:
@@ -259,22 +328,27 @@ def test_two_runs_of_one_routine_do_not_see_each_other():
             gate.hold()
         return value
 
-    tested = transformer("uppercase", slow, "to_int")
-    flow = draw("a -> tested", a=source("first"), b=source("second"), tested=tested)
-    flow.connect("b", "output", "tested", "input")
-    flow.set_execution_strategy("concurrent", 2)
-    with flow:
-        first = flow.execute("a")
-        gate.await_arrival()
-        second = wait(flow, flow.execute("b"))
-        gate.open()
-        wait(flow, first)
-    for job_state, text in ((first, "FIRST"), (second, "SECOND")):
-        (data,) = [
-            each.data for each in job_state.execution_history if each.is_emission and each.routine_id == "tested"
-        ]
-        assert data["transformed_data"] == text
-        assert len(data["errors"]) == 1
+    one, other = two_runs_at_once(transformer("uppercase", slow, "to_int"), {"data": "first"}, {"data": "2"}, gate)
+    assert (one["transformed_data"], one["transformation_applied"]) == ("FIRST", ["uppercase", "slow"])
+    assert other == {"transformed_data": 2, "transformation_applied": ["uppercase", "slow", "to_int"], "errors": None}
+
+
+def test_a_config_that_changes_while_a_value_is_transformed_counts_for_the_next_one():
+    routine = transformer("change", "name", transformation_map={"name": "uppercase"})
+
+    def change(value: Any) -> Any:
+        routine.set_config(transformations=["name"], transformation_map={"name": "strip"})
+        return value
+
+    routine.register_transformation("change", change)
+    assert one(routine, " a ")["transformed_data"] == " A "
+    assert one(routine, " a ")["transformed_data"] == "a"
+
+
+def test_of_two_transformations_that_are_registered_at_once_none_is_lost():
+    routine = transformer("first", "second")
+    register_two_at_once(routine.register_transformation, halved)
+    assert one(routine, 8)["transformed_data"] == 2
 
 
 # -- any value

@@ -1,15 +1,23 @@
 """DataValidator: what it promises, for every kind of value."""
 
+import functools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import JobState
 from routilux.builtin_routines import DataValidator
-from tests.drawings import Gate, draw, source, wait
-from tests.hearing import heard, in_new_process, restored
+from tests.deliveries import (
+    ODD_VALUES,
+    heard,
+    in_new_process,
+    register_two_at_once,
+    restored,
+    run_restored,
+    two_runs_at_once,
+)
+from tests.drawings import Gate
 
 
 def validator(rules: Any = None, **config: Any) -> DataValidator:
@@ -85,6 +93,18 @@ def test_a_dict_is_checked_for_required_fields_then_by_rules_then_for_other_fiel
         "Unexpected field 'z'",
     ]
     assert errors(routine, {"a": 1, "c": 1, "d": 2}) == []
+
+
+def test_required_fields_may_be_anything_that_can_be_listed_and_are_saved_as_a_list():
+    for fields in (["a", "b"], ("a", "b"), {"a": 1, "b": 2}.keys(), (name for name in "ab")):
+        routine = validator(required_fields=fields)
+        assert errors(restored(routine), {}) == errors(routine, {}) == errors(routine, {})
+        assert len(errors(routine, {})) == 2
+    assert errors(validator(required_fields="ab"), {}) == ["Required field 'ab' is missing"]
+    routine = validator({"a": "is_int"})
+    with pytest.raises(TypeError, match="required_fields"):
+        routine.set_config(required_fields=5, rules={})
+    assert routine.get_config("rules") == {"a": "is_int"}
 
 
 def test_a_rule_of_a_field_that_is_not_there_says_nothing():
@@ -224,6 +244,49 @@ def test_data_that_hold_themselves_or_are_nested_deeply_are_just_data():
     assert errors(validator({"a": "is_dict"}), circle) == []
 
 
+async def later(value: Any) -> bool:
+    return False
+
+
+def each_in_turn(value: Any) -> Any:
+    yield False
+
+
+class Awaited:
+    async def __call__(self, value: Any) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("bad", [later, each_in_turn, Awaited(), functools.partial(later, 1)], ids=repr)
+def test_a_validator_whose_call_would_run_nothing_is_refused_where_it_is_given(bad):
+    routine = validator({"a": "is_int"})
+    for rules in ({"a": bad}, {"a": ["is_int", bad]}):
+        with pytest.raises(TypeError, match=r"rules\['a'\].* is (`async def`|a generator function)"):
+            routine.set_config(rules=rules)
+    with pytest.raises(TypeError, match=r"validator 'x' is (`async def`|a generator function)"):
+        routine.register_validator("x", bad)
+    assert routine.get_config("rules") == {"a": "is_int"}
+
+
+def test_what_would_have_to_be_awaited_does_not_pass():
+    (error,) = errors(validator({"value": lambda value: later([value])}), 1)
+    assert "to await" in error
+
+
+def test_none_is_a_value_and_nothing_at_all_is_an_empty_dict():
+    routine = validator({"value": "not_empty"}, required_fields=["a"])
+    assert heard(routine, {"data": None}, {}) == [
+        ("invalid", {"errors": ["Field 'value' failed validation"], "data": None}),
+        ("invalid", {"errors": ["Required field 'a' is missing"], "data": {}}),
+    ]
+
+
+def test_values_of_every_kind_are_valid_or_not():
+    for value in ODD_VALUES.values():
+        for name, _, _ in BUILT_IN:
+            errors(validator({"value": name, "items": name, "a": name}), value)
+
+
 def test_rules_that_are_no_dict_are_refused_and_nothing_is_set():
     routine = validator({"a": "is_int"})
     with pytest.raises(TypeError, match=r"rules .* must be a dict"):
@@ -272,7 +335,7 @@ def test_a_function_that_saved_data_may_not_bring_back_is_refused_by_its_place()
 def test_a_saved_validator_works_in_a_new_process():
     found = in_new_process(
         "import routilux.builtin_routines\n"
-        "from tests.hearing import heard\n"
+        "from tests.deliveries import heard\n"
         "routine = routilux.builtin_routines.DataValidator()\n"
         "routine.deserialize(given)\n"
         "result = heard(routine, {'data': {'n': 1}}, {'data': {'n': 9}})",
@@ -282,30 +345,45 @@ def test_a_saved_validator_works_in_a_new_process():
     assert found[0][1]["errors"] == ["Field 'n' failed validation: small"]
 
 
-def test_two_runs_of_one_routine_do_not_see_each_other():
+def test_it_is_saved_and_restored_and_validates_again():
+    routine = validator({"n": ["is_int", is_even, "small"], "items": "is_int"}, required_fields=["n"])
+    routine.register_validator("small", lambda n: (n < 10, "large"))
+    deliveries = [{"data": value} for value in ({"n": 2}, {"n": 11}, {}, [1, "x"])]
+    found = run_restored(routine, *deliveries)
+    assert found == heard(routine, *deliveries)
+    assert [event for event, _ in found] == ["valid", "invalid", "invalid", "invalid"]
+
+
+def test_two_runs_at_once_do_not_see_each_other():
     gate = Gate()
 
     def slow(value: Any) -> bool:
         if value == "first":
             gate.hold()
+        return bool(value == 2)
+
+    routine = validator({"value": [slow, "is_int"]})
+    first, second = two_runs_at_once(routine, {"data": "first"}, {"data": 2}, gate)
+    assert first == {"errors": ["Field 'value' failed validation"] * 2, "data": "first"}
+    assert second == {"validated_data": 2}
+
+
+def test_a_config_that_changes_while_a_value_is_checked_counts_for_the_next_one():
+    routine = validator(allow_extra_fields=False)
+
+    def change(value: Any) -> bool:
+        routine.set_config(strict_mode=True, required_fields=["z"], allow_extra_fields=True, rules={})
         return False
 
-    def told(job_state: JobState) -> list[Any]:
-        return [each.data for each in job_state.execution_history if each.event_name == "invalid"]
+    routine.set_config(rules={"a": change})
+    assert errors(routine, {"a": 1, "b": 1}) == ["Field 'a' failed validation", "Unexpected field 'b'"]
+    assert errors(routine, {"a": 1, "b": 1}) == ["Required field 'z' is missing"]
 
-    tested = validator({"value": [slow, "is_int"]})
-    flow = draw("a -> tested", a=source("first"), b=source("second"), tested=tested)
-    flow.connect("b", "output", "tested", "input")
-    flow.set_execution_strategy("concurrent", 2)
-    with flow:
-        first = flow.execute("a")
-        gate.await_arrival()
-        second = wait(flow, flow.execute("b"))
-        gate.open()
-        wait(flow, first)
-    expected = ["Field 'value' failed validation"] * 2
-    assert told(first) == [{"errors": expected, "data": "first"}]
-    assert told(second) == [{"errors": expected, "data": "second"}]
+
+def test_of_two_validators_that_are_registered_at_once_none_is_lost():
+    routine = validator({"value": ["first", "second"]})
+    register_two_at_once(routine.register_validator, is_even)
+    assert errors(routine, 5) == ["Field 'value' failed validation"] * 2
 
 
 # -- any value

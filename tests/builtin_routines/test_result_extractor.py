@@ -1,5 +1,6 @@
 """ResultExtractor finds the result in an answer: the first extractor that finds one decides, or all are asked."""
 
+import functools
 import json
 import logging
 import subprocess
@@ -12,13 +13,17 @@ from hypothesis import strategies as st
 from routilux.builtin_routines import ResultExtractor
 from routilux.builtin_routines.text_processing import yaml_blocks
 from routilux.errors import MissingExtraError
-from tests.builtin_routines.deliveries import (
+from routilux.job_state import register_serializable
+from tests.deliveries import (
     ODD_VALUES,
     HeldText,
     Mute,
     answer,
-    answers,
-    reloaded_flow,
+    deliver,
+    register_two_at_once,
+    restored,
+    run_restored,
+    shared_without_end,
     two_runs_at_once,
 )
 from tests.drawings import Gate
@@ -224,7 +229,7 @@ def test_yaml_that_is_broken_or_could_grow_without_end_is_not_parsed(text):
 def test_asking_for_yaml_without_pyyaml_says_what_to_install(monkeypatch, config, data):
     monkeypatch.setattr(yaml_blocks, "yaml", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'routilux\[yaml\]'"):
-        extracted(data, **config)
+        deliver(extractor(**config), data=data)
 
 
 def test_it_is_imported_where_there_is_no_pyyaml():
@@ -324,7 +329,7 @@ def test_where_nothing_is_found_the_data_come_back(data, kind):
 def test_where_nothing_is_found_it_may_be_an_error(strategy, caplog):
     routine = extractor(return_original_on_failure=False, strategy=strategy)
     with pytest.raises(ValueError, match="'nothing here'"):
-        answers(routine, data="nothing here")
+        deliver(routine, data="nothing here")
     routine.input_slot.receive({"data": "nothing here"})
     assert "nothing here" in caplog.text
 
@@ -411,9 +416,29 @@ def test_an_extractor_needs_a_name(name):
         ResultExtractor().register_extractor(name, shout)
 
 
-def test_an_extractor_has_to_be_callable():
-    with pytest.raises(TypeError, match="'bad'"):
-        ResultExtractor().register_extractor("bad", 5)
+async def later(data, config):
+    return data, "late", {}
+
+
+@pytest.mark.parametrize("bad", [5, None, later, functools.partial(later, 1)], ids=repr)
+def test_an_extractor_has_to_be_a_plain_function(bad):
+    routine = ResultExtractor()
+    with pytest.raises(TypeError, match="extractor 'bad'"):
+        routine.register_extractor("bad", bad)
+    assert result("x")[2] == []
+
+
+def test_what_would_have_to_be_awaited_is_no_result():
+    routine = extractor(continue_on_error=False)
+    routine.register_extractor("late", lambda data, config: later(data, dict(config)))
+    with pytest.raises(TypeError, match="to await"):
+        deliver(routine, data="x")
+
+
+def test_of_two_extractors_that_are_registered_at_once_none_is_lost():
+    routine = extractor(strategy="all")
+    register_two_at_once(routine.register_extractor, shout)
+    assert answer(routine, data="x")["extraction_path"] == ["first", "second"]
 
 
 def test_an_error_of_an_extractor_is_logged_and_passed_over(caplog):
@@ -433,7 +458,7 @@ def test_an_error_of_an_extractor_may_be_the_routines():
     routine.register_extractor("raising", raising)
     assert answer(routine, data=[1])["extraction_path"] == ["list_extractor"]
     with pytest.raises(ValueError, match="boom"):
-        answer(routine, data="x")
+        deliver(routine, data="x")
 
 
 @pytest.mark.parametrize("returned", [5, (1, 2), (1, 2, 3), (1, "a", None), "abc", (1, "a", {}, 4), Mute()])
@@ -441,7 +466,7 @@ def test_an_extractor_that_returns_something_else_has_failed(returned):
     routine = extractor(continue_on_error=False)
     routine.register_extractor("odd", lambda data, config: returned)
     with pytest.raises(TypeError, match="returns"):
-        answer(routine, data="x")
+        deliver(routine, data="x")
     routine.set_config(continue_on_error=True, log_errors=False)
     assert answer(routine, data="x")["extraction_path"] == []
 
@@ -490,20 +515,44 @@ def test_no_text_is_an_error(text):
 
 
 def test_it_is_saved_and_restored_and_extracts_again():
-    flow, got = reloaded_flow(extractor(code_block_languages=["ruby"], strategy="first_match"))
-    assert flow.run("start", {"text": "```python\n1\n```\n```ruby\n2\n```"}).status == "completed"
-    assert [(each["extracted_result"], each["metadata"]["strategy"]) for each in got] == [("2", "first_match")]
+    routine, text = (
+        extractor(code_block_languages=["ruby"], strategy="first_match"),
+        "```python\n1\n```\n```ruby\n2\n```",
+    )
+    ((_, got),) = run_restored(routine, {"text": text})
+    assert (got["extracted_result"], got["metadata"]["strategy"]) == ("2", "first_match")
+    assert got == answer(routine, text=text)
 
 
-def test_an_extractor_is_not_saved_and_is_registered_again():
-    routine = extractor(extractor_priority=["shout"])
+def test_extractors_are_saved_in_their_order_where_they_can_be():
+    local = object()
+    routine = extractor(strategy="all")
     routine.register_extractor("shout", shout)
-    routine.register_extractor("local", lambda data, config: None)
-    flow, got = reloaded_flow(routine)
-    flow.run("start", {"text": "[1]"})
-    flow.routines["made"].register_extractor("shout", shout)
-    flow.run("start", {"text": "[1]"})
-    assert [each["extracted_result"] for each in got] == [[1], "[1]"]
+    routine.register_extractor("local", lambda data, config: (local, "local", {}))
+    routine.register_extractor("length", lambda data, config: (len(data), "count", {}))
+    routine.register_extractor("code_block", lambda data, config: (data, "block", {}))
+    copy = restored(routine)
+    assert answer(routine, data="[1]")["extraction_path"] == ["json_string", "code_block", "shout", "local", "length"]
+    assert answer(copy, data="[1]")["extraction_path"] == ["json_string", "code_block", "shout", "length"]
+    assert [data["extracted_result"] for _, data in run_restored(copy, {"text": "[1]"})] == [[[1], "[1]", "[1]", 3]]
+
+
+@register_serializable
+class OwnExtractor(ResultExtractor):
+    """An extractor whose constructor registers a function that saved data cannot hold."""
+
+    def __init__(self):
+        super().__init__()
+        mark = object()
+        self.register_extractor("own", lambda data, config: ("own" if mark else "", "own", {}))
+
+
+def test_what_a_constructor_registers_is_there_again():
+    assert run_restored(OwnExtractor(), {"text": "x"})[0][1]["extraction_path"] == ["own"]
+
+
+def test_none_is_a_value_and_nothing_at_all_is_an_empty_dict():
+    assert (answer(extractor(), data=None)["extracted_result"], answer(extractor())["extracted_result"]) == (None, {})
 
 
 def test_two_runs_at_once_do_not_see_each_other():
@@ -537,6 +586,10 @@ def model(pieces):
         if found:
             return found[-1], wanted
     return None, "str"
+
+
+def test_contents_that_share_their_parts_do_not_take_all_memory():
+    assert result([{"format": "output", "content": shared_without_end()}])[0] == "<list>"
 
 
 @given(PIECES)

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.builtin_routines import TextClipper
-from tests.builtin_routines.deliveries import (
+from tests.deliveries import (
     ODD_VALUES,
     HeldText,
     Mute,
     answer,
     deep,
-    reloaded_flow,
+    run_restored,
+    shared_without_end,
     two_runs_at_once,
 )
 from tests.drawings import Gate
@@ -121,6 +122,16 @@ def test_the_text_may_come_under_any_name():
     assert answer(clipper(), self="a")["clipped_text"] == "a"
 
 
+def test_none_is_a_value_and_nothing_at_all_is_an_empty_dict():
+    assert answer(clipper(), data=None)["clipped_text"] == "None"
+    assert answer(clipper())["clipped_text"] == "{}"
+
+
+def test_a_dict_whose_text_is_empty_has_an_empty_text():
+    for value in ({"text": ""}, {"content": "", "text": 5}, {"other": ""}):
+        assert clipped(value) == {"clipped_text": "", "was_clipped": False, "original_length": 0}
+
+
 @pytest.mark.parametrize(
     ("message", "said"),
     [
@@ -156,13 +167,22 @@ def test_a_value_that_cannot_be_written_is_its_type():
     assert clipped(Mute())["clipped_text"] == "<Mute>"
     assert clipped({"a": Mute()})["clipped_text"] == "<dict>"
     assert clipped(deep())["clipped_text"] == "<list>"
+    assert clipped(shared_without_end())["clipped_text"] == "<list>"
+
+
+def test_data_that_are_large_by_themselves_have_a_text():
+    rows = [{"a": {"b": index}} for index in range(300_000)]
+    assert clipped(rows, max_length=10**9)["clipped_text"] == str(rows)
+    shared = {"a": 1}
+    assert clipped([shared] * 500_000, max_length=10**9)["original_length"] == 5_000_000
     assert clipped(10**5000)["clipped_text"] == "<int>"
 
 
 def test_it_is_saved_and_restored_and_clips_again():
-    flow, got = reloaded_flow(clipper(max_length=16, truncation_message="{remaining} more"))
-    assert flow.run("start", {"text": TEN_LINES}).status == "completed"
-    assert got == [{"clipped_text": "line\nline\nline\n7 more", "was_clipped": True, "original_length": 49}]
+    routine = clipper(max_length=16, truncation_message="{remaining} more")
+    ((_, got),) = run_restored(routine, {"text": TEN_LINES})
+    assert got == {"clipped_text": "line\nline\nline\n7 more", "was_clipped": True, "original_length": 49}
+    assert got == answer(routine, text=TEN_LINES)
 
 
 def test_two_runs_at_once_do_not_see_each_other():

@@ -1,13 +1,17 @@
 """What users can infer from the public names. Checked by `mypy --strict`, never run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from datetime import datetime
 from typing import Any, assert_type
 
 import routilux
 from routilux import (
     CallbackOutputHandler,
+    ConditionalRouter,
     Connection,
+    DataFlattener,
+    DataTransformer,
+    DataValidator,
     ErrorHandler,
     ErrorStrategy,
     Event,
@@ -15,17 +19,33 @@ from routilux import (
     ExecutionRecord,
     ExecutionTracker,
     Flow,
+    FunctionRoutine,
     JobState,
     NullOutputHandler,
     OutputHandler,
     QueueOutputHandler,
+    ResultExtractor,
     Routine,
     Slot,
+    TextClipper,
+    TextRenderer,
+    TimeProvider,
+)
+from routilux.analysis import (
+    BaseFormatter,
+    FlowGraph,
+    RoutineAnalyzer,
+    RoutineMarkdownFormatter,
+    WorkflowAnalyzer,
+    WorkflowD2Formatter,
+    analyze_routine_file,
+    analyze_workflow,
 )
 from routilux.errors import RoutiluxError, UnknownNameError
 from routilux.flow import SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
+from routilux.functions import routine
 from routilux.routine import _current_job_state
 from routilux.testing import Activation, FakeClock, ManualExecutor, activate
 
@@ -107,6 +127,39 @@ def flows(flow: Flow) -> None:
     flow.shutdown(wait=True, timeout=1.0)
 
 
+def shorthand(flow: Flow, a: Scaled, b: Routine) -> None:
+    @flow.routine
+    def fetch(url: str, retries: int = 3) -> list[str]:
+        return [url] * retries
+
+    @flow.routine(routine_id="measured", error_handler=ErrorHandler("skip"))
+    def measure(line: str) -> int:
+        return len(line)
+
+    @routine
+    def words(text: str) -> Iterator[str]:
+        yield from text.split()
+
+    @routine(routine_id="shown")
+    def show(n: int) -> None:
+        """Show it."""
+
+    # The name still means the function, for whoever calls it.
+    assert_type(fetch("url", retries=2), list[str])
+    assert_type(measure("line"), int)
+    assert_type(words(text="text"), Iterator[str])
+    fetch(5)  # type: ignore[arg-type]  # and what it does not take is an error
+    measure()  # type: ignore[call-arg]  # as here
+    assert_type(routine(len), FunctionRoutine[[Sized], int])
+    assert_type(flow.routine(len), FunctionRoutine[[Sized], int])
+    assert_type(flow.chain(a, "measured", len, [words, b], (show,)), list[str])
+    flow.chain(5)  # type: ignore[arg-type]  # no step
+    assert_type(b >> a, Scaled)
+    assert_type(a >> [words, words] >> b, Routine)
+    assert_type([a, b] >> a, Scaled)
+    a >> 5  # type: ignore[type-var]  # no routine
+
+
 def records(flow: Flow, job_state: JobState) -> None:
     assert_type(job_state.status, str)
     job_state.status = "my own"
@@ -164,3 +217,26 @@ def seams() -> None:
         caught: list[RoutiluxError] = [error]
         caught_by_built_in: list[ValueError] = [error]
         assert_type(len(caught) + len(caught_by_built_in), int)
+
+
+def analysis() -> None:
+    assert_type(analyze_routine_file("routines.py"), dict[str, Any])
+    assert_type(analyze_workflow(Flow(), include_source_analysis=False), dict[str, Any])
+    analyzer = WorkflowAnalyzer(RoutineAnalyzer())
+    data = analyzer.analyze_flow(Flow())
+    assert_type(analyzer.to_json(data, indent=None), str)
+    assert_type(analyzer.to_d2_format(data, mode="ultimate", routine_analysis=[data]), str)
+    formatters: list[BaseFormatter] = [RoutineMarkdownFormatter(), WorkflowD2Formatter(style="default")]
+    assert_type(formatters[0].format(data), str)
+    assert_type(formatters[0].save(data, "routines.md"), None)
+    assert_type(Flow().graph(), FlowGraph)
+
+
+def names_of_first_use() -> None:
+    texts: list[Routine] = [TextClipper(), TextRenderer(), ResultExtractor(), TimeProvider()]
+    data: list[Routine] = [DataFlattener(), DataTransformer(), DataValidator(), ConditionalRouter()]
+    assert_type(len(texts) + len(data), int)
+    assert_type(routilux.TextClipper(), TextClipper)
+    assert_type(routilux.builtin_routines.TextClipper(), TextClipper)
+    # Names that come when they are asked for do not make every name exist.
+    routilux.TextCliper  # type: ignore[attr-defined]  # noqa: B018 - the error is what is tested

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from routilux import errors
-from routilux.errors import RoutiluxError, UnknownNameError
+from routilux.errors import RoutiluxError, SourceFileError, UnknownNameError
 
 BUILT_IN = {
     "InvalidValueError": ValueError,
@@ -17,6 +17,7 @@ BUILT_IN = {
     "ExpressionError": ValueError,
     "NotPendingError": ValueError,
     "RegisteredNameError": ValueError,
+    "SourceFileError": ValueError,
     "HandlerTypeError": TypeError,
     "InvalidTypeError": TypeError,
     "MergeResultError": TypeError,
@@ -74,3 +75,11 @@ def test_an_unknown_name_survives_pickling_as_a_value_error():
     twin = pickle.loads(pickle.dumps(error))
     assert isinstance(twin, ValueError)
     assert str(twin) == str(error)
+
+
+def test_a_source_file_error_survives_pickling_with_its_place():
+    error = SourceFileError("steps.py", 3, "invalid syntax")
+    twin = pickle.loads(pickle.dumps(error))
+    assert (type(twin), twin.path, twin.line, twin.reason) == (SourceFileError, "steps.py", 3, "invalid syntax")
+    assert str(twin) == str(error)
+    assert str(twin).startswith("steps.py, line 3: this is not Python: invalid syntax.")

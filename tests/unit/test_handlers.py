@@ -5,6 +5,7 @@
 import functools
 import inspect
 from typing import Any
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -170,6 +171,12 @@ def test_a_partial_is_called_with_what_it_leaves_open():
 
     call(functools.partial(handler, seen), MERGED)
     assert seen == [1]
+
+
+def test_a_mock_may_be_a_handler_and_is_called_with_every_value_by_name():
+    handler = Mock(return_value=None)
+    Slot("input", handler=handler).receive({"a": 1, "b": 2})
+    handler.assert_called_once_with(a=1, b=2)
 
 
 def test_a_bound_method_is_called_without_its_self():

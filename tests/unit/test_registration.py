@@ -3,9 +3,9 @@
 import pytest
 import serilux
 
-from routilux import ExecutionRecord, Flow, JobState, Routine
+from routilux import ExecutionRecord, Flow, JobState, Routine, builtin_routines
 from routilux.errors import RegisteredNameError
-from routilux.registration import registered
+from routilux.registration import BUILTIN_NAMES, registered, registered_class
 
 pytestmark = pytest.mark.usefixtures("forgotten_registrations")
 
@@ -46,3 +46,15 @@ def test_an_application_registers_its_own_routines():
         pass
 
     assert serilux.SerializableRegistry.get_class("MyOwnRoutine") is MyOwnRoutine
+
+
+def test_the_builtins_that_are_found_by_name_are_all_that_there_are():
+    assert sorted(BUILTIN_NAMES) == sorted(builtin_routines.__all__)
+    assert {name: registered_class(name) for name in BUILTIN_NAMES} == {
+        name: getattr(builtin_routines, name) for name in BUILTIN_NAMES
+    }
+
+
+def test_a_name_that_nobody_registered_has_no_class():
+    assert registered_class("routilux.builtin_routines") is None
+    assert registered_class("") is None

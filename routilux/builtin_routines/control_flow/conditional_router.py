@@ -1,15 +1,17 @@
 """ConditionalRouter: data go the way whose condition they meet."""
 
+from threading import RLock
 from typing import Any
 
+from routilux.builtin_routines.any_value import value_received
 from routilux.builtin_routines.control_flow.conditions import (
+    LEVELS,
     Matcher,
     check_condition,
     matcher_of,
     read_condition,
-    restored_condition,
-    saved_condition,
 )
+from routilux.builtin_routines.saved_functions import restored_functions, saved_functions
 from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.event import Event
 from routilux.plain import shortened
@@ -34,8 +36,8 @@ class ConditionalRouter(Routine):
 
     - a text over `data`, `config` (this routine's) and `stats` (an empty dict), such as `data["n"] > config["limit"]`;
       see `routilux.expressions.Expression` for what it may say,
-    - a function: one parameter gets the data; of two, one called `config` or `stats` gets that, else they get data and
-      config; more get what they are called. Other parameters with a default keep it,
+    - a function: one parameter gets the data; of two, one called `data`, `config` or `stats` gets that, and another one
+      what is left of data and config; more get what they are called. Other parameters with a default keep it,
     - a dict: data that have all of its fields with equal values; an expected value that is a function is asked.
 
     A condition that raises, or whose answer is neither true nor false, does not hold.
@@ -51,6 +53,8 @@ class ConditionalRouter(Routine):
 
     def __init__(self) -> None:
         super().__init__()
+        # Guards the routes and their events against two threads that change them at once. Taken before any other lock.
+        self._changing = RLock()
         # The routes that the matchers were made for, entry by entry, and the matchers; replaced as one.
         self._ready: tuple[list[Any], list[tuple[str, Matcher]]] = ([], [])
         self.set_config(routes=[], default_route=None, route_priority="first_match")
@@ -63,28 +67,31 @@ class ConditionalRouter(Routine):
         Raises:
             ValueError: A condition as text that is no expression (the message names the route), or an unknown
                 priority; nothing is set then.
-            TypeError: Routes that are no list of (name, condition) pairs.
+            TypeError: Routes that are no list of (name, condition) pairs, or a condition that is no text, dict or
+                plain function.
         """
-        _check_config(kwargs, repr(self))
+        _check_config(kwargs, self)
         if kwargs.get("routes") is not None:
             kwargs["routes"] = list(kwargs["routes"])
             # Parsing takes time: `add_route` hands over what is there already.
             checked = {id(pair) for pair in self.get_config("routes") or [] if type(pair) is tuple}
             for pair in kwargs["routes"]:
                 if id(pair) not in checked:
-                    check_condition(pair[1], self._place(pair[0]))
-        super().set_config(**kwargs)
-        self._define_events(kwargs)
+                    check_condition(pair[1], self, _place(pair[0]))
+        with self._changing:
+            super().set_config(**kwargs)
+            self._define_events(kwargs)
 
     def add_route(self, name: str, condition: Any) -> None:
-        """Append a route, and define its event.
+        """Append a route, and define its event. Several threads may do so at once.
 
         Raises:
             ValueError: A text that is no expression; the message names the route.
-            TypeError: Not a text, dict or function.
+            TypeError: Not a text, dict or function; or a function that is `async def`.
         """
-        # A new list: a run that reads the present one is not disturbed.
-        self.set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
+        with self._changing:
+            # A new list: a run that reads the present one is not disturbed.
+            self.set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
 
     def _define_events(self, config: dict[str, Any]) -> None:
         names = [name for name, _ in config.get("routes") or []]
@@ -93,16 +100,13 @@ class ConditionalRouter(Routine):
                 self._event_of(name)
 
     def _event_of(self, name: str) -> Event:
-        return self.get_event(name) or self.define_event(name, PARAMETERS)
-
-    def _place(self, name: Any) -> str:
-        return f"The condition of route {shortened(name)} of {self!r}"
+        with self._changing:
+            return self.get_event(name) or self.define_event(name, PARAMETERS)
 
     # -- routing
 
-    def _route_input(self, /, data: Any = None, **given: Any) -> None:
-        value = self._extract_input_data(data, **given)
-        config = self.config()
+    def _route_input(self, /, **received: Any) -> None:
+        value, config = value_received(self, received), self.config()
         stats: dict[str, Any] = {}
         is_first_only = config.get("route_priority") != "all_matches"
         is_matched = False
@@ -117,7 +121,8 @@ class ConditionalRouter(Routine):
             self._send(default or "output", value, default or UNMATCHED)
 
     def _send(self, event_name: str, data: Any, route: str) -> None:
-        self._event_of(event_name)
+        if self.get_event(event_name) is None:
+            self._event_of(event_name)
         self.emit(event_name, data=data, route=route)
 
     def _matchers(self, config: dict[str, Any]) -> list[tuple[str, Matcher]]:
@@ -125,8 +130,8 @@ class ConditionalRouter(Routine):
         routes = list(config.get("routes") or [])
         known, matchers = self._ready
         if len(known) != len(routes) or any(one is not other for one, other in zip(known, routes, strict=True)):
-            _check_config({"routes": routes}, repr(self))
-            matchers = [(name, matcher_of(condition, self._place(name))) for name, condition in routes]
+            _check_config({"routes": routes}, self)
+            matchers = [(name, matcher_of(condition, f"{_place(name)} of {self!r}")) for name, condition in routes]
             self._ready = (routes, matchers)
         return matchers
 
@@ -147,9 +152,9 @@ class ConditionalRouter(Routine):
     def _config_to_save(self) -> dict[str, Any]:
         config = self.config()
         if config.get("routes"):
-            _check_config({"routes": config["routes"]}, repr(self))
+            _check_config({"routes": config["routes"]}, self)
             config["routes"] = [
-                [name, saved_condition(condition, self, self._place(name))] for name, condition in config["routes"]
+                [name, saved_functions(condition, self, _place(name), LEVELS)] for name, condition in config["routes"]
             ]
         return config
 
@@ -157,37 +162,43 @@ class ConditionalRouter(Routine):
         try:
             routes = saved.get("routes")
             if routes is not None:
-                _check_pairs(routes, repr(self))
-                restored = [[name, restored_condition(each, self, self._place(name))] for name, each in routes]
+                _check_pairs(routes, self)
+                restored = [[name, restored_functions(each, self, _place(name), LEVELS)] for name, each in routes]
                 saved = {**saved, "routes": restored}
-            _check_config(saved, repr(self))
+            _check_config(saved, self)
         except InvalidTypeError as error:
             raise InvalidDataError(str(error)) from error
         return saved
 
 
-def _check_config(config: dict[str, Any], where: str) -> None:
+def _place(name: Any) -> str:
+    return f"The condition of route {shortened(name)}"
+
+
+def _check_config(config: dict[str, Any], owner: ConditionalRouter) -> None:
     """Refuse values that no router can have; conditions are not parsed."""
     routes = config.get("routes")
     if routes is not None:
-        _check_pairs(routes, where)
+        _check_pairs(routes, owner)
         for name, condition in routes:
-            read_condition(condition, f"The condition of route {shortened(name)} of {where}")
+            read_condition(condition, owner, _place(name))
     default = config.get("default_route")
     if default is not None:
-        _check_name(default, f"default_route of {where}")
+        _check_name(default, f"default_route of {owner!r}")
     priority = config.get("route_priority")
     if priority is not None and (not isinstance(priority, str) or priority not in PRIORITIES):
-        raise UnknownNameError("route_priority", priority, PRIORITIES, where)
+        raise UnknownNameError("route_priority", priority, PRIORITIES, repr(owner))
 
 
-def _check_pairs(routes: Any, where: str) -> None:
+def _check_pairs(routes: Any, owner: ConditionalRouter) -> None:
     if not isinstance(routes, list | tuple):
-        raise InvalidTypeError(f"routes of {where} must be a list of (name, condition) pairs, not {shortened(routes)}.")
+        raise InvalidTypeError(
+            f"routes of {owner!r} must be a list of (name, condition) pairs, not {shortened(routes)}."
+        )
     for pair in routes:
         if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise InvalidTypeError(f"A route of {where} must be a (name, condition) pair, not {shortened(pair)}.")
-        _check_name(pair[0], f"The name of a route of {where}")
+            raise InvalidTypeError(f"A route of {owner!r} must be a (name, condition) pair, not {shortened(pair)}.")
+        _check_name(pair[0], f"The name of a route of {owner!r}")
 
 
 def _check_name(name: Any, where: str) -> None:

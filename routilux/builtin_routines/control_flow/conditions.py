@@ -9,90 +9,52 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from routilux.callables import is_saved_callable, remember_callable, restore_callable
-from routilux.errors import ExpressionError, InvalidTypeError, InvalidValueError, text_of
+from routilux.builtin_routines.plain_functions import answer_of
+from routilux.builtin_routines.saved_functions import checked_functions
+from routilux.errors import ExpressionError, InvalidTypeError, text_of
 from routilux.expressions import Expression
-from routilux.lambda_source import describe_function
 from routilux.plain import pairs_of, shortened
 
-__all__ = ["Matcher", "check_condition", "matcher_of", "read_condition", "restored_condition", "saved_condition"]
+__all__ = ["LEVELS", "Matcher", "check_condition", "matcher_of", "read_condition"]
 
 logger = logging.getLogger(__name__)
 
 # What a condition may ask for by name.
 NAMES = ("data", "config", "stats")
 
+# A condition is a function, or a dict with functions in it.
+LEVELS = 1
+
 Matcher = Callable[[Any, dict[str, Any], dict[str, Any]], bool]
 
 
-def check_condition(condition: Any, where: str) -> None:
+def check_condition(condition: Any, owner: Any, place: str) -> None:
     """Refuse what is no condition, now and by name; functions in it may come back from saved data from now on.
 
     Raises:
         ExpressionError: A text that is no expression, or goes further than one may.
-        InvalidTypeError: Not a text, dict or function.
+        InvalidTypeError: Not a text, dict or function; or a function that is `async def`, or a generator function.
         InvalidValueError: It holds the saved form of a function.
     """
-    read_condition(condition, where)
+    read_condition(condition, owner, place)
     if isinstance(condition, str):
         try:
-            Expression(condition, NAMES).check()
+            Expression(condition, NAMES)
         except ExpressionError as error:
-            raise ExpressionError(f"{where} cannot be: {error}") from error
-    for found in condition.values() if isinstance(condition, dict) else [condition]:
-        if is_saved_callable(found) or is_saved_callable(condition):
-            raise InvalidValueError(
-                f"{where} is the saved form of a function, {shortened(found)}. Give the function itself, or restore "
-                "the router with deserialize."
-            )
-        if inspect.iscoroutinefunction(found):
-            raise InvalidTypeError(f"{where} is `async def`: nobody would await its answer. Use a plain function.")
-        remember_callable(found)
+            raise ExpressionError(f"{place} of {owner!r} cannot be: {error}") from error
+    checked_functions(condition, owner, place, LEVELS)
 
 
-def read_condition(condition: Any, where: str) -> None:
+def read_condition(condition: Any, owner: Any, place: str) -> None:
     """Refuse what cannot be a condition, without parsing anything.
 
     Raises:
         InvalidTypeError: Not a text, dict or function.
     """
     if not isinstance(condition, str | dict) and not callable(condition):
-        raise InvalidTypeError(f"{where} must be a text, a dict or a function, not {shortened(condition)}.")
-
-
-# -- as data
-
-
-def saved_condition(condition: Any, owner: Any, where: str) -> Any:
-    """A condition as data.
-
-    Raises:
-        CallableError: A function that cannot be saved.
-    """
-    if isinstance(condition, dict):
-        return {
-            key: describe_function(value, owner, f"{where}, field {shortened(key)},") if callable(value) else value
-            for key, value in pairs_of(condition)
-        }
-    return describe_function(condition, owner, where) if callable(condition) else condition
-
-
-def restored_condition(saved: Any, owner: Any, where: str) -> Any:
-    """What `saved_condition` wrote.
-
-    Raises:
-        CallableError: A function that saved data may not bring back.
-    """
-    if is_saved_callable(saved):
-        return restore_callable(saved, owner, where)
-    if isinstance(saved, dict):
-        return {
-            key: restore_callable(value, owner, f"{where}, field {shortened(key)},")
-            if is_saved_callable(value)
-            else value
-            for key, value in saved.items()
-        }
-    return saved
+        raise InvalidTypeError(
+            f"{place} of {owner!r} must be a text, a dict or a function, not {shortened(condition)}."
+        )
 
 
 # -- asking them
@@ -105,7 +67,7 @@ def matcher_of(condition: Any, where: str) -> Matcher:
     def matches(data: Any, config: dict[str, Any], stats: dict[str, Any]) -> bool:
         try:
             # A result that is neither true nor false raises here, as an array of many does.
-            return bool(ask(data, config, stats))
+            return bool(answer_of(ask, data, config, stats))
         except ExpressionError as error:
             logger.warning("%s does not match: %s", where, text_of(error))
         except Exception as error:  # noqa: BLE001 - a condition of the application
@@ -117,7 +79,7 @@ def matcher_of(condition: Any, where: str) -> Matcher:
 
 def _question(condition: Any) -> Callable[[Any, dict[str, Any], dict[str, Any]], Any]:
     if isinstance(condition, str):
-        return Expression(condition, NAMES)
+        return Expression(condition, NAMES, checks_now=False)  # checked where it was given
     if isinstance(condition, dict):
         return lambda data, _config, _stats: _has_fields(data, condition)
     return _question_by_signature(condition)
@@ -130,7 +92,7 @@ def _has_fields(data: Any, wanted: dict[Any, Any]) -> bool:
         if field not in data:
             return False
         value = data[field]
-        if not (expected(value) if callable(expected) else value is expected or value == expected):
+        if not (answer_of(expected, value) if callable(expected) else value is expected or value == expected):
             return False
     return True
 
@@ -159,10 +121,13 @@ def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[
         else:
             return lambda _data, _config, _stats: function()
     # Which of the three goes to which parameter, in the order of the parameters.
-    if len(asked) > 2 or (len(asked) == 2 and all(each.name in NAMES for each in asked)):
-        given = [each.name for each in asked]
-    else:
-        given = ["data", *(each.name if each.name in NAMES[1:] else "config" for each in asked[1:])]
+    given = [each.name for each in asked]
+    if len(asked) == 1:
+        given = ["data"]
+    elif len(asked) == 2:
+        # What has another name gets what is left, the data first.
+        left = [name for name in NAMES if name not in given]
+        given = [name if name in NAMES else left.pop(0) for name in given]
     by_position = [name for each, name in zip(asked, given, strict=True) if each.kind is each.POSITIONAL_ONLY]
     by_name = {
         each.name: name for each, name in zip(asked, given, strict=True) if each.kind is not each.POSITIONAL_ONLY

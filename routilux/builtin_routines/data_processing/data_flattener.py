@@ -5,8 +5,8 @@ from typing import Any
 
 from serilux import Serializable
 
-from routilux.builtin_routines.any_value import items_of, text_of_value
-from routilux.errors import InvalidTypeError
+from routilux.builtin_routines.any_value import REPEATED_MAX, items_of, text_of_value, value_received
+from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.plain import shortened
 from routilux.registration import registered
 from routilux.routine import Routine
@@ -30,6 +30,10 @@ class DataFlattener(Routine):
     that stands inside `max_depth` others becomes its text. What cannot be read, because a class of the application
     raises, becomes `<TypeName>`. Where two keys come out the same, the later one wins.
 
+    The result has a key for every way to a value. A container that stands in several places is written in each of them,
+    and a few that share their parts may so stand for more values than there are atoms: when more than 1,000,000 values
+    would be written again, it is a ValueError, and nothing is emitted.
+
     Config:
         separator: Between the parts of a key (".").
         preserve_lists: Whether indexes are parts of keys (True). Without, the items of a list have the key of the
@@ -43,21 +47,14 @@ class DataFlattener(Routine):
         self.input_slot = self.define_slot("input", handler=self._flatten_input)
         self.output_event = self.define_event("output", ["flattened_data", "original_type", "depth"])
 
-    def _flatten_input(self, /, data: Any = None, **given: Any) -> None:
-        value = self._extract_input_data(data, **given)
-        walk = _Walk(
-            text_of_value(self.get_config("separator", ".")),
-            bool(self.get_config("preserve_lists", True)),
-            self._max_depth(),
-        )
-        walk.flatten(value)
-        self.emit("output", flattened_data=walk.flat, original_type=_type_name(value), depth=walk.depth)
-
-    def _max_depth(self) -> int:
-        max_depth = self.get_config("max_depth", 100)
+    def _flatten_input(self, /, **received: Any) -> None:
+        value, config = value_received(self, received), self.config()
+        max_depth = config.get("max_depth", 100)
         if not isinstance(max_depth, int):
             raise InvalidTypeError(f"max_depth of {self!r} must be a whole number, not {shortened(max_depth)}.")
-        return max_depth
+        walk = _Walk(text_of_value(config.get("separator", ".")), bool(config.get("preserve_lists", True)), max_depth)
+        walk.flatten(value)
+        self.emit("output", flattened_data=walk.flat, original_type=_type_name(value), depth=walk.depth)
 
 
 def _type_name(value: Any) -> str:
@@ -89,6 +86,9 @@ class _Walk:
         self._parts: list[str] = []
         # The containers that the walk is in; a value that is met twice beside each other is no circle.
         self._open: set[int] = set()
+        # The containers that were met anywhere, and how many values were met in them again.
+        self._met: set[int] = set()
+        self._repeated_count = 0
         # What `serialize` made lives until the end: its id must not become another's.
         self._made: list[Any] = []
 
@@ -129,6 +129,15 @@ class _Walk:
             return False
         if len(self._levels) >= self._max_depth:
             return self._note(text_of_value(value))
+        if id(value) in self._met:
+            self._repeated_count += len(pairs)
+            if self._repeated_count > REPEATED_MAX:
+                raise InvalidValueError(
+                    f"The data are too large when they are flat: more than {REPEATED_MAX} values stand in containers "
+                    "that they hold in several places, and each place has keys of its own. Flatten the shared "
+                    "containers by themselves, or lower max_depth."
+                )
+        self._met.add(id(value))
         self._open.update(identities)
         self._levels.append(_Level(iter(pairs), isinstance(container, dict) or self._keeps_indexes, identities))
         return True

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from routilux.builtin_routines.any_value import text_of_value
-from routilux.builtin_routines.data_processing.named_functions import NamedFunctions
+from routilux.builtin_routines.any_value import is_repeated_too_often, text_of_value, value_received
+from routilux.builtin_routines.named_functions import NamedFunctions
+from routilux.builtin_routines.plain_functions import answer_of, check_function
 from routilux.errors import text_of
 from routilux.expressions import Expression
 from routilux.plain import shortened
@@ -31,7 +32,13 @@ def strip_whitespace(value: Any) -> Any:
 
 
 def to_string(value: Any) -> str:
-    """As text."""
+    """As text.
+
+    Raises:
+        ValueError: Containers in it share their parts without end in sight.
+    """
+    if isinstance(value, dict | list | tuple) and is_repeated_too_often(value):
+        raise ValueError("containers in it stand in so many places that the text would take all memory")
     return str(value)
 
 
@@ -98,12 +105,9 @@ class DataTransformer(NamedFunctions):
     def register_transformation(self, name: str, function: Callable[[Any], Any]) -> None:
         """Make a function of one argument known by a name; a built-in of that name is replaced in this routine.
 
-        It is saved with the routine if it is a function at module level, a lambda that uses nothing but its parameter,
-        or a method of this routine. Any other has to be registered again after loading.
-
         Raises:
             ValueError: The name is no text, or empty.
-            TypeError: The function cannot be called.
+            TypeError: The function cannot be called, or is `async def`.
         """
         self._register(name, function)
 
@@ -111,33 +115,30 @@ class DataTransformer(NamedFunctions):
         if key == "transformation_map":
             self._require_mapping(key, value)
 
-    def _transform_input(self, /, data: Any = None, transformations: Any = None, **given: Any) -> None:
-        value = self._extract_input_data(data, **given)
-        if transformations is None:
-            transformations = self.get_config("transformations")
+    def _transform_input(self, /, **received: Any) -> None:
+        config = self.config()
+        delivered = received.pop("transformations", None)
+        transformations = config.get("transformations") if delivered is None else delivered
+        names = self._require_mapping("transformation_map", config.get("transformation_map"))
+        value = value_received(self, received)
         applied: list[str] = []
         errors: list[str] = []
         for each in _listed(transformations):
             name = _name_of(each)
-            function = self._function(each)
-            if function is None:
+            function = names.get(each, each) if isinstance(each, str) else each
+            function = self._named(function) if isinstance(function, str) else function
+            if not callable(function):
                 errors.append(f"Unknown transformation: {name}")
                 continue
             try:
-                value = function(value)
+                if delivered is not None:
+                    check_function(function, name)
+                value = answer_of(function, value)
             except Exception as error:  # noqa: BLE001 - code of the application
                 errors.append(f"Error applying {name}: {text_of(error)}")
             else:
                 applied.append(name)
         self.emit("output", transformed_data=value, transformation_applied=applied, errors=errors or None)
-
-    def _function(self, wanted: Any) -> Callable[[Any], Any] | None:
-        if isinstance(wanted, str):
-            names = self._require_mapping("transformation_map", self.get_config("transformation_map"))
-            wanted = names.get(wanted, wanted)
-        if isinstance(wanted, str):
-            return self._named(wanted)
-        return wanted if callable(wanted) else None
 
 
 def _listed(transformations: Any) -> list[Any]:

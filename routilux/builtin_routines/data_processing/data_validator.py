@@ -1,11 +1,12 @@
 """DataValidator: data go one way or the other, by rules."""
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
-from routilux.builtin_routines.any_value import items_of, text_of_value
-from routilux.builtin_routines.data_processing.named_functions import NamedFunctions
-from routilux.errors import text_of
+from routilux.builtin_routines.any_value import items_of, text_of_value, value_received
+from routilux.builtin_routines.named_functions import NamedFunctions
+from routilux.builtin_routines.plain_functions import answer_of
+from routilux.errors import InvalidTypeError, text_of
 from routilux.plain import pairs_of, shortened
 from routilux.registration import registered
 
@@ -89,14 +90,12 @@ class DataValidator(NamedFunctions):
     not_empty, is_string, is_int, is_float, is_number, is_dict, is_list, is_positive, is_non_negative, and the
     registered ones, which come first. A validator that raises, or is not known, is an error of its field.
 
-    Functions in the rules must be savable where the flow is saved: functions at module level, lambdas that use nothing
-    but their parameters, and methods of the routine itself. Registered ones that are not are left out of saved
-    data: register them again in the constructor of a subclass, or after loading.
+    Functions in the rules, and registered ones, are saved as those of `DataTransformer` are.
 
     Config:
         rules: {field: rule} ({}).
         strict_mode: Stop at the first error (False).
-        required_fields: A list of fields ([]).
+        required_fields: A list of fields, or one alone ([]).
         allow_extra_fields: Whether a dict may have other fields (True).
     """
 
@@ -108,39 +107,50 @@ class DataValidator(NamedFunctions):
         self.invalid_event = self.define_event("invalid", ["errors", "data"])
 
     def register_validator(self, name: str, function: Callable[[Any], Any]) -> None:
-        """Make a function of one argument known by a name; a built-in of that name is replaced in this routine.
-
-        It is saved with the routine if it is a function at module level, a lambda that uses nothing but its parameter,
-        or a method of this routine. Any other has to be registered again after loading.
+        """Let rules name a function of one argument; in this routine it comes before a built-in of that name.
 
         Raises:
             ValueError: The name is no text, or empty.
-            TypeError: The function cannot be called.
+            TypeError: The function cannot be called, or is `async def`.
         """
         self._register(name, function)
+
+    def set_config(self, **kwargs: Any) -> None:
+        """Set configuration values; functions in the rules may come back from saved data.
+
+        Raises:
+            TypeError: Rules that are no dict, a rule that is `async def`, or required fields that cannot be listed;
+                nothing is set then.
+        """
+        required = kwargs.get("required_fields")
+        if isinstance(required, Iterable) and not isinstance(required, str):
+            kwargs["required_fields"] = list(required)  # the keys of a dict, say, which could not be saved
+        elif not isinstance(required, str | None):
+            raise InvalidTypeError(f"required_fields of {self!r} must be a list of fields, not {shortened(required)}.")
+        super().set_config(**kwargs)
 
     def _check_config(self, key: str, value: Any) -> None:
         self._require_mapping(key, value)
 
-    def _validate_input(self, /, data: Any = None, **given: Any) -> None:
-        value = self._extract_input_data(data, **given)
-        found = self._errors_in(value)
+    def _validate_input(self, /, **received: Any) -> None:
+        value, config = value_received(self, received), self.config()
+        found = self._errors_in(value, config)
         first = next(found, None)
         if first is None:
             self.emit("valid", validated_data=value)
             return
-        errors = [first] if self.get_config("strict_mode", False) else [first, *found]
+        errors = [first] if config.get("strict_mode", False) else [first, *found]
         self.emit("invalid", errors=errors, data=value)
 
-    def _errors_in(self, value: Any) -> Iterator[str]:
+    def _errors_in(self, value: Any, config: dict[str, Any]) -> Iterator[str]:
         """Everything that is wrong, one after the other: whoever stops asking stops the checking."""
-        rules = self._require_mapping("rules", self.get_config("rules"))
+        rules = self._require_mapping("rules", config.get("rules"))
         if isinstance(value, dict):
             fields = _fields_of(value)
             if fields is None:
                 yield f"The fields of {shortened(value)} cannot be read"
             else:
-                yield from self._errors_in_fields(fields, rules)
+                yield from self._errors_in_fields(fields, rules, config)
         elif isinstance(value, list | tuple):
             items = items_of(value)
             if items is None:
@@ -150,15 +160,15 @@ class DataValidator(NamedFunctions):
         elif "value" in rules:
             yield from self._errors_of_field("value", value, rules["value"])
 
-    def _errors_in_fields(self, fields: dict[Any, Any], rules: dict[Any, Any]) -> Iterator[str]:
-        required = _listed(self.get_config("required_fields"))
+    def _errors_in_fields(self, fields: dict[Any, Any], rules: dict[Any, Any], config: dict[str, Any]) -> Iterator[str]:
+        required = _listed(config.get("required_fields"))
         for field in required:
             if not _has(fields, field):
                 yield f"Required field {_quoted(field)} is missing"
         for field, rule in rules.copy().items():
             if _has(fields, field):
                 yield from self._errors_of_field(field, fields[field], rule)
-        if not self.get_config("allow_extra_fields", True):
+        if not config.get("allow_extra_fields", True):
             for field in fields:
                 if not _has(rules, field) and not _has(required, field):
                     yield f"Unexpected field {_quoted(field)}"
@@ -175,7 +185,7 @@ class DataValidator(NamedFunctions):
         if not callable(function):
             return f"unknown validator {shortened(validator)}"
         try:
-            result = function(value)
+            result = answer_of(function, value)
             if not isinstance(result, tuple):
                 return None if result else ""
             passed, message = result

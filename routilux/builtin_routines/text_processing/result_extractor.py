@@ -3,14 +3,14 @@
 import logging
 from typing import Any
 
-from routilux.builtin_routines.any_value import text_of_value
+from routilux.builtin_routines.any_value import text_of_value, value_received
+from routilux.builtin_routines.named_functions import NamedFunctions
+from routilux.builtin_routines.plain_functions import answer_of
 from routilux.builtin_routines.text_processing.extractors import EXTRACTORS, Extraction, Extractor, names_in
 from routilux.builtin_routines.text_processing.yaml_blocks import require_yaml
-from routilux.callables import remember_callable
 from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.plain import shortened
 from routilux.registration import registered
-from routilux.routine import Routine
 
 __all__ = ["ResultExtractor"]
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 @registered
-class ResultExtractor(Routine):
+class ResultExtractor(NamedFunctions):
     """Tries extractors in order and emits what they find.
 
     Slot `input`: any value: `data`, else the only value, else all that came as a dict.
@@ -60,17 +60,16 @@ class ResultExtractor(Routine):
         return_original_on_failure: False makes it a ValueError when nothing is found. True.
         log_errors: Whether errors that are passed over are logged; True.
 
-    What `register_extractor` was given is not saved: register it again on a restored routine.
+    What `register_extractor` was given is saved if it is a function at module level, a lambda that uses nothing but its
+    parameters, or a method of the routine itself. Register any other again on a restored routine.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("extractor", EXTRACTORS, ())
         self.input_slot = self.define_slot("input", handler=self.extract)
         self.output_event = self.define_event(
             "output", ["extracted_result", "format", "metadata", "confidence", "extraction_path"]
         )
-        # Never changed in place: a run may be walking it.
-        self._extractors: dict[str, Extractor] = dict(EXTRACTORS)
         self.set_config(
             strategy="auto",
             extractor_priority=[],
@@ -91,8 +90,6 @@ class ResultExtractor(Routine):
     def register_extractor(self, name: str, extractor: Extractor) -> None:
         """Add an extractor, or put another one in the place of one that has this name.
 
-        It is not saved: a restored routine has to be given it again.
-
         Args:
             name: For `extractor_priority`, and in what is emitted.
             extractor: `(data, config) -> (result, format, metadata)`, or None when it finds nothing. The config is a
@@ -100,14 +97,9 @@ class ResultExtractor(Routine):
 
         Raises:
             ValueError: The name is not text, or empty.
-            TypeError: The extractor cannot be called.
+            TypeError: The extractor cannot be called, or is `async def`.
         """
-        if not isinstance(name, str) or not name:
-            raise InvalidValueError(f"The name of an extractor must be a text that is not empty, not {name!r}.")
-        if not callable(extractor):
-            raise InvalidTypeError(f"The extractor {name!r} cannot be called: {shortened(extractor)}.")
-        self._extractors = {**self._extractors, name: extractor}
-        remember_callable(extractor)
+        self._register(name, extractor)
 
     def extract(self, /, **received: Any) -> None:
         """The handler of `input`.
@@ -117,7 +109,7 @@ class ResultExtractor(Routine):
             ImportError: The config asks for YAML, and PyYAML is not installed.
             Exception: What an extractor raises, when `continue_on_error` is False.
         """
-        data = self._extract_input_data(**received)
+        data = value_received(self, received)
         config = self.config()
         if config.get("extract_yaml_blocks", False) or config.get("parse_yaml_strings", False):
             require_yaml()  # a wrong installation is no error to be passed over, whatever is found first
@@ -140,7 +132,7 @@ class ResultExtractor(Routine):
             self._emit_result(result, kind, {**metadata, "extractor": name, "strategy": strategy}, [name])
 
     def _in_order(self, config: dict[str, Any]) -> dict[str, Extractor]:
-        extractors = self._extractors
+        extractors = self._by_name()
         first = [name for name in names_in(config.get("extractor_priority")) if name in extractors]
         return {name: extractors[name] for name in dict.fromkeys([*first, *extractors])}
 
@@ -148,7 +140,7 @@ class ResultExtractor(Routine):
         self, name: str, extractor: Extractor, data: Any, config: dict[str, Any], errors: list[str]
     ) -> Extraction | None:
         try:
-            extraction = extractor(data, dict(config))
+            extraction = answer_of(extractor, data, dict(config))
             return None if extraction is None else _checked(extraction)
         except Exception as error:
             if not config.get("continue_on_error", True):

@@ -4,7 +4,7 @@ import re
 import string
 from typing import Any
 
-from routilux.builtin_routines.any_value import text_of_value
+from routilux.builtin_routines.any_value import text_of_value, value_received
 from routilux.plain import pairs_of
 from routilux.registration import registered
 from routilux.routine import Routine
@@ -52,11 +52,12 @@ class TextClipper(Routine):
     def clip(self, /, **received: Any) -> None:
         """The handler of `input`."""
         wanted = received.pop("max_length", None)
-        text = _text_in(received["text"] if "text" in received else self._extract_input_data(**received))
-        length = _length(wanted, _length(self.get_config("max_length"), _LENGTH))
-        is_kept = bool(self.get_config("preserve_tracebacks", True)) and "Traceback" in text
+        text = _text_in(received["text"] if "text" in received else value_received(self, received))
+        config = self.config()
+        length = _length(wanted, _length(config.get("max_length"), _LENGTH))
+        is_kept = bool(config.get("preserve_tracebacks", True)) and "Traceback" in text
         was_clipped = len(text) > length and not is_kept
-        clipped = _clipped(text, length, self.get_config("truncation_message")) if was_clipped else text
+        clipped = _clipped(text, length, config.get("truncation_message")) if was_clipped else text
         self.emit("output", clipped_text=clipped, was_clipped=was_clipped, original_length=len(text))
 
 

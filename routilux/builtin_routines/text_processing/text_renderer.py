@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from routilux.builtin_routines.any_value import text_of_value
+from routilux.builtin_routines.any_value import text_of_value, value_received
 from routilux.plain import pairs_of
 from routilux.registration import registered
 from routilux.routine import Routine
@@ -28,9 +28,9 @@ class TextRenderer(Routine):
     Event `output`: `rendered_text`, `original_type` (the name of the value's type).
 
     A dict becomes a line `<key>value</key>` for each key, a list or tuple `<item_0>value</item_0>` and so on; in
-    Markdown `**key**: value` and `- value`. What stands inside is rendered in the same way, each line with one more
-    indent, directly behind its tag. Other values are written by `str`, and nothing is escaped: the text is meant to be
-    read, not to be parsed.
+    Markdown `**key**: value` and `- value`. A container inside, unless it is empty, stands on the lines below its tag,
+    each with one more indent; in Markdown the first line of an item stands behind its dash. Other values are written by
+    `str`, and nothing is escaped: the text is meant to be read, not to be parsed.
 
     A container that holds itself is "[Circular Reference]" there. Containers below 100 levels are "[Too Deep]", and
     after 1,000,000 values each further container is "[Too Large]". A value that `str` cannot write is `<Type>`.
@@ -49,12 +49,10 @@ class TextRenderer(Routine):
 
     def render(self, /, **received: Any) -> None:
         """The handler of `input`."""
-        value = self._extract_input_data(**received)
-        indent = self.get_config("indent")
-        rendering = _Rendering(
-            self.get_config("tag_format") == "markdown", indent if isinstance(indent, str) else _INDENT
-        )
-        self.emit("output", rendered_text=rendering.of(value, 0), original_type=type(value).__name__)
+        value, config = value_received(self, received), self.config()
+        indent = config.get("indent")
+        rendering = _Rendering(config.get("tag_format") == "markdown", indent if isinstance(indent, str) else _INDENT)
+        self.emit("output", rendered_text=rendering.text_of(value), original_type=type(value).__name__)
 
 
 class _Rendering:
@@ -66,7 +64,13 @@ class _Rendering:
         self._open: set[int] = set()
         self._value_count = 0
 
-    def of(self, value: Any, level: int) -> str:
+    def text_of(self, value: Any) -> str:
+        """The text of a whole value."""
+        rendered = self._rendered(value, 0)
+        return rendered if isinstance(rendered, str) else "\n".join(rendered)
+
+    def _rendered(self, value: Any, level: int) -> str | list[str]:
+        """What stands behind a tag, or the lines below it."""
         self._value_count += 1
         if not isinstance(value, dict | list | tuple):
             return text_of_value(value)
@@ -80,23 +84,34 @@ class _Rendering:
         if pairs is None:
             return text_of_value(value)
         self._open.add(id(value))
-        try:
-            return "\n".join(self._lines(pairs, isinstance(value, dict), level))
-        finally:
-            self._open.discard(id(value))
-
-    def _lines(self, pairs: Iterable[tuple[Any, Any]], is_dict: bool, level: int) -> list[str]:
-        before = self._indent * level
-        lines = []
+        lines: list[str] = []
         for key, item in pairs:
-            name, rendered = text_of_value(key), self.of(item, level + 1)
+            name, rendered = text_of_value(key), self._rendered(item, level + 1)
             if not self._is_markdown:
-                lines.append(f"{before}<{name}>{rendered}</{name}>")
-            elif is_dict:
-                lines.append(f"{before}**{name}**: {rendered}")
+                lines += self._tagged(name, rendered, self._indent * level)
+            elif isinstance(value, dict):
+                lines += self._bold(name, rendered, self._indent * level)
             else:
-                lines.append(f"{before}- {rendered}")
+                lines += self._dashed(rendered, level)
+        self._open.discard(id(value))
         return lines
+
+    def _tagged(self, name: str, rendered: str | list[str], before: str) -> list[str]:
+        if isinstance(rendered, str) or not rendered:
+            return [f"{before}<{name}>{rendered or ''}</{name}>"]
+        return [f"{before}<{name}>", *rendered, f"{before}</{name}>"]
+
+    def _bold(self, name: str, rendered: str | list[str], before: str) -> list[str]:
+        if isinstance(rendered, str) or not rendered:
+            return [f"{before}**{name}**: {rendered or ''}"]
+        return [f"{before}**{name}**:", *rendered]
+
+    def _dashed(self, rendered: str | list[str], level: int) -> list[str]:
+        before = self._indent * level
+        if isinstance(rendered, str) or not rendered:
+            return [f"{before}- {rendered or ''}"]
+        first, *others = rendered
+        return [f"{before}- {first[len(self._indent) * (level + 1) :]}", *others]
 
 
 def _pairs(value: Any) -> Iterable[tuple[Any, Any]] | None:

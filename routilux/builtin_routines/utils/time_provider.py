@@ -46,16 +46,16 @@ class TimeProvider(Routine):
 
     def tell(self, /, **received: Any) -> None:
         """The handler of `request`."""
-        data = self._extract_input_data(**received)
+        data, config = self._extract_input_data(**received), self.config()
         asked = dict.get(data, "format") if isinstance(data, dict) else None
         if asked is None:
             asked = received.get("format")
         if asked is None:
-            asked = self.get_config("format")
+            asked = config.get("format")
         timestamp = self.clock.time_ns() / 1_000_000_000  # of whole numbers: rounded once
         now = datetime.fromtimestamp(timestamp)
-        formatted = _by_custom_format(now, self.get_config("custom_format"))
-        answers = {"timestamp": str(timestamp), "formatted": self._spelled_out(now), "custom": formatted}
+        formatted = _by_custom_format(now, config.get("custom_format"))
+        answers = {"timestamp": str(timestamp), "formatted": _spelled_out(now, config), "custom": formatted}
         iso = now.isoformat()
         self.emit(
             "output",
@@ -65,14 +65,15 @@ class TimeProvider(Routine):
             formatted=formatted,
         )
 
-    def _spelled_out(self, now: datetime) -> str:
-        if not self.get_config("include_weekday", True):
-            return now.strftime(_PLAIN)
-        if self.get_config("locale", "zh_CN") == "zh_CN":
-            # Not by one `strftime`: what it makes of Chinese characters depends on the machine's locale.
-            weekday = _WEEKDAYS[now.weekday()]
-            return f"{now:%Y}年{now:%m}月{now:%d}日，星期{weekday}，{now:%H:%M:%S}"
-        return now.strftime("%A, %B %d, %Y %H:%M:%S")
+
+def _spelled_out(now: datetime, config: dict[str, Any]) -> str:
+    if not config.get("include_weekday", True):
+        return now.strftime(_PLAIN)
+    if config.get("locale", "zh_CN") == "zh_CN":
+        # Not by one `strftime`: what it makes of Chinese characters depends on the machine's locale.
+        weekday = _WEEKDAYS[now.weekday()]
+        return f"{now:%Y}年{now:%m}月{now:%d}日，星期{weekday}，{now:%H:%M:%S}"
+    return now.strftime("%A, %B %d, %Y %H:%M:%S")
 
 
 def _by_custom_format(now: datetime, wanted: Any) -> str:

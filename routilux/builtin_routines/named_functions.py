@@ -1,8 +1,10 @@
-"""What DataTransformer and DataValidator have in common: functions that have names, and functions in the config."""
+"""What several built-in routines have in common: functions that have names, and functions in the config."""
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 from typing import Any
 
+from routilux.builtin_routines.plain_functions import check_function
 from routilux.builtin_routines.saved_functions import checked_functions, restored_functions, saved_functions
 from routilux.callables import remember_callable, restore_callable
 from routilux.errors import CallableError, InvalidTypeError, InvalidValueError
@@ -19,6 +21,10 @@ REGISTERED_KEY = "_registered"
 class NamedFunctions(Routine):
     """A routine that calls functions by name: built-in ones, and those that the application has registered.
 
+    Registered functions are saved with the routine where they can be: functions at module level, lambdas that use
+    nothing but their parameters, and methods of the routine itself. Any other has to be registered again after loading.
+    Several threads may register functions at once.
+
     Args:
         kind: What such a function is called, for messages.
         built_in: The functions that are there from the start.
@@ -30,13 +36,16 @@ class NamedFunctions(Routine):
         self._kind = kind
         self._built_in = built_in
         self._config_keys = config_keys
+        # Replaced and never changed: one that a run is reading, or `serialize` walks through, stays as it is.
         self._registered: dict[str, Callable[..., Any]] = {}
+        # Two threads that register at once must not lose one. Nothing else is locked while it is held.
+        self._registering = Lock()
 
     def set_config(self, **kwargs: Any) -> None:
         """Set configuration values; the functions among them may come back from saved data.
 
         Raises:
-            TypeError: A value that cannot be; nothing is set then.
+            TypeError: A value that cannot be, or a function that is `async def`; nothing is set then.
         """
         for key in self._config_keys:
             if key in kwargs:
@@ -55,16 +64,26 @@ class NamedFunctions(Routine):
         return value
 
     def _register(self, name: str, function: Callable[..., Any]) -> None:
+        """For the public method of each subclass.
+
+        Raises:
+            InvalidValueError: The name is no text, or empty.
+            InvalidTypeError: The function cannot be called, is `async def` or a generator function.
+        """
         if not isinstance(name, str) or not name:
-            raise InvalidValueError(f"The name of a {self._kind} must be a text that is not empty, not {name!r}.")
-        if not callable(function):
-            raise InvalidTypeError(f"The {self._kind} {name!r} is {shortened(function)}, which cannot be called.")
+            raise InvalidValueError(f"Each {self._kind} needs a name: a text that is not empty, not {shortened(name)}.")
+        check_function(function, f"The {self._kind} {shortened(name)}")
         remember_callable(function)
-        # A new dict: one that a run is reading, or `serialize` walks through, does not change.
-        self._registered = {**self._registered, name: function}
+        with self._registering:
+            self._registered = {**self._registered, name: function}
 
     def _named(self, name: str) -> Callable[..., Any] | None:
-        return self._registered[name] if name in self._registered else self._built_in.get(name)
+        registered = self._registered
+        return registered[name] if name in registered else self._built_in.get(name)
+
+    def _by_name(self) -> dict[str, Callable[..., Any]]:
+        """All functions as they are known now: the built-in ones first, each in its place also if it was replaced."""
+        return {**self._built_in, **self._registered}
 
     # -- as data
 
@@ -97,7 +116,9 @@ class NamedFunctions(Routine):
             if name not in self._registered:
                 restored[name] = restore_callable(saved, self, self._place(name))
         super().deserialize(data, strict, registry)
-        self._registered = {**self._registered, **{name: each for name, each in restored.items() if each is not None}}
+        found = {name: each for name, each in restored.items() if each is not None}
+        with self._registering:
+            self._registered = {**self._registered, **found}
 
     def _place(self, name: str) -> str:
         return f"The {self._kind} {shortened(name)} of {self!r}"

@@ -1,0 +1,332 @@
+"""Durability: what a flow with a store does to keep its runs, and to take them up again."""
+
+import contextlib
+import logging
+import weakref
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from routilux.errors import InvalidValueError, LeaseLostError, StoreError, UnknownRunError
+from routilux.flow.group_commit import GroupCommit
+from routilux.flow.scribe import Scribe
+from routilux.flow.stops import note_pause
+from routilux.job_state import JobState, ledger_of
+from routilux.pending_data import saved_form
+from routilux.status import JobStatus
+from routilux.stores.base import JournalRow, RunHeader, Store, Write
+from routilux.stores.journal import Replay
+
+if TYPE_CHECKING:  # whose runs are kept
+    from routilux.flow.durable_run import DurableRun
+    from routilux.flow.engine import Engine
+
+__all__ = ["Durability", "RunExists"]
+
+logger = logging.getLogger(__name__)
+
+# After so long without a store, runs become paused.
+PATIENCE_SECONDS = 30.0
+
+
+class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
+    """The store has a run of this job_id."""
+
+    def __init__(self, job_state: JobState) -> None:
+        super().__init__(job_state.job_id)
+        self.job_state = job_state
+
+
+class Durability:
+    """The durable side of an engine.
+
+    `_lock` protects `_known`, and is taken alone.
+    """
+
+    def __init__(self, engine: "Engine", store: Store, owns_store: bool) -> None:
+        self._engine = weakref.ref(engine)
+        self.store = store
+        self.owns_store = owns_store
+        self.is_sync = store.level == "sync"
+        self.group = GroupCommit(store, engine.clock, self._on_trouble)
+        self.patience_seconds = PATIENCE_SECONDS
+        self._lock = Lock()
+        # The records of this process, so that a job_id is one object here.
+        self._deaths: dict[str, dict[str, int]] = {}
+        self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+
+    def scribe_of(self, job_state: JobState) -> Scribe:
+        """Who writes a record down; one for all legs of its run."""
+        ledger = ledger_of(job_state)
+        if not isinstance(ledger.scribe, Scribe):
+            self.attend(job_state, ledger.journal_row)
+        assert isinstance(ledger.scribe, Scribe)  # noqa: S101 - for the type checker
+        return ledger.scribe
+
+    def attend(self, job_state: JobState, number: int) -> None:
+        """Write down what happens to a record from now on, after the row of this number."""
+        ledger = ledger_of(job_state)
+        with ledger.lock:
+            ledger.scribe = Scribe(job_state, number)
+            ledger.routine_states.changed = {}
+        job_state.track_shared_data()
+
+    # -- starting
+
+    def create(self, run: "DurableRun", entry: dict[str, Any]) -> None:
+        """Keep a new run with its entry.
+
+        Raises:
+            RunExists: The store has it already.
+            StoreError: The store cannot be written.
+        """
+        job_state = run.job_state
+        with self._lock:
+            present = self._known.setdefault(run.job_id, job_state)
+        if present is not job_state:
+            raise RunExists(present)
+        try:
+            is_new = self._create(job_state, entry)
+        except BaseException:
+            with self._lock:
+                self._known.pop(run.job_id, None)
+            raise
+        if not is_new:
+            with self._lock:
+                self._known.pop(run.job_id, None)
+            raise RunExists(self.load(run.job_id))
+        self._go_on_if_trouble_is_over()
+
+    def _create(self, job_state: JobState, entry: dict[str, Any] | None) -> bool:
+        scribe = self.scribe_of(job_state)
+        entries = [] if entry is None else [saved_form(entry, "the entry")]
+        rows: list[JournalRow] = []
+
+        def write_down(state: dict[str, Any]) -> None:
+            state["pending_tasks"] = [*state["pending_tasks"], *entries]
+            scribe.begin_from(state)
+            scribe.copy_history(job_state)
+            row = scribe.cut()
+            assert row is not None  # noqa: S101 - it holds the state
+            rows.append(row)
+
+        job_state.write_live_form(write_down)
+        at = job_state.created_at.timestamp()
+        status = JobStatus.RUNNING.value if entry is not None else job_state.status
+        return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at), rows)
+
+    def let_go(self, job_id: str) -> None:
+        """A run that is kept could not be started: another process, or `recover`, may take it up."""
+        with self._lock:
+            self._known.pop(job_id, None)
+        with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
+            self.store.write([Write(job_id, release=True)])
+
+    def keep_anew(self, run: "DurableRun") -> None:
+        """Keep everything that a resumed run goes on with.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+
+        def write_down(state: dict[str, Any]) -> None:
+            if run.recoveries:
+                state["recoveries"] = run.recoveries
+            run.scribe.begin_from(state)
+            self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value)
+
+        run.job_state.write_live_form(write_down)
+        self.group.write()
+        self._go_on_if_trouble_is_over()
+
+    # -- taking up
+
+    def claim(self, job_state: JobState) -> None:
+        """Drive a run from now on, as this record has it. A run that the store does not know is kept now.
+
+        Raises:
+            RunDrivenError: Another process drives it.
+            InvalidValueError: It went on elsewhere since this record was made.
+        """
+        scribe = self.scribe_of(job_state)
+        try:
+            self.store.claim(job_state.flow_id, job_state.job_id)
+        except UnknownRunError:
+            scribe.number = 0
+            self._create(job_state, None)
+            return
+        last = self.store.rows(job_state.job_id, after=scribe.number)
+        if last or not scribe.number:
+            raise InvalidValueError(
+                f"{job_state!r} is not how the run stands: it went on elsewhere since this record was made. "
+                f"Take flow.load({job_state.job_id!r}) instead."
+            )
+
+    def load(self, job_id: str) -> JobState:
+        """A run as the store has it; the object of this process where there is one.
+
+        Raises:
+            UnknownRunError: The store has no such run.
+        """
+        with self._lock:
+            known = self._known.get(job_id)
+        if known is not None and ledger_of(known).live is not None:
+            return known
+        header = self.store.find(job_id)
+        if header is None:
+            raise UnknownRunError(f"The store {self.store.url} has no run {job_id!r}.")
+        return self._restored(header)
+
+    def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
+        rows = self.store.rows(header.job_id)
+        replay = Replay().apply_all(row.body for row in rows)
+        if is_recovery:
+            # Of those that were only waiting, it was the first, as far as anybody can tell.
+            suspects = replay.begun() or replay.waiting()[:1]
+            before = replay.deaths()
+            with self._lock:
+                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in suspects}
+        job_state = JobState()
+        job_state.deserialize(replay.saved_form(header.status))
+        self.attend(job_state, rows[-1].number if rows else 0)
+        with self._lock:
+            self._known[header.job_id] = job_state
+        return job_state
+
+    def take_over(self) -> list[JobState]:
+        """Drive every unfinished run that no living process drives; returns their records."""
+        engine = self._engine()
+        if engine is None:
+            return []
+        found = []
+        for header in self.store.claim(engine.flow.flow_id):
+            with self._lock:
+                known = self._known.get(header.job_id)
+            if known is None or ledger_of(known).live is None:
+                found.append(self._restored(header, is_recovery=True))
+        return found
+
+    def note_deaths(self, job_id: str, deaths: dict[str, int]) -> None:
+        """For the resume that follows: it keeps them with the run."""
+        with self._lock:
+            self._deaths[job_id] = deaths
+
+    def park(self, job_state: JobState, reason: str) -> None:
+        """A run that cannot go on is paused, and nobody's."""
+        note_pause(job_state, {"reason": reason, "checkpoint": {}}, 0)
+        self.keep_still(job_state)
+
+    def keep_still(self, job_state: JobState) -> None:
+        """Keep a run that stands still as its record has it, and let others have it.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        scribe = self.scribe_of(job_state)
+
+        def write_down(state: dict[str, Any]) -> None:
+            earlier = scribe.cut()  # records, above all, which stand in no state
+            scribe.begin_from(state)
+            for row in (earlier, scribe.cut()):
+                self.group.add(job_state.job_id, row, state["status"], release=True)
+
+        job_state.write_live_form(write_down)
+        self.group.write()
+
+    def deaths_of(self, job_id: str) -> dict[str, int]:
+        """How often the process of a run that is being recovered has died in an activation, by its id."""
+        with self._lock:
+            return self._deaths.pop(job_id, {})
+
+    # -- writing
+
+    def try_to_write(self) -> bool:
+        """Write everything that waits; False, and the trouble is noted, when that cannot be done.
+
+        It may be called with a run's lock held: what the trouble means for runs is seen to later, on the loop's thread.
+        """
+        if self.group.trouble is not None:
+            return False
+        try:
+            self.group.write()
+        except (StoreError, LeaseLostError) as error:
+            self._on_trouble(error)
+            return False
+        return True
+
+    def flush(self) -> None:
+        """Write what nobody has written in time."""
+        if self.group.trouble is None:
+            self.try_to_write()
+
+    def renew(self) -> None:
+        """Give a sign of life."""
+        try:
+            self.store.renew()
+        except LeaseLostError as error:
+            self._on_trouble(error)
+        except StoreError:
+            logger.warning("The lease on %s could not be renewed", self.store.url, exc_info=True)
+
+    # -- trouble
+
+    def _on_trouble(self, error: StoreError | LeaseLostError) -> None:
+        engine = self._engine()
+        if engine is None or not self.group.note_trouble(error):
+            return
+        # On a thread of its own: the caller may hold a run's lock.
+        engine.workers.call(self._see_to_trouble)
+
+    def _see_to_trouble(self) -> None:
+        error = self.group.trouble
+        if isinstance(error, LeaseLostError):
+            for run in self._live_runs():
+                run.lose(error)
+            self.group.forget_threads()
+            self.store.close()
+        elif error is not None:
+            self._retry_later()
+
+    def _retry_later(self) -> None:
+        delay_ns = self.group.next_retry_ns()
+        for run in self._live_runs():
+            run.retry_later(delay_ns)
+
+    def retry(self) -> None:
+        """Try once more to write what waits; runs that wait for it go on, or are paused when it takes too long."""
+        if self.group.trouble is None:
+            return
+        try:
+            self.group.write()
+            self.store.renew()
+        except LeaseLostError as error:
+            self.group.trouble = error
+            self._see_to_trouble()
+        except StoreError as error:
+            self.group.trouble = error
+            if self.group.trouble_seconds() < self.patience_seconds:
+                self._retry_later()
+                return
+            for run in self._live_runs():
+                run.stop_for_store()
+        else:
+            self._go_on_if_trouble_is_over()
+
+    def _go_on_if_trouble_is_over(self) -> None:
+        self.group.trouble = None
+        for run in self._live_runs():
+            run.go_on_with_store()
+
+    def _live_runs(self) -> "list[DurableRun]":
+        engine = self._engine()
+        return [run for run in engine.loop.live_runs() if hasattr(run, "go_on_with_store")] if engine else []  # type: ignore[misc]
+
+    def close(self) -> None:
+        """Let go of the store, unless the application has opened it itself."""
+        if self.owns_store:
+            self.store.close()
+
+    def forget_threads(self) -> None:
+        """In a forked child: runs and what waits are the parent's."""
+        self._lock = Lock()
+        self._known = weakref.WeakValueDictionary()
+        self.group.forget_threads()

@@ -1,0 +1,469 @@
+"""DurableRun: a run that is written down as it goes, so that it outlives its process.
+
+What happens is written under the run's lock, in the order in which it happens, and a settlement ends a row (see
+`scribe.py`); rows go into the store in groups (see `group_commit.py`). So the store holds a prefix of what has
+happened: a process that dies loses the last moments of it, and what was lost is done again, in the same way.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from routilux.errors import LeaseLostError, NotPlainError, StoreError
+from routilux.flow.activation import settle
+from routilux.flow.error_policy import Decision
+from routilux.flow.gate import Gate
+from routilux.flow.group_commit import FLUSH_NS
+from routilux.flow.lifecycle import OPEN
+from routilux.flow.pending import describe
+from routilux.flow.run import Run
+from routilux.flow.scribe import Scribe, encoded
+from routilux.flow.stops import write_pause_point
+from routilux.flow.task import Activation, HeldEmission
+from routilux.flow.timers import nanoseconds
+from routilux.flow.wiring import Wired
+from routilux.flow.workers import Turn
+from routilux.interfaces import Settlement
+from routilux.job_state import JobState
+from routilux.plain import plain
+from routilux.priority import TaskPriority
+from routilux.status import JobStatus
+
+if TYPE_CHECKING:  # made by the engine
+    from routilux.flow.durability import Durability
+    from routilux.flow.engine import Engine
+    from routilux.waiting import Progress
+
+__all__ = ["DurableRun"]
+
+
+# After a crash, the beginnings of so many activations are written before their handlers are called.
+CAREFUL_COUNT = 256
+
+
+class _NoJournal:
+    """In place of a journal of the application's: a run that has one tells it of every settlement."""
+
+    def started(self, job_id: str, entry_routine_id: str, params: dict[str, Any]) -> None: ...
+
+    def settled(self, settlement: Settlement) -> None: ...
+
+    def ended(self, job_id: str, status: str) -> None: ...
+
+
+_NO_JOURNAL = _NoJournal()
+
+
+class DurableRun(Run):
+    """A run of a flow that has a store. Everything but the writing down stands in its bases."""
+
+    __slots__ = (
+        "_awaits_store",
+        "_careful_count",
+        "_flush_number",
+        "_is_released",
+        "_renew_number",
+        "_retry_number",
+        "_status",
+        "_unstaged_tokens",
+        "durability",
+        "lost",
+        "recoveries",
+        "scribe",
+    )
+
+    def __init__(
+        self,
+        engine: "Engine",
+        job_state: JobState,
+        token_limit: int,
+        timeout: float | None = None,
+        ancestors: frozenset[int] = frozenset(),
+    ) -> None:
+        self.durability: Durability = engine.durable_side()
+        self.scribe: Scribe = self.durability.scribe_of(job_state)
+        # What the store says of its status.
+        self._status = ""
+        # Whether another process may drive it.
+        self._is_released = False
+        # Counted as outstanding while its end cannot be written.
+        self._awaits_store = False
+        # After a crash, so many beginnings are still written before their handlers are called: to know which kills it.
+        self._careful_count = 0
+        # How often the process of this run has died in an activation, by its id.
+        self.recoveries: dict[str, int] = {}
+        self._flush_number = self._renew_number = self._retry_number = 0
+        self._unstaged_tokens = 0
+        #: Why it is not this process's any more.
+        self.lost: LeaseLostError | None = None
+        super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
+        self.journal = self.journal or _NO_JOURNAL
+
+    # -- starting
+
+    def start(self, entry: Activation, inline: bool) -> None:
+        """Keep the run, then start it."""
+        entry.identity = self.entry_identity()
+        self.durability.create(self, describe(entry, "queued", None, self.ledger.clock))
+        self._status = JobStatus.RUNNING.value
+        try:
+            super().start(entry, inline)
+        except BaseException:
+            self.durability.let_go(self.job_id)
+            raise
+        self._renew_later()
+
+    def reopened(self) -> None:
+        """Keep what a resume goes on with, before anything of it starts."""
+        self._is_released = False
+        self.recoveries = self.durability.deaths_of(self.job_id)
+        self._careful_count = CAREFUL_COUNT if self.recoveries else 0
+        try:
+            self.durability.keep_anew(self)
+        except (StoreError, LeaseLostError):
+            self.stop_for_store()
+            raise
+        self._status = JobStatus.RUNNING.value
+        self._renew_later()
+
+    # -- what happens, with the lock held
+
+    def _begin(self, task: Activation, now: int) -> None:
+        has_merged, retried, replayed = task.merged, task.retry_count, task.replay is not None
+        super()._begin(task, now)
+        record = 0 if retried or replayed else 2 if task.is_entry else 1
+        merges = task.port.slot.replaces and not has_merged and not retried
+        self.scribe.begin(task, now, record, merges)
+        if self.durability.is_sync:
+            task.staged = []
+
+    def _release(
+        self,
+        activation: Activation,
+        wired: Wired,
+        data: dict[str, Any],
+        delay: float,
+        priority: TaskPriority,
+        differs: bool = False,
+    ) -> int:
+        text = encoded(data, _what(wired))  # refused before anything has happened
+        before = self.event_count
+        given = super()._release(activation, wired, data, delay, priority, differs)
+        if self.event_count == before:
+            return given  # refused, or released in an earlier life
+        now = self.ledger.rows[-2]
+        nth = len(activation.released()[wired.name_in(activation.port.node)]) - 1
+        due_ns = now + nanoseconds(delay) if delay > 0 else None
+        self.scribe.emission(activation, wired, text, now, nth, priority, due_ns)
+        if self.durability.is_sync and (activation.staged is None or due_ns is not None):
+            self._write_now()  # it does not wait for the settlement, so it is kept before
+        return given
+
+    def held(self, emission: HeldEmission) -> HeldEmission:
+        """What is kept of an emission: what its handler changes afterwards must not make it unfit for the store."""
+        emission.data = plain(emission.data, _what(emission.wired))
+        return emission
+
+    def merge(self, task: Activation) -> None:
+        """Merge a delivery, and write it down in the order of the merges."""
+        with self._merge_lock:
+            super().merge(task)
+            with self.lock:
+                held = self.ledger.slot_data[task.port.key]
+                self.scribe.merged(task, held if callable(task.port.slot.merge_strategy) else None)
+
+    def note_retry(self, task: Activation, due_ns: int) -> None:
+        """An attempt has failed, and there will be another."""
+        self.scribe.retry(task, due_ns)
+        self._cut()
+
+    def _note_left(self, task: Activation, outcome: str) -> None:
+        super()._note_left(task, outcome)
+        if outcome == "failed":
+            self.scribe.fail(task)
+        elif outcome == "completed" and not task.retry_count:
+            rows = self.ledger.rows
+            self.scribe.complete(task, rows[-2], rows[-1])
+        else:
+            self.scribe.leave(task)
+        self._cut()
+        if task.staged is not None:
+            self._unstage(task)
+
+    def _unstage(self, task: Activation) -> None:
+        """At the level "sync": what an activation has caused starts when its settlement is kept."""
+        staged, task.staged = task.staged or [], None
+        self._write_now()
+        for each in staged:
+            if self._gate == OPEN:
+                self.push(each)
+            else:
+                self.outstanding -= 1
+                self.park(each, "queued")
+        if staged:
+            self._unstaged_tokens += self.tokens_for(len(staged))
+
+    def _cut(self) -> None:
+        if self.lost is not None:
+            return
+        status = self.ledger.status
+        changed = status if status != self._status else None
+        row = self.scribe.cut()
+        if row is None and changed is None:
+            return
+        self._status = status
+        self.durability.group.add(self.job_id, row, changed)
+        if not self._flush_number and not self.over:
+            self._flush_number = self.timers.schedule(self.now() + FLUSH_NS)
+
+    def _write_now(self) -> None:
+        """With the lock held, which only this run's threads and readers want: write, or note that it cannot be done."""
+        self._cut()
+        self.durability.try_to_write()
+
+    # -- what happens, without the lock
+
+    def settle(self, task: Activation, turn: Turn | None) -> Activation | None:
+        """Settle an activation, with what it has shared; returns the worker's next task."""
+        try:
+            self._write_shared()
+        except NotPlainError as error:
+            return settle(task, error, turn)
+        return self._after_settlement(super().settle(task, turn))
+
+    def settle_failure(
+        self, task: Activation, error: BaseException, decision: Decision, delay: float, turn: Turn | None
+    ) -> Activation | None:
+        """Settle an attempt that failed; returns what `settle` returns."""
+        while True:
+            try:
+                self._write_shared()
+                break
+            except NotPlainError:
+                continue  # one error is enough
+        return self._after_settlement(super().settle_failure(task, error, decision, delay, turn))
+
+    def _write_shared(self) -> None:
+        changes = self.job_state.take_shared_changes()
+        if changes:
+            with self.lock:
+                self.scribe.share(changes)
+
+    def _after_settlement(self, following: Activation | None) -> Activation | None:
+        if self._unstaged_tokens:
+            with self.lock:
+                given, self._unstaged_tokens = self._unstaged_tokens, 0
+            self.hand_out(given)
+        if self._careful_count and following is not None:
+            self._begin_carefully()
+        else:
+            self.durability.group.write_if_due()
+        return following
+
+    def _begin_carefully(self) -> None:
+        with self.lock:
+            self._careful_count -= 1
+            self._write_now()
+
+    def take(self) -> Activation | None:
+        """The first task of a worker's turn."""
+        task = super().take()
+        if self._careful_count and task is not None:
+            self._begin_carefully()
+        return task
+
+    def _take(self, now: int) -> Activation | None:
+        if self.durability.group.trouble is not None:
+            self.tokens -= 1  # given out again when the store can be written
+            return None
+        return super()._take(now)
+
+    def tokens_for(self, task_count: int) -> int:
+        """With the lock held: tokens for new tasks; none while the store cannot be written."""
+        return super().tokens_for(task_count) if self.durability.group.trouble is None else 0
+
+    def outstanding_tasks(self) -> list[dict[str, Any]]:
+        """With the lock held: everything that is active, on a timer, queued, or staged."""
+        staged = [each for task in self.active for each in task.staged or ()]
+        return [*super().outstanding_tasks(), *(describe(each, "queued", None, self.ledger.clock) for each in staged)]
+
+    def enqueue(self, task: Activation) -> bool:
+        """Count a task that comes from outside, and keep it."""
+        with self.lock:
+            if self._gate < Gate.REFUSING:
+                self.scribe.arrival(describe(task, "queued", None, self.ledger.clock), None)
+                self._cut()
+        return super().enqueue(task)
+
+    # -- stopping
+
+    def _close(self, gate: int, status: str) -> None:
+        super()._close(gate, status)
+        self._cut()
+
+    def pause(self, point: dict[str, Any]) -> bool:
+        """Park everything that is not active, and keep that.
+
+        Raises:
+            StoreError: It is paused, and the store does not know it yet.
+        """
+        if not super().pause(point):
+            return False
+        self._keep_stop()
+        return True
+
+    def cancel(self, reason: str) -> bool:
+        """Drop everything that is not active, for good, and keep that.
+
+        Raises:
+            StoreError: It is cancelled, and the store does not know it yet.
+            RunDrivenError: Another process drives it meanwhile; nothing has happened.
+        """
+        if self._is_released and self._gate == Gate.PARKING:
+            self.durability.claim(self.job_state)
+            self._is_released = False
+        if not super().cancel(reason):
+            return False
+        self._keep_stop()
+        return True
+
+    def _keep_stop(self) -> None:
+        with self.lock:
+            self._cut()
+            if self.over:
+                self._release_ownership()
+        self.durability.group.write()
+
+    def stop_for_store(self) -> None:
+        """The store cannot be written for too long: be paused, in memory."""
+        with self.lock:
+            if self._awaits_store:
+                self._awaits_store = False
+                self.outstanding -= 1
+            if self._gate != OPEN:
+                return
+            self._close(Gate.PARKING, JobStatus.PAUSED.value)
+            write_pause_point(self.job_state, {"reason": "store", "checkpoint": {}}, len(self.active))
+            self._cut()
+            self.engine.paused.add(self)
+            self._end_if_over()
+
+    def lose(self, error: LeaseLostError) -> None:
+        """Another process has taken it over: drop what is queued, and do nothing more."""
+        with self.lock:
+            if self.lost is not None or self._gate == Gate.ENDED:
+                return
+            self.lost = error
+            self.ledger.refuses = True
+            self._gate = Gate.REFUSING
+            for queue in (self._urgent, self._normal, self._low):
+                if queue:
+                    queue.clear()
+            for _ in self.timers.take_all():
+                pass
+            self.durability.group.forget(self.job_id)
+            self.over = True
+            self.engine.loop.retire(self.key, self.timers.heap_count)
+            self._waiters.notify()
+
+    def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
+        """Until the run is over; False at the timeout.
+
+        Raises:
+            LeaseLostError: Another process has taken the run over.
+        """
+        done = super().wait(timeout, progress)
+        if self.lost is not None:
+            raise LeaseLostError(
+                f"Run {self.job_id} goes on in another process: this one gave no sign of life for "
+                f"{self.durability.store.lease_seconds:g} s. Look at it with store.load({self.job_id!r})."
+            ) from self.lost
+        return done
+
+    # -- the end
+
+    def _end_if_over(self) -> None:
+        if self.over:
+            return
+        is_end = self._gate == OPEN and not self.outstanding
+        if not is_end and (self._gate == OPEN or self.active):
+            return
+        if is_end and not self._keep_end():
+            return
+        super()._end_if_over()
+        if not is_end:
+            self._cut()
+            self._release_ownership()
+            self.durability.try_to_write()
+
+    def _keep_end(self) -> bool:
+        """Keep the end before anybody is told of it; False while that cannot be done."""
+        self._cut()
+        if self.ledger.status == JobStatus.RUNNING:
+            self._status = self.ledger.final_status()
+        self.durability.group.add(self.job_id, None, self._status, release=True)
+        if self.durability.try_to_write():
+            self._is_released = True
+            return True
+        if self.lost is None and not self._awaits_store:
+            self._awaits_store = True
+            self.outstanding += 1
+        return False
+
+    def _release_ownership(self) -> None:
+        if not self._is_released and self.lost is None:
+            self._is_released = True
+            self.durability.group.add(self.job_id, None, None, release=True)
+
+    def go_on_with_store(self) -> None:
+        """The store can be written again."""
+        with self.lock:
+            if self._awaits_store:
+                self._awaits_store = False
+                self.outstanding -= 1
+                self._end_if_over()
+                due = self._take_announcement()
+            else:
+                due = 0
+            given = self.tokens_for(self.queue_size()) if not self.over else 0
+        self.hand_out(given)
+        if due:
+            self.announce(due)
+
+    # -- timers
+
+    def on_timer(self, number: int) -> None:
+        """Called by the loop: a flush, a sign of life, another attempt to write, or what every run has."""
+        if number == self._flush_number:
+            self._take_own_timer("_flush_number")
+            with self.lock:
+                self._cut()
+            self.durability.flush()
+        elif number == self._renew_number:
+            self._take_own_timer("_renew_number")
+            self.durability.renew()
+            self._renew_later()
+        elif number == self._retry_number:
+            self._take_own_timer("_retry_number")
+            self.durability.retry()
+        else:
+            super().on_timer(number)
+
+    def _take_own_timer(self, name: str) -> None:
+        with self.lock:
+            self.timers.heap_count -= 1
+            setattr(self, name, 0)
+
+    def _renew_later(self) -> None:
+        with self.lock:
+            if not self.over:
+                third = nanoseconds(self.durability.store.lease_seconds / 3)
+                self._renew_number = self.timers.schedule(self.now() + third)
+
+    def retry_later(self, delay_ns: int) -> None:
+        """Have `Durability.retry` called."""
+        with self.lock:
+            if not self.over and not self._retry_number:
+                self._retry_number = self.timers.schedule(self.now() + delay_ns)
+
+
+def _what(wired: Wired) -> str:
+    return f"what {wired.node.id!r} emits with {wired.name!r}"

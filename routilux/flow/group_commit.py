@@ -1,0 +1,184 @@
+"""GroupCommit: the rows of a flow's runs on their way into the store, many in one transaction.
+
+A free-running writer thread would starve beside busy Python (sqlite3 gives up the interpreter lock once per row), and
+what is not yet written would grow to the whole run. So there is none: the worker whose settlement makes the group 64
+rows old, or finds it 20 ms old, writes it, while the others go on; when 128 rows or 50 ms are waiting, they wait.
+"""
+
+import logging
+from collections.abc import Callable
+from threading import Lock
+
+from routilux.errors import LeaseLostError, StoreError
+from routilux.interfaces import Clock
+from routilux.stores.base import JournalRow, Store, Write
+
+__all__ = ["FLUSH_NS", "GroupCommit"]
+
+logger = logging.getLogger(__name__)
+
+# Whoever finds so many rows waiting, or one that has waited so long, writes them.
+GROUP_ROWS = 64
+FLUSH_NS = 20_000_000
+
+# And so many that everybody waits until they are written.
+WAIT_ROWS = 128
+WAIT_NS = 50_000_000
+
+# Failed attempts to write are repeated after this, then after twice that, up to a second.
+RETRY_FIRST_NS = 50_000_000
+RETRY_MOST_NS = 1_000_000_000
+
+
+class _Part:
+    """What waits to be written of one run."""
+
+    __slots__ = ("release", "rows", "status")
+
+    def __init__(self) -> None:
+        self.rows: list[JournalRow] = []
+        self.status: str | None = None
+        self.release = False
+
+
+class GroupCommit:
+    """Collects rows under the locks of their runs, and writes them outside of these where it can.
+
+    `_lock` protects what waits; it is taken last. `_writing` is held by whoever writes, so that rows reach the store
+    in the order in which they were added: it is taken after a run's lock or alone, and no run's lock is taken while
+    it is held.
+
+    Args:
+        store: Where rows go.
+        clock: For the age of what waits.
+        on_trouble: Called without a lock of this class when the store could not be written, with the error.
+    """
+
+    def __init__(self, store: Store, clock: Clock, on_trouble: Callable[[StoreError | LeaseLostError], None]) -> None:
+        self.store = store
+        self._clock = clock
+        self._on_trouble = on_trouble
+        self._make_locks()
+        self._parts: dict[str, _Part] = {}
+        self._row_count = 0
+        self._since_ns = 0
+        #: Why the store cannot be written; None while it can. Runs start nothing new while it is set.
+        self.trouble: StoreError | LeaseLostError | None = None
+        self._trouble_since_ns = 0
+        self._retry_ns = RETRY_FIRST_NS
+
+    def _make_locks(self) -> None:
+        self._lock = Lock()
+        self._writing = Lock()
+
+    def add(self, job_id: str, row: JournalRow | None, status: str | None = None, release: bool = False) -> None:
+        """With the run's lock held: have something written, soon."""
+        with self._lock:
+            part = self._parts.get(job_id)
+            if part is None:
+                part = self._parts[job_id] = _Part()
+            if row is not None:
+                part.rows.append(row)
+            if status is not None:
+                part.status = status
+            part.release = release or part.release
+            if not self._row_count:
+                self._since_ns = self._clock.monotonic_ns()
+            self._row_count += 1
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._row_count
+
+    def write_if_due(self) -> None:
+        """After a settlement, without the run's lock: write the group if it is large or old enough."""
+        count = self._row_count
+        if not count or self.trouble is not None:
+            return
+        age_ns = self._clock.monotonic_ns() - self._since_ns
+        if count < GROUP_ROWS and age_ns < FLUSH_NS:
+            return
+        must_wait = count >= WAIT_ROWS or age_ns >= WAIT_NS
+        if self._writing.acquire(must_wait):
+            error = None
+            try:
+                self._write()
+            except (StoreError, LeaseLostError) as found:
+                error = found
+            finally:
+                self._writing.release()
+            if error is not None:
+                self._on_trouble(error)
+
+    def write(self) -> None:
+        """Write everything that waits, now.
+
+        Raises:
+            StoreError: The store cannot be written; what waits still waits.
+            LeaseLostError: Another process has taken the runs over.
+        """
+        with self._writing:
+            self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            parts, self._parts = self._parts, {}
+            count, self._row_count = self._row_count, 0
+        if not parts:
+            return
+        try:
+            self.store.write(
+                [Write(job_id, part.rows, part.status, release=part.release) for job_id, part in parts.items()]
+            )
+        except BaseException:
+            self._put_back(parts, count)
+            raise
+        self.trouble = None
+
+    def _put_back(self, parts: dict[str, _Part], count: int) -> None:
+        # In front of what has come meanwhile. Nobody has written that: the caller holds `_writing`.
+        with self._lock:
+            for job_id, part in self._parts.items():
+                earlier = parts.setdefault(job_id, _Part())
+                earlier.rows += part.rows
+                earlier.status = part.status or earlier.status
+                earlier.release = part.release or earlier.release
+            self._parts = parts
+            self._row_count += count
+
+    def forget(self, job_id: str) -> None:
+        """What waits of a run is not this process's to write any more."""
+        with self._lock:
+            part = self._parts.pop(job_id, None)
+            if part is not None:
+                self._row_count -= len(part.rows) or 1
+            if not self._parts:
+                self._row_count = 0
+
+    # -- trouble
+
+    def note_trouble(self, error: StoreError | LeaseLostError) -> bool:
+        """The store could not be written; whether that is news."""
+        is_news = self.trouble is None
+        self.trouble = error
+        if is_news:
+            self._trouble_since_ns = self._clock.monotonic_ns()
+            self._retry_ns = RETRY_FIRST_NS
+            logger.warning("The store %s cannot be written, and no new activation starts: %s", self.store.url, error)
+        return is_news
+
+    def next_retry_ns(self) -> int:
+        """How long until the next attempt; longer each time."""
+        delay_ns, self._retry_ns = self._retry_ns, min(2 * self._retry_ns, RETRY_MOST_NS)
+        return delay_ns
+
+    def trouble_seconds(self) -> float:
+        """For how long the store could not be written."""
+        return 0.0 if self.trouble is None else (self._clock.monotonic_ns() - self._trouble_since_ns) / 1e9
+
+    def forget_threads(self) -> None:
+        """In a forked child: what waits is the parent's, and so are the threads that hold locks."""
+        self._make_locks()
+        self._parts = {}
+        self._row_count = 0
+        self.trouble = None

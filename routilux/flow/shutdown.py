@@ -1,0 +1,59 @@
+"""How a flow is shut down: its runs end, or are parked, and its threads go."""
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from routilux.context import current_activation
+from routilux.errors import LeaseLostError, StoreError
+from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.workers import workers_of_this_thread
+
+if TYPE_CHECKING:  # what is shut down
+    from routilux.flow.engine import Engine
+
+__all__ = ["shut_down"]
+
+
+def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
+    """See `Flow.shutdown`; nothing new begins meanwhile."""
+    until = None if timeout is None else time.monotonic() + timeout
+    mine = _runs_of_this_thread(engine)
+    if engine.loop.is_running():
+        engine.take_arrivals()  # what was put into the queue in time is waited for like anything else
+    if wait:
+        _wait_for_live_runs(engine, until, mine)
+    for run in engine.loop.live_runs():
+        if not (wait and run in mine and run.is_open()):
+            with contextlib.suppress(StoreError, LeaseLostError):  # it is paused; the store knows it as unfinished
+                run.pause({"reason": "shutdown", "checkpoint": {}})
+    is_worker = workers_of_this_thread() is not None
+    everything_over = engine.loop.live_count() == 0
+    engine.workers.close(wait=wait and not is_worker and everything_over)
+    if engine.durability is not None and everything_over:
+        engine.durability.close()
+
+
+def _wait_for_live_runs(engine: "Engine", until: float | None, mine: set[RunLifecycle]) -> None:
+    def all_over() -> bool:
+        return engine.loop.live_count() <= len(mine)
+
+    if not engine.threaded:
+        engine.executor.run_until(all_over)
+        return
+    left = None if until is None else max(0.0, until - time.monotonic())
+    workers = workers_of_this_thread()
+    if workers is None:
+        engine.loop.wait_until(all_over, left)
+        return
+    with workers.place_given_away():
+        engine.loop.wait_until(all_over, left)
+
+
+def _runs_of_this_thread(engine: "Engine") -> set[RunLifecycle]:
+    """The runs that cannot end before the calling handler does."""
+    activation = current_activation.get()
+    run = activation.run if activation is not None else None
+    if run is None:
+        return set()
+    return {each for each in engine.loop.live_runs() if each is run or each.key in run.ancestors}

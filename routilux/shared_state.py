@@ -1,0 +1,127 @@
+"""SharedState: what the routines of one run share, values and a log."""
+
+from collections.abc import Callable
+from datetime import datetime
+from threading import RLock, get_ident
+from typing import Any
+
+from routilux.errors import InvalidValueError, NotPlainError
+from routilux.guarded import GuardedDict
+from routilux.ledger import Ledger
+from routilux.plain import plain
+from routilux.registration import OwnFields
+
+__all__ = ["SharedState"]
+
+
+class SharedState(OwnFields):
+    """The side of a JobState that belongs to its routines. It may be read and written from any thread."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+        # Protects shared_data, shared_log and nothing else. Re-entrant: the function given to modify_shared_data
+        # may use the other methods. Taken after a run's merge lock, since a merge function may use the shared data,
+        # and before the ledger's.
+        self._shared_lock = RLock()
+        self._modifying_thread = 0
+        self._shared_data: GuardedDict[str, Any] = GuardedDict(lock=self._shared_lock)
+        self.shared_log: list[dict[str, Any]] = []
+
+    def _touch(self) -> None:
+        self._ledger.touched_ns = self._ledger.now()
+
+    def _check_durable(self, value: Any, what: str) -> None:
+        # A durable run refuses at once what it could not keep.
+        if self._ledger.scribe is not None:
+            self._ledger.scribe.check(value, what)
+
+    @property
+    def shared_data(self) -> dict[str, Any]:
+        """What the routines of this run share; a dict that may be walked while workers write it."""
+        return self._shared_data
+
+    @shared_data.setter
+    def shared_data(self, value: dict[str, Any]) -> None:
+        with self._shared_lock:
+            before = self._shared_data
+            self._shared_data = GuardedDict(dict(value), lock=self._shared_lock)
+            self._shared_data.track(before)
+
+    def update_shared_data(self, key: str, value: Any) -> None:
+        """Set one shared value, at once; an activation that runs again sets it again."""
+        with self._shared_lock:
+            self._shared_data[key] = value
+            self._touch()
+
+    def get_shared_data(self, key: str, default: Any = None) -> Any:
+        """One shared value, or the default."""
+        return self._shared_data.get(key, default)
+
+    def modify_shared_data(self, key: str, fn: Callable[[Any], Any], default: Any = None) -> Any:
+        """Replace a shared value by `fn(value)`, with no other write in between, and return the new one.
+
+        `fn` runs under the lock of the shared data: keep it short, and save nothing in it. What it raises leaves the
+        value as it was.
+        """
+        with self._shared_lock:
+            before, self._modifying_thread = self._modifying_thread, get_ident()
+            try:
+                value = fn(self._shared_data.get(key, default))
+            finally:
+                self._modifying_thread = before
+            self._shared_data[key] = value
+            self._touch()
+            return value
+
+    # -- the log
+
+    def append_to_shared_log(self, entry: dict[str, Any]) -> None:
+        """Append an entry; it gets a `timestamp` (ISO text) unless it has one.
+
+        Raises:
+            ValueError: When the entry is not a dict.
+        """
+        if not isinstance(entry, dict):
+            raise InvalidValueError(f"Entry must be a dictionary, not {type(entry).__name__}: {entry!r}")
+        if "timestamp" not in entry:
+            entry = {**entry, "timestamp": datetime.now().isoformat()}
+        self._check_durable(entry, "an entry of the shared log")
+        with self._shared_lock, self._ledger.lock:
+            self.shared_log.append(entry)
+            self._touch()
+            if self._ledger.scribe is not None:
+                self._ledger.scribe.logged(entry)
+
+    def get_shared_log(self, filter_func: Callable[[dict[str, Any]], bool] | None = None) -> list[dict[str, Any]]:
+        """A new list of the entries, of those for which `filter_func` is true or of all."""
+        with self._shared_lock:
+            entries = list(self.shared_log)
+        return entries if filter_func is None else [entry for entry in entries if filter_func(entry)]
+
+    # -- for the journal, not for applications
+
+    def track_shared_data(self) -> None:
+        """Note what is written to the shared data from now on."""
+        with self._shared_lock:
+            self._shared_data.changed = {}
+
+    def take_shared_changes(self) -> list[tuple[Any, ...]]:
+        """What was written to the shared data since the last call: (key, value), or (key,) for one that is gone.
+
+        Raises:
+            NotPlainError: A value is not JSON. It is left out at the next call.
+        """
+        if not self._shared_data.changed:
+            return []
+        with self._shared_lock:
+            changed, self._shared_data.changed = self._shared_data.changed, {}
+            found: list[tuple[Any, ...]] = []
+            for key in list(changed):
+                del changed[key]
+                try:
+                    held = dict.__contains__(self._shared_data, key)
+                    found.append((key, plain(self._shared_data[key], f"shared_data[{key!r}]")) if held else (key,))
+                except NotPlainError:
+                    self._shared_data.changed |= dict.fromkeys([*(entry[0] for entry in found), *changed])
+                    raise
+            return found

@@ -1,0 +1,292 @@
+"""The journal of a run: what its rows say, and the run that they add up to.
+
+A row is the JSON text of a list of operations, in the order in which they happened; most rows end with the settlement
+of an activation. Reading imports, builds and runs nothing: rows are data. An operation is a list that begins with a
+letter; times are microseconds since the epoch, activations are named by their ids.
+
+| operation | what happened |
+|---|---|
+| `S` state | a state to begin from: at the start, and whenever the run was resumed |
+| `n` id, routine, slot, data, source, priority | a task came from outside |
+| `e` id, routine, event, time, data, deliveries, priority, due | an activation emitted; id null: somebody outside |
+| `b` id, time, record, merges | an activation began; `record` 1: with a start record, 2: one that says its data |
+| `m` id, held, data | its delivery was merged by a function, or (held null) by "append" |
+| `c` id, time, nanoseconds | it completed at its first attempt |
+| `l` id | it is over otherwise |
+| `y` id, attempt, due | it failed, and is tried again |
+| `x` id | it failed for good; the run fails with it |
+| `r` routine, event, time, data | a record of another kind |
+| `s` routine, state | the state of a routine, as a whole |
+| `k` key, value | a shared value was set; without value: it is gone |
+| `g` entry, `o` entry, `f` entries | an entry of the shared log, of the output log, deferred events |
+| `z` pause point | the run was paused |
+
+A payload is stored once, with its emission; a delivery says where it goes and how its names change. What "append" has
+collected is not stored, since it follows from the deliveries in their order.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any
+
+from routilux.errors import InvalidDataError
+from routilux.event import mapped
+from routilux.plain import shortened
+from routilux.routine_states import RoutineStates
+from routilux.slot import Slot
+
+__all__ = ["Replay", "source_of"]
+
+# Merging by "append" as a slot does it; the slot itself need not be there.
+_APPEND = Slot("", merge_strategy="append")
+
+# What stands in rows of its own, because it only grows.
+_GROWING = ("execution_history", "output_log", "shared_log")
+
+
+def source_of(routine_id: str, event: str) -> dict[str, str]:
+    """By which line a task came, as pending tasks say it."""
+    return {"routine_id": routine_id, "event": event}
+
+
+class Replay:
+    """The run that rows of a journal add up to.
+
+    Args:
+        limit: Keep so many of the newest records; None: all.
+
+    Attributes:
+        record_count: Records so far, those that were not kept included.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._state: dict[str, Any] = {}
+        self._tasks: dict[str, dict[str, Any]] = {}
+        self._states = RoutineStates({}, Lock())
+        self._slot_data: dict[tuple[str, str], dict[str, Any]] = {}
+        self._history: deque[dict[str, Any]] = deque(maxlen=limit)
+        self._outputs: list[dict[str, Any]] = []
+        self._log: list[dict[str, Any]] = []
+        self._last_us = 0
+        self.record_count = 0
+
+    # -- reading
+
+    def apply(self, body: str) -> None:
+        """Go on by one row.
+
+        Raises:
+            InvalidDataError: It is no row of a journal.
+        """
+        try:
+            for code, *values in json.loads(body):
+                _STEPS[code](self, *values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidDataError(
+                f"No row of a journal: {shortened(body)} ({type(error).__name__}: {error})"
+            ) from error
+
+    def apply_all(self, bodies: Iterable[str]) -> "Replay":
+        """Go on by several rows; returns itself."""
+        for body in bodies:
+            self.apply(body)
+        return self
+
+    def begun(self) -> list[str]:
+        """The activations whose handlers were at work, by their ids, in the order of their beginning."""
+        return [key for key, task in self._tasks.items() if task["was"] == "active"]
+
+    def waiting(self) -> list[str]:
+        """The activations that had not begun, in the order in which they would have."""
+        return [key for key, task in self._tasks.items() if task["was"] != "active"]
+
+    def deaths(self) -> dict[str, int]:
+        """How often the run's process had died in an activation when the run was recovered last, by its id."""
+        return dict(self._state.get("recoveries") or {})
+
+    def history(self) -> list[dict[str, Any]]:
+        """The saved forms of the records that were kept."""
+        return list(self._history)
+
+    def saved_form(self, status: str) -> dict[str, Any]:
+        """What `JobState.deserialize` takes: the run as it was after the last row, with the status of its header."""
+        self._states.bring_up_to_date()
+        slot_data: dict[str, dict[str, Any]] = {}
+        for (routine_id, slot), held in self._slot_data.items():
+            slot_data.setdefault(routine_id, {})[slot] = held
+        tasks = sorted(self._tasks.values(), key=lambda task: task["was"] != "active")  # stable: else as they came
+        dropped = self.record_count - len(self._history)
+        metadata = self._state.get("metadata", {})
+        return {
+            **self._state,
+            "status": status,
+            "metadata": {**metadata, "history_dropped": dropped} if dropped else metadata,
+            "routine_states": dict(dict.items(self._states)),
+            "slot_data": slot_data,
+            "pending_tasks": [] if status in ("completed", "cancelled") else tasks,
+            "execution_history": list(self._history),
+            "output_log": self._outputs,
+            "shared_log": self._log,
+            **({"updated_at": _local_time(self._last_us)} if self._last_us else {}),
+        }
+
+    # -- the operations
+
+    def _begin_from(self, state: dict[str, Any]) -> None:
+        self._state = {key: value for key, value in state.items() if key not in _GROWING}
+        self._tasks = {task["id"]: dict(task) for task in self._state.pop("pending_tasks", ())}
+        self._states = RoutineStates(self._state.pop("routine_states", {}), Lock())
+        held = self._state.pop("slot_data", {})
+        self._slot_data = {(routine, slot): data for routine, slots in held.items() for slot, data in slots.items()}
+
+    def _arrive(
+        self,
+        key: str,
+        routine: str,
+        slot: str,
+        data: dict[str, Any],
+        source: Any,
+        priority: int,
+        due: int | None = None,
+    ) -> None:
+        self._tasks[key] = {
+            "id": key,
+            "routine_id": routine,
+            "slot": slot,
+            "data": data,
+            "connection": source,
+            "priority": priority,
+            "attempt": 1,
+            "due_at": None if due is None else _utc_time(due),
+            "merged": False,
+            "released": {},
+            "was": "queued",
+        }
+
+    def _emit(
+        self,
+        key: str | None,
+        routine: str,
+        event: str,
+        at: int,
+        data: dict[str, Any],
+        deliveries: list[list[Any]],
+        priority: int = 2,
+        due: int | None = None,
+    ) -> None:
+        self._record(routine, event, at, data, is_emission=True)
+        parent = self._tasks.get(key) if key is not None else None
+        if parent is not None:
+            # As `Wired.name_in` calls it.
+            name = event if parent["routine_id"] == routine else f"{routine}\0{event}"
+            parent["released"].setdefault(name, []).append(data)
+        for target, slot, task_id, *line in deliveries:
+            mapping = line[0] if line else {}
+            source = None if line and line[0] is None else source_of(routine, event)
+            self._arrive(task_id, target, slot, mapped(data, mapping), source, priority, due)
+
+    def _begin(self, key: str, at: int, record: int, merges: int) -> None:
+        task = self._tasks.pop(key)
+        self._tasks[key] = task  # at the end: those that have begun are told apart by their order
+        task["was"] = "active"
+        task["due_at"] = None
+        self._state["current_routine_id"] = task["routine_id"]
+        if record:
+            self._record(task["routine_id"], "start", at, task["data"] if record == 2 else {"slot": task["slot"]})
+        if merges:
+            task["merged"] = True
+            self._slot_data[task["routine_id"], task["slot"]] = task["data"]
+
+    def _merge(self, key: str, held: dict[str, Any] | None, data: dict[str, Any] | None = None) -> None:
+        task = self._tasks[key]
+        place = task["routine_id"], task["slot"]
+        if held is None or data is None:
+            held, data = _APPEND.merge(self._slot_data.get(place, {}), task["data"])
+        self._slot_data[place] = held
+        task["data"], task["merged"] = data, True
+
+    def _complete(self, key: str, at: int, nanoseconds: int) -> None:
+        routine = self._tasks.pop(key)["routine_id"]
+        self._states.completions[routine] = nanoseconds
+        self._record(routine, "completed", at, {"execution_time": nanoseconds / 1e9})
+
+    def _leave(self, key: str) -> None:
+        del self._tasks[key]
+
+    def _retry(self, key: str, attempt: int, due: int | None) -> None:
+        self._tasks[key].update(was="retry", attempt=attempt, due_at=None if due is None else _utc_time(due))
+
+    def _fail(self, key: str) -> None:
+        self._tasks[key].update(was="failed")
+
+    def _record(self, routine: str, event: str, at: int, data: dict[str, Any], is_emission: bool = False) -> None:
+        record: dict[str, Any] = {
+            "_type": "ExecutionRecord",
+            "routine_id": routine,
+            "event_name": event,
+            "data": data,
+            "timestamp": _local_time(at),
+        }
+        if is_emission:
+            record["is_emission"] = True
+        self._history.append(record)
+        self._last_us = at
+        self.record_count += 1
+
+    def _state_of(self, routine: str, state: dict[str, Any] | None) -> None:
+        self._states.bring_up_to_date()
+        if state is None:
+            dict.pop(self._states, routine, None)
+        else:
+            self._states.set(routine, state)
+
+    def _share(self, key: str, *value: Any) -> None:
+        shared = self._state.setdefault("shared_data", {})
+        if value:
+            shared[key] = value[0]
+        else:
+            shared.pop(key, None)
+
+    def _defer(self, entries: list[dict[str, Any]]) -> None:
+        self._state.setdefault("deferred_events", []).extend(entries)
+
+    def _pause(self, point: dict[str, Any]) -> None:
+        self._state.setdefault("pause_points", []).append(point)
+
+    def _log_entry(self, entry: dict[str, Any]) -> None:
+        self._log.append(entry)
+
+    def _output(self, entry: dict[str, Any]) -> None:
+        self._outputs.append(entry)
+
+
+_STEPS: dict[str, Callable[..., None]] = {
+    "S": Replay._begin_from,  # noqa: SLF001 - the class's own
+    "n": Replay._arrive,  # noqa: SLF001
+    "e": Replay._emit,  # noqa: SLF001
+    "b": Replay._begin,  # noqa: SLF001
+    "m": Replay._merge,  # noqa: SLF001
+    "c": Replay._complete,  # noqa: SLF001
+    "l": Replay._leave,  # noqa: SLF001
+    "y": Replay._retry,  # noqa: SLF001
+    "x": Replay._fail,  # noqa: SLF001
+    "r": Replay._record,  # noqa: SLF001
+    "s": Replay._state_of,  # noqa: SLF001
+    "k": Replay._share,  # noqa: SLF001
+    "g": Replay._log_entry,  # noqa: SLF001
+    "o": Replay._output,  # noqa: SLF001
+    "f": Replay._defer,  # noqa: SLF001
+    "z": Replay._pause,  # noqa: SLF001
+}
+
+
+def _local_time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6).isoformat()
+
+
+def _utc_time(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat()
