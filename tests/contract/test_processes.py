@@ -326,6 +326,7 @@ def test_a_forked_child_is_another_driver_and_leaves_its_parents_connection_alon
         status = 1
         try:
             assert store.driver != driver
+            assert not any(vars(store)[name] for name in ("_reader", "_writer"))  # using or closing it would harm
             store.claim("flow")
             store.create(header("b"), journal(1, 1))
             try:

@@ -310,6 +310,58 @@ def test_a_lease_that_has_run_out_may_be_taken(frail: Store, other: Store) -> No
     other.write([Write("a", journal(2, 2, "other"))])
 
 
+def test_who_wrote_a_moment_ago_writes_nothing_after_its_lease_was_taken(opened: Opener, other: Store) -> None:
+    store = opened(lease_seconds=60.0)
+    store.create(header("a"), journal(1, 1))
+    store.create(header("b"), journal(1, 1))
+    for number in (2, 3):
+        store.write([Write("a", journal(number, number)), Write("b", journal(number, number))])
+    store.lease_seconds = 0.0
+    store.renew()
+    store.lease_seconds = 60.0
+    other.claim("flow", "b")
+    for job_id in ("a", "b"):
+        with pytest.raises(LeaseLostError):
+            store.write([Write(job_id, journal(4, 4))])
+        assert other.rows(job_id) == journal(1, 3)
+
+
+def test_who_wrote_a_moment_ago_and_let_go_of_a_run_writes_nothing_more_to_it(store: Store, other: Store) -> None:
+    store.create(header("a"), journal(1, 1))
+    store.create(header("b"), journal(1, 1))
+    for number in (2, 3):
+        store.write([Write("a", journal(number, number)), Write("b", journal(number, number))])
+    store.write([Write("a", release=True)])
+    other.claim("flow", "a")
+    with pytest.raises(LeaseLostError):
+        store.write([Write("b", journal(4, 4)), Write("a", journal(4, 4))])
+    assert [len(other.rows(job_id)) for job_id in ("a", "b")] == [3, 3]
+    store.write([Write("b", journal(4, 4))])
+
+
+def test_a_run_that_was_forgotten_and_made_anew_elsewhere_is_another_run(opened: Opener, other: Store) -> None:
+    store = opened(lease_seconds=60.0)
+    store.create(header("a"), journal(1, 1))
+    store.write([Write("a", journal(2, 2))])
+    store.lease_seconds = 0.0
+    store.renew()
+    other.delete("a")
+    other.create(header("a"), journal(1, 1, "new"))
+    store.lease_seconds = 60.0
+    store.renew()
+    for write in (
+        Write("a", journal(3, 3)),
+        Write("a", status="failed"),
+        Write("a", snapshot="old", snapshot_number=2),
+    ):
+        with pytest.raises(LeaseLostError):
+            store.write([write])
+    assert other.rows("a") == journal(1, 1, "new")
+    assert other.snapshot("a") is None
+    assert [run.status for run in other.list_runs()] == ["running"]
+    other.write([Write("a", journal(2, 2, "new"))])
+
+
 def test_whose_lease_was_taken_gets_nothing_more_until_it_is_closed(frail: Store, other: Store) -> None:
     frail.create(header("a"), [])
     frail.create(header("b", flow_id="other flow"), [])
