@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from routilux.errors import StoreBusyError, StoreError, StoreUnavailableError
 from routilux.stores.base import Write
-from routilux.stores.relational import RelationalStore, Transaction
+from routilux.stores.relational import RelationalStore
 from routilux.stores.statements import migrations, statements
+from routilux.stores.transactions import Transaction
 
 __all__ = ["SQLiteStore"]
 
