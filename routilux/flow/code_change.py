@@ -248,9 +248,7 @@ class _Look:
         collected = self._collected()
         try:
             self.tasks = [migration.task(entry) for entry in self.tasks]
-            if collected and migration.of_held is not None:
-                rest = {slot: data for slot, data in self.held.items() if slot not in collected}
-                self.held = {**rest, **migration.held({slot: self.held[slot] for slot in collected})}
+            self.held = migration.held(self.held, collected)
         except MigrationFailedError as error:
             yield _Problem(f"{error}", f"Correct the function that flow.migrate has for {self.id!r}.")
             return

@@ -154,6 +154,7 @@ class Durability:
             StoreError: The store cannot be written.
         """
         structure = self.drawn().text
+        self.group.keep(run.job_id)
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:

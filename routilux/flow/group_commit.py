@@ -96,6 +96,13 @@ class GroupCommit:
                 self._since_ns = self._clock.monotonic_ns()
             self._row_count += 1
 
+    def keep(self, job_id: str) -> None:
+        """A run that was to be let go goes on after all, before that was written."""
+        with self._lock:
+            part = self._parts.get(job_id)
+            if part is not None:
+                part.release = False
+
     def is_empty(self) -> bool:
         """Whether nothing waits."""
         return not self._row_count

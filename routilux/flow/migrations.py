@@ -32,19 +32,19 @@ class Migration(NamedTuple):
         slot, data = _migrated(self.of_task, entry["slot"], entry["data"], "a waiting task")
         return {**entry, "slot": slot, "data": data}
 
-    def held(self, slots: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """What the slots have collected, in its new form; as it was without a function for it.
+    def held(self, slots: dict[str, dict[str, Any]], collected: list[str]) -> dict[str, dict[str, Any]]:
+        """What the slots hold, with what some have collected in its new form; as it was without a function for it.
 
         Raises:
             MigrationFailedError: It has none.
         """
         if self.of_held is None:
             return slots
-        moved: dict[str, dict[str, Any]] = {}
-        for slot, data in slots.items():
-            name, new = _migrated(self.of_held, slot, data, "what a slot has collected")
+        moved = {slot: data for slot, data in slots.items() if slot not in collected}
+        for slot in collected:
+            name, new = _migrated(self.of_held, slot, slots[slot], "what a slot has collected")
             if name in moved:
-                raise MigrationFailedError(f"The migration puts what two slots have collected into one, {name!r}.")
+                raise MigrationFailedError(f"The migration puts what two slots hold into one, {name!r}.")
             moved[name] = new
         return moved
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from routilux import Flow
-from routilux.errors import DuplicateNameError, InvalidTypeError, ResumeRefusedError
+from routilux import Flow, JobState
+from routilux.errors import DuplicateNameError, InvalidTypeError, ResumeRefusedError, StoreUnavailableError
+from routilux.flow import controls
 from routilux.testing import ManualExecutor
-from tests.drawings import DEADLINE
+from tests.drawings import DEADLINE, Gate
 from tests.durable.offices import (
     ORDERS,
     Desk,
@@ -84,7 +85,9 @@ def test_what_a_slot_has_collected_is_migrated_by_a_function_of_its_own(url: str
         assert "flow.migrate(..., held=fn)" in check_of(flow).advice
     with draw_new() as flow:
         flow.migrate("desk", fingerprint, rename, held=rename)
-        finish(flow, flow.resume(flow.load("run")))
+        job_state = flow.resume(flow.load("run"))
+        finish(flow, job_state)
+        assert list(job_state.serialize()["slot_data"]["desk"]) == ["orders"]
     assert got == [[1, 2]]
 
 
@@ -166,3 +169,115 @@ def test_a_migration_may_use_the_flow_itself(url: str) -> None:
 
         flow.migrate("desk", check_of(flow).fingerprint, ask)
         finish(flow, flow.resume(flow.load("run")))
+
+
+def test_what_two_slots_have_collected_is_not_put_into_one(url: str) -> None:
+    executor = ManualExecutor()
+    flow = drawn(url, Desk(order=(one, "append"), late=(one, "append")), executor=executor)
+    flow.connect("door", "order", "desk", "late")
+    job_state = flow.execute("door", {"orders": ORDERS[:1]}, job_id="run")
+    assert executor.run_until_idle() == 2
+    flow.pause(job_state)
+    assert flow.store is not None
+    flow.store.close()
+    with drawn(url, Desk(order=(one, "append"))) as flow:
+        flow.migrate(
+            "desk", check_of(flow).fingerprint, lambda slot, data: data, held=lambda slot, data: ("order", data)
+        )
+        assert "puts what two slots hold into one, 'order'" in check_of(flow).reason
+
+
+def test_a_routine_that_is_as_it_was_is_not_migrated(url: str) -> None:
+    left_by_last_month(url, Desk(order=one))
+    with drawn(url, Desk(order=one)) as flow:
+        flow.migrate("desk", check_of(flow).fingerprint, lambda slot, data: {"gone": 1})
+        assert check_of(flow).verdict == "ok"
+        finish(flow, flow.resume(flow.load("run")))
+
+
+def counted(slot: str, data: dict[str, Any]) -> dict[str, Any]:
+    """A migration that shows when it was done twice."""
+    return {**data, "currency": data.get("currency", "") + "EUR"}
+
+
+def test_a_resume_that_cannot_begin_takes_the_migration_back(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_by_last_month(url, Desk(order=one))
+    with drawn(url, Desk(order=takes_currency)) as flow:
+        flow.migrate("desk", check_of(flow).fingerprint, counted)
+        job_state = flow.load("run")
+        with monkeypatch.context() as patch:
+            patch.setattr(controls, "go_on", raising(OSError("no thread")))
+            with pytest.raises(OSError, match="no thread"):
+                flow.resume(job_state)
+        assert [entry["data"] for entry in job_state.pending_tasks] == ORDERS
+        finish(flow, flow.resume(job_state))
+
+
+def test_a_resume_that_the_store_has_not_heard_of_is_not_migrated_twice(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+    left_by_last_month(url, Desk(order=one))
+    with drawn(url, Desk(order=lambda order, amount, currency: got.append(currency))) as flow:
+        flow.migrate("desk", check_of(flow).fingerprint, counted)
+        job_state = flow.load("run")
+        with monkeypatch.context() as patch:
+            patch.setattr(flow.store, "write", raising(StoreUnavailableError("the disk is full")))
+            with pytest.raises(StoreUnavailableError):
+                flow.resume(job_state)
+        assert job_state.status == "paused"
+        finish(flow, flow.resume(job_state))
+    assert got == ["EUR", "EUR"]
+
+
+def raising(error: BaseException) -> Callable[..., Any]:
+    def fail(*args: Any) -> None:
+        raise error
+
+    return fail
+
+
+def test_what_comes_to_wait_while_a_migration_runs_is_migrated_as_well(url: str) -> None:
+    got: list[Any] = []
+    left_by_last_month(url, Desk(order=one))
+    with drawn(url, Desk(order=lambda order, amount, currency: got.append((order, currency)))) as flow:
+        job_state = flow.load("run")
+        late = [{"routine_id": "desk", "slot": "order", "data": {"order": 3, "amount": 9}}]
+
+        def migrated(slot: str, data: dict[str, Any]) -> dict[str, Any]:
+            if late:
+                job_state.pending_tasks.append(late.pop())
+            return counted(slot, data)
+
+        fingerprint = next(check.fingerprint for check in flow.check_resume(job_state) if check.routine_id == "desk")
+        flow.migrate("desk", fingerprint, migrated)
+        finish(flow, flow.resume(job_state))
+    assert got == [(1, "EUR"), (2, "EUR"), (3, "EUR")]
+
+
+def test_a_run_whose_handlers_are_at_work_is_not_migrated_under_their_hands(url: str) -> None:
+    gate = Gate()
+    desk = Desk()
+
+    def pauses(order: int, amount: int) -> None:
+        context = desk.get_execution_context()
+        assert context is not None
+        context.flow.pause(context.job_state)
+        gate.hold()
+
+    desk.define_slot("order", pauses)
+    with drawn(url, desk) as flow:
+        job_state = flow.execute("door", {"orders": ORDERS}, job_id="run")
+        gate.await_arrival()
+        before = check_of(flow).fingerprint
+        slot = desk.get_slot("order")
+        assert slot is not None
+        slot.handler = takes_currency
+        flow.add_routine(Desk(order=one), "new")
+        flow.migrate("desk", before, counted)
+        with pytest.raises(ValueError, match="handlers at work"):
+            flow.resume(job_state)
+        assert [entry["data"] for entry in job_state.pending_tasks] == ORDERS[1:]
+        gate.open()
+        assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+        finish(flow, flow.resume(job_state))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine
@@ -32,6 +32,7 @@ from tests.durable.offices import (
     takes_more,
     takes_optional,
     takes_order_only,
+    takes_whole,
     verdicts,
 )
 
@@ -48,10 +49,19 @@ _numbers = itertools.count()
         lambda: OtherDesk(order=one),
         lambda: Desk(order=takes_optional),
         lambda: Desk(order=takes_more),
+        lambda: Desk(order=takes_whole),
         lambda: Desk(order=takes_order_only),
         lambda: Desk(events=("billed",), order=one, other=one),
     ],
-    ids=["same", "class renamed", "new optional parameter", "takes all", "parameter gone", "new event and slot"],
+    ids=[
+        "same",
+        "class renamed",
+        "new optional parameter",
+        "takes all",
+        "takes the whole",
+        "parameter gone",
+        "new event and slot",
+    ],
 )
 def test_code_that_takes_what_waits_goes_on(url: str, desk: Callable[[], Routine]) -> None:
     left_by_last_month(url, Desk(order=one))
@@ -150,6 +160,24 @@ def test_data_that_a_slot_has_collected_are_not_left_behind(url: str) -> None:
         assert (
             "There is no slot 'order' any more, for what it has collected" in check_of(flow, job_id="all merged").reason
         )
+
+
+def test_what_append_has_collected_for_a_parameter_is_not_dropped(url: str) -> None:
+    left_by_last_month(url, Desk(order=(one, "append")), orders=ORDERS[:1], steps=1)
+    with drawn(url, Desk(order=(takes_cents, "append"))) as flow:
+        assert "takes 'cents' in place of 'amount', which it holds" in check_of(flow).reason
+
+
+def test_what_a_merge_function_brings_need_not_be_in_the_waiting_data(url: str) -> None:
+    def with_currency(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        return {**new, "currency": "EUR"}
+
+    left_by_last_month(url, Desk(order=(one, lambda old, new: new)))
+    with drawn(url, Desk(order=(takes_currency, with_currency))) as flow:
+        assert check_of(flow).verdict == "ok"
+        job_state = flow.resume(flow.load("run"))
+        finish(flow, job_state)
+        assert job_state.errors == []
 
 
 def test_a_handler_that_has_emitted_does_not_emit_the_same_under_another_name(url: str) -> None:
@@ -255,6 +283,31 @@ def test_a_file_of_a_run_is_checked_by_what_waits(tmp_path: Path) -> None:
         finish(flow, flow.resume(loaded))
 
 
+def test_a_run_at_work_is_checked_by_what_waits_in_it(url: str) -> None:
+    flow = drawn(url, Desk(order=one), executor=ManualExecutor())
+    job_state = flow.execute("door", {"orders": ORDERS}, job_id="run")
+    slot = flow.routines["desk"].get_slot("order")
+    assert slot is not None
+    slot.handler = takes_currency
+    flow.add_routine(Desk(order=one), "new")
+    assert job_state.status == "running"
+    assert "2 waiting tasks" in check_of(flow).reason
+
+
+def test_a_run_that_this_very_flow_has_paused_is_asked_for_names_only() -> None:
+    executor = ManualExecutor()
+    flow = Flow("office", executor=executor)
+    flow.add_routine(Door(), "door")
+    flow.add_routine(Desk(order=takes_currency), "desk")
+    flow.connect("door", "order", "desk", "order")
+    job_state = flow.execute("door", {"orders": ORDERS})
+    flow.pause(job_state)
+    assert set(verdicts(flow.check_resume(job_state)).values()) == {"ok"}
+    flow.resume(job_state)
+    executor.run_until_idle()
+    assert len(job_state.errors) == 2
+
+
 def test_a_job_id_asks_for_a_store() -> None:
     with pytest.raises(ValueError, match="has no store"):
         Flow("office").check_resume("run")
@@ -320,7 +373,13 @@ def handler_of(required: list[str], optional: list[str], takes_rest: bool) -> Ca
     return handler
 
 
-@given(_params, _params, st.booleans(), st.lists(st.dictionaries(_names, st.integers(), max_size=4), max_size=3))
+@example(required=["a"], optional=["b"], takes_rest=False, data=[{"c": 1}])
+@given(
+    required=_params,
+    optional=_params,
+    takes_rest=st.booleans(),
+    data=st.lists(st.dictionaries(_names, st.integers(), max_size=4), max_size=3),
+)
 def test_a_run_is_refused_exactly_when_a_call_would_fail(
     required: list[str], optional: list[str], takes_rest: bool, data: list[dict[str, int]]
 ) -> None:
