@@ -2,15 +2,16 @@
 
 from typing import TYPE_CHECKING
 
+from routilux.errors import InvalidValueError
 from routilux.flow.code_change import ResumeCheck
 from routilux.flow.controls import check_flow
 from routilux.flow.drawing import Drawing
 from routilux.flow.migrations import Migrate
-from routilux.flow.recovery import load, recover
 from routilux.flow.resume_plans import check_resume
 from routilux.job_state import JobState
 
 if TYPE_CHECKING:  # what drives it
+    from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["DurableFlow"]
@@ -33,7 +34,7 @@ class DurableFlow(Drawing):
             ValueError: The flow has no store.
             StoreError: The store cannot be read or written.
         """
-        return recover(self._engine)
+        return self._kept().recover()
 
     def load(self, job_id: str) -> JobState:
         """A run of this flow as the store has it; for one of this process, its own JobState.
@@ -42,7 +43,7 @@ class DurableFlow(Drawing):
             ValueError: The flow has no store, or the store no such run.
             StoreError: The store cannot be read.
         """
-        return load(self._engine, job_id)
+        return self._kept().load(job_id)
 
     def check_resume(self, run: JobState | str) -> list[ResumeCheck]:
         """Whether a run can go on with the flow as it is drawn now: one verdict for each routine, and why.
@@ -57,7 +58,7 @@ class DurableFlow(Drawing):
             ValueError: A state of another flow, or of no form; a job_id without a store, or that the store lacks.
             StoreError: The store cannot be read.
         """
-        job_state = load(self._engine, run) if isinstance(run, str) else run
+        job_state = self.load(run) if isinstance(run, str) else run
         check_flow(self._engine, job_state)
         return check_resume(self._engine, job_state)
 
@@ -80,3 +81,12 @@ class DurableFlow(Drawing):
             ValueError: There is one for this fingerprint already.
         """
         self._engine.migrations.add(routine_id, from_fingerprint, fn, held)
+
+    def _kept(self) -> "Durability":
+        durability = self._engine.durability
+        if durability is None:
+            raise InvalidValueError(
+                f"Flow {self.flow_id!r} has no store, so its runs end with this process. Give it one: "
+                "Flow(flow_id, store='runs.db')."
+            )
+        return durability

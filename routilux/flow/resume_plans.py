@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from routilux.flow.code_change import ResumeCheck, ResumePlan, Waiting, plan_resume
-from routilux.flow.scribe import Scribe
 from routilux.flow.structure import Structure, shapes_of, structure_from
 from routilux.job_state import JobState, ledger_of
 from routilux.state_data import shallow_slot_data
@@ -97,8 +96,9 @@ def _structures(engine: "Engine", job_state: JobState) -> tuple[Structure | None
 
 
 def _structure(job_state: JobState) -> str | None:
-    scribe = ledger_of(job_state).scribe
-    return scribe.structure if isinstance(scribe, Scribe) else None
+    # By name: what makes runs durable is not imported where no flow has a store.
+    structure: str | None = getattr(ledger_of(job_state).scribe, "structure", None)
+    return structure
 
 
 def _same(before: list[dict[str, object]], now: list[dict[str, object]]) -> bool:
