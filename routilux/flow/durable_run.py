@@ -248,6 +248,8 @@ class DurableRun(Run):
                 self.scribe.share(changes)
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
+        if self.scribe.number >= self.scribe.snapshot_due:
+            self.durability.take_snapshot(self)
         if self._unstaged_tokens:
             with self.lock:
                 given, self._unstaged_tokens = self._unstaged_tokens, 0
@@ -402,6 +404,7 @@ class DurableRun(Run):
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
             self._is_released = True
+            self.durability.note_end()
             return True
         if self.lost is None and not self._awaits_store:
             self._awaits_store = True
@@ -427,6 +430,16 @@ class DurableRun(Run):
         self.hand_out(given)
         if due:
             self.announce(due)
+
+    def keep_up(self) -> None:
+        """Have in the store what has happened until now.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        with self.lock:
+            self._cut()
+        self.durability.group.write()
 
     # -- timers
 

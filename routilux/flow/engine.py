@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
@@ -71,6 +72,7 @@ class Engine:
         hooks: Hooks | None,
         store: Store | None = None,
         owns_store: bool = False,
+        keep_finished: int | timedelta | None = None,
     ) -> None:
         self.flow = flow
         self.clock = clock
@@ -95,7 +97,7 @@ class Engine:
         self.has_executed = False
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
-        self.durability = None if store is None else Durability(self, store, owns_store)
+        self.durability = None if store is None else Durability(self, store, owns_store, keep_finished)
         self._run_class = Run if store is None else DurableRun
         _engines.add(self)
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,7 @@ from routilux.flow.serialization import describe_flow, read_flow, restore_added_
 from routilux.flow.settings import (
     checked_count,
     checked_history_limit,
+    checked_retention,
     checked_strategy,
     checked_timeout,
     checked_workers,
@@ -65,6 +67,8 @@ class Flow(DurableFlow):
             an activation has caused starts when its settlement is safe, also from a loss of power). A `Store` has its
             own.
         max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
+        keep_finished: How many finished runs of this flow the store keeps, or (a timedelta) for how long; None: all,
+            for good. What is too much is forgotten now and then, when a run has ended: at most 64 more are there.
 
     Raises:
         ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
@@ -101,6 +105,7 @@ class Flow(DurableFlow):
         store: Store | str | os.PathLike[str] | None = None,
         store_level: str = "group",
         max_recoveries: int = 3,
+        keep_finished: int | timedelta | None = None,
     ) -> None:
         if store is not None and not flow_id:
             raise InvalidValueError(
@@ -117,9 +122,10 @@ class Flow(DurableFlow):
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
         self.max_recoveries = checked_count("max_recoveries", max_recoveries)
+        checked_retention(keep_finished, store is not None)
         owns_store = not isinstance(store, Store)
         self._engine = Engine(
-            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store
+            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store, keep_finished
         )
         self._show_inside()
 

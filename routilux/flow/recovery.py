@@ -13,14 +13,14 @@ from routilux.status import JobStatus, RoutineStatus
 if TYPE_CHECKING:  # whose runs they are
     from routilux.flow.engine import Engine
 
-__all__ = ["load", "recover"]
+__all__ = ["load", "recover", "side_of"]
 
 logger = logging.getLogger(__name__)
 
 
 def recover(engine: "Engine") -> list[JobState]:
     """See `Flow.recover`."""
-    durability = _side_of(engine)
+    durability = side_of(engine)
     found = durability.take_over()
     for job_state in found:
         _go_on(engine, durability, job_state)
@@ -29,10 +29,15 @@ def recover(engine: "Engine") -> list[JobState]:
 
 def load(engine: "Engine", job_id: str) -> JobState:
     """See `Flow.load`."""
-    return _side_of(engine).load(job_id)
+    return side_of(engine).load(job_id)
 
 
-def _side_of(engine: "Engine") -> Durability:
+def side_of(engine: "Engine") -> Durability:
+    """What keeps the runs of a flow.
+
+    Raises:
+        InvalidValueError: Nothing does.
+    """
     if engine.durability is None:
         raise InvalidValueError(
             f"Flow {engine.flow.flow_id!r} has no store, so its runs end with this process. Give it one: "
