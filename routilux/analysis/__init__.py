@@ -3,7 +3,8 @@
     a source file ── RoutineAnalyzer ──> dict ── RoutineMarkdownFormatter ──> Markdown
     a Flow ───────── WorkflowAnalyzer ─> dict ── WorkflowD2Formatter ───────> D2
 
-The dicts hold what JSON can hold. `flow.graph()` gives the same drawing as Python values, and `flow.validate()` what is wrong with it.
+The dicts hold what JSON can hold. `flow.graph()` gives the same drawing as Python
+values, and `flow.validate()` what is wrong with it.
 """
 
 from routilux.analysis.d2 import WorkflowD2Formatter

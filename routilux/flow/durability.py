@@ -4,12 +4,19 @@ import contextlib
 import logging
 import sys
 import weakref
-from collections.abc import Callable
 from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import InvalidValueError, LeaseLostError, StoreError, UnknownRunError
+from routilux.errors import (
+    ForeignStateError,
+    InvalidValueError,
+    LeaseLostError,
+    RunDrivenError,
+    StoreError,
+    UnknownRunError,
+)
+from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
 from routilux.flow.retention import Retention
 from routilux.flow.scribe import Scribe
@@ -187,6 +194,14 @@ class Durability:
             RunDrivenError: Another process drives it.
             InvalidValueError: It went on elsewhere since this record was made.
         """
+        with self._lock:
+            known = self._known.setdefault(job_state.job_id, job_state)
+        live = ledger_of(known).live
+        if known is not job_state and live is not None and (live.is_open() or live.active_count()):
+            raise RunDrivenError(
+                f"{job_state!r} is a copy: the run itself is at work in this process. Take flow.load("
+                f"{job_state.job_id!r}), which is its own record."
+            )
         scribe = self.scribe_of(job_state)
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
@@ -200,6 +215,16 @@ class Durability:
                 f"{job_state!r} is not how the run stands: it went on elsewhere since this record was made. "
                 f"Take flow.load({job_state.job_id!r}) instead."
             )
+        with self._lock:
+            self._known[job_state.job_id] = job_state
+
+    def claim_again(self, job_state: JobState) -> None:
+        """Drive a run that this process knows to the end of its journal.
+
+        Raises:
+            RunDrivenError: Another process drives it.
+        """
+        self.store.claim(job_state.flow_id, job_state.job_id)
 
     def load(self, job_id: str) -> JobState:
         """A run as the store has it; the object of this process where there is one.
@@ -211,7 +236,38 @@ class Durability:
             known = self._known.get(job_id)
         if known is not None and ledger_of(known).live is not None:
             return known
-        return self._restored(find_run(self.store, job_id))
+        engine = self._engine()
+        header = find_run(self.store, job_id)
+        if engine is not None and header.flow_id != engine.flow.flow_id:
+            raise ForeignStateError(
+                f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
+                f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
+            )
+        job_state = self._restored(header)
+        if header.status == JobStatus.RUNNING:
+            ledger_of(job_state).live = RunElsewhere(self, job_state)
+        return job_state
+
+    def refuse_driven_elsewhere(self, job_state: JobState) -> None:
+        """Raise for a run that does not go on in this process.
+
+        Raises:
+            RunDrivenError: It does not.
+        """
+        if isinstance(ledger_of(job_state).live, RunElsewhere):
+            raise RunDrivenError(
+                f"Run {job_state.job_id} does not go on in this process, so nothing can be emitted into it here. Emit "
+                "where it runs, or take it up first, with flow.recover() or flow.resume(job_state)."
+            )
+
+    def refresh(self, job_state: JobState, header: RunHeader) -> None:
+        """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""
+        replay, number, snapshot_number = replayed(self.store, header.job_id)
+        ledger = ledger_of(job_state)
+        ledger.live = None
+        job_state.deserialize(replay.saved_form(header.status))
+        self.attend(job_state, number, snapshot_number)
+        ledger.was_live = True
 
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
         replay, number, snapshot_number = replayed(self.store, header.job_id)
@@ -238,17 +294,6 @@ class Durability:
             if run.job_id == job_id:
                 run.keep_up()
 
-    def resume_new(self, job_state: JobState, resume: Callable[[], JobState]) -> JobState:
-        """Have a record resumed that no store knows; from then on it is the one that `load` gives."""
-        with self._lock:
-            self._known[job_state.job_id] = job_state
-        try:
-            return resume()
-        except BaseException:
-            with self._lock:
-                self._known.pop(job_state.job_id, None)
-            raise
-
     def take_over(self) -> list[JobState]:
         """Drive every unfinished run that no living process drives; returns their records."""
         engine = self._engine()
@@ -258,7 +303,8 @@ class Durability:
         for header in self.store.claim(engine.flow.flow_id):
             with self._lock:
                 known = self._known.get(header.job_id)
-            if known is None or ledger_of(known).live is None:
+            live = ledger_of(known).live if known is not None else None
+            if live is None or not live.is_open():
                 found.append(self._restored(header, is_recovery=True))
         return found
 
@@ -314,6 +360,8 @@ class Durability:
         """Write what nobody has written in time."""
         if self.group.trouble is None:
             self.try_to_write()
+        else:
+            self.retry()
 
     def renew(self) -> None:
         """Give a sign of life."""
@@ -336,16 +384,16 @@ class Durability:
         engine = self._engine()
         if engine is None or not self.group.note_trouble(error):
             return
-        # On a thread of its own: the caller may hold a run's lock.
-        engine.workers.call(self._see_to_trouble)
+        # On a thread of its own: the caller may hold a run's lock. Without one, the next flush of a run sees to it.
+        engine.workers.call(self._see_to_trouble, or_here=False)
 
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
             for run in self._live_runs():
                 run.lose(error)
-            self.group.forget_threads()
-            self.store.close()
+            self.store.close()  # what comes later is another driver's
+            self.group.trouble = None
         elif error is not None:
             self._retry_later()
 
@@ -362,10 +410,10 @@ class Durability:
             self.group.write()
             self.store.renew()
         except LeaseLostError as error:
-            self.group.trouble = error
+            self.group.note_trouble(error)
             self._see_to_trouble()
         except StoreError as error:
-            self.group.trouble = error
+            self.group.note_trouble(error)
             if self.group.trouble_seconds() < self.patience_seconds:
                 self._retry_later()
                 return
@@ -375,6 +423,10 @@ class Durability:
             self._go_on_if_trouble_is_over()
 
     def _go_on_if_trouble_is_over(self) -> None:
+        # Runs give their tokens back under their locks when they see the trouble, and get them again under the same
+        # locks after it was cleared: so no run is left without.
+        if self.group.trouble is None:
+            return
         self.group.trouble = None
         for run in self._live_runs():
             run.go_on_with_store()

@@ -53,13 +53,14 @@ class Scribe:
     run: rows are numbered on through pauses and resumes.
     """
 
-    __slots__ = ("_base_us", "_ledger", "_names", "_ops", "number", "size", "snapshot_due")
+    __slots__ = ("_base_us", "_ledger", "_metadata", "_names", "_ops", "number", "size", "snapshot_due")
 
     def __init__(self, job_state: JobState, number: int = 0, snapshot_number: int = 0) -> None:
         self._ledger = ledger_of(job_state)
         self._ops: list[str] = []
         # Of ports, as the rows of a bounded history say them.
         self._names: dict[tuple[str, str], tuple[str, str]] = {}
+        self._metadata = ""
         #: Of the last row.
         self.number = number
         #: Characters of the rows that were made here.
@@ -170,6 +171,17 @@ class Scribe:
     def retry(self, activation: Activation, due_ns: int) -> None:
         """It failed, and will be tried again."""
         self._ops.append(f'["y","{as_text(activation.identity)}",{activation.retry_count + 1},{self._at(due_ns)}]')
+
+    def slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
+        """A handler has set what a slot holds."""
+        self._ops.append(dumps(["d", *key, plain(data, "slot data")]))
+
+    def metadata(self, metadata: dict[str, Any]) -> None:
+        """The metadata, if they are not what they were."""
+        text = encoded(metadata, "metadata")
+        if text != self._metadata:
+            self._metadata = text
+            self._ops.append(f'["t",{text}]')
 
     def share(self, changes: list[tuple[Any, ...]]) -> None:
         """Shared values were written."""

@@ -40,7 +40,7 @@ def fork(
         raise InvalidValueError(f"The store has a run {job_id!r} already. Give the fork another job_id, or none.")
     job_state = _forked(replayed_until(durability.store, origin, at), origin, job_id or new_id())
     _change(job_state, changes)
-    return durability.resume_new(job_state, lambda: resume(engine, job_state, timeout))
+    return resume(engine, job_state, timeout)
 
 
 def _origin(engine: "Engine", durability: Durability, run: JobState | str) -> str:
