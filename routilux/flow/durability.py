@@ -376,7 +376,7 @@ class Durability:
         """With a run's lock held: one more has ended, and perhaps one is to be forgotten."""
         engine = self._engine()
         if self.retention is not None and engine is not None and self.retention.is_due():
-            engine.workers.call(self.retention.prune)
+            engine.workers.call(self.retention.prune, or_here=False)  # not under the run's lock
 
     # -- trouble
 

@@ -44,7 +44,7 @@ from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
-__all__ = ["Replay", "is_point", "record_count_of", "records_of", "snapshot_text", "source_of"]
+__all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of"]
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
 _APPEND = Slot("", merge_strategy="append")
@@ -361,16 +361,8 @@ def _saved_record(routine: str, event: str, at: int, data: dict[str, Any], is_em
 
 # -- rows without what came before them
 
-
-def record_count_of(body: str) -> int:
-    """How many records the history has more by a row."""
-    count = 0
-    for code, *values in json.loads(body):
-        if code in ("e", "c", "r") or (code == "b" and values[2]):
-            count += 1
-        elif code == "h":
-            count += values[0]
-    return count
+# Operations that add nothing to the history; a beginning does not always.
+_WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtz")
 
 
 def is_point(body: str) -> bool:
@@ -397,6 +389,8 @@ def records_of(body: str) -> list[dict[str, Any]] | None:
             if not names or record != 1:
                 return None
             found.append(_saved_record(names[0], "start", at, {"slot": names[1]}))
+        elif code not in _WITHOUT_RECORD:
+            return None
     return found
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from routilux.errors import InvalidValueError, UnknownRunError
 from routilux.execution_record import ExecutionRecord, restored_record
 from routilux.job_state import JobState
-from routilux.stores.journal import Replay, is_point, record_count_of, records_of
+from routilux.stores.journal import Replay, is_point, records_of
 
 if TYPE_CHECKING:  # whose runs are read
     from routilux.stores.base import JournalRow, RunHeader, Store
@@ -127,8 +127,11 @@ def replayed_until(store: "Store", job_id: str, at: int) -> Reading:
         InvalidValueError: There is no such record, or nothing before it to go on from.
     """
     row_number = count = 0
+    counted = Replay(only_records=True)
     for row in _rows(store, job_id):
-        count += record_count_of(row.body)
+        counted.apply(row.body)
+        counted.take_history()
+        count = counted.record_count
         if row_number and count > at + 1:
             break
         if is_point(row.body):

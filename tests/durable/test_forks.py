@@ -131,6 +131,17 @@ def test_a_fork_begins_at_the_last_settlement_that_is_not_after_the_record(store
         assert later.metadata["forked_from"] == exactly.metadata["forked_from"]
 
 
+@pytest.mark.parametrize(("strategy", "last"), [("continue", "error_continued"), ("stop", "error")])
+def test_a_failure_is_a_settlement_as_well(store: Store, strategy: str, last: str) -> None:
+    broken = node(fails(ValueError("no")), error_handler=ErrorHandler(strategy))
+    with draw("a -> b", flow=Flow("drawn", store=store), a=source(1, 2), b=broken) as flow:
+        origin = flow.run("a")
+        at = [record.event_name for record in origin.execution_history].index(last)
+        forked = wait(flow, flow.fork(origin, at))
+
+        assert forked.metadata["forked_from"]["record_count"] == at + 1
+
+
 def test_before_the_first_settlement_a_fork_begins_at_the_start(store: Store) -> None:
     with sums(store) as flow:
         origin = flow.run("a")
@@ -257,12 +268,16 @@ def test_a_fork_is_in_the_store_when_the_call_returns(store: Store) -> None:
 
 
 def test_a_fork_has_an_entry_of_its_own(store: Store) -> None:
+    def entry_id(job_state: JobState) -> str:
+        operations = [op for row in store.rows(job_state.job_id) for op in json.loads(row.body)]
+        found: str = next(op[1] for op in operations if op[0] == "b")
+        return found
+
     with sums(store) as flow:
         origin = flow.run("a", {})
         forked = wait(flow, flow.fork(origin, 0))
-        entries = [json.loads(store.rows(each.job_id)[1].body)[0] for each in (origin, forked)]
 
-        assert entries[0][1] != json.loads(store.rows(forked.job_id)[1].body)[0][1]
+        assert entry_id(forked) != entry_id(origin)
         assert forked.execution_history[0].data == origin.execution_history[0].data
 
 

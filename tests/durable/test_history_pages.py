@@ -101,7 +101,7 @@ def test_to_load_a_bounded_run_does_not_take_the_memory_of_its_history(tmp_path:
 
     def peak(limit: int | None) -> int:
         store = open_store(tmp_path / f"runs-{limit}.db")
-        flow = draw("a -> b -> b", flow=Flow("drawn", store=store, history_limit=limit), a=source(2500),
+        flow = draw("a -> b -> b", flow=Flow("drawn", store=store, history_limit=limit), a=source(3950),
                     b=node(counts_down))  # fmt: skip
         with flow:
             job_id = flow.run("a").job_id

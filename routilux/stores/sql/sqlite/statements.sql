@@ -99,8 +99,9 @@ WHERE run = (SELECT number FROM routilux_runs WHERE job_id = :job_id) AND number
 ORDER BY number;
 
 -- name: finished
-SELECT job_id, updated_at, flow_id FROM routilux_runs
+SELECT job_id, updated_at FROM routilux_runs
 WHERE status IN ('completed', 'failed', 'cancelled')
+    AND (:flow_id IS NULL OR flow_id = :flow_id)
 ORDER BY created_at DESC, number DESC;
 
 -- name: forget_run
