@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.flow.controls import resume
-from routilux.flow.recovery import load
 from routilux.job_state import JobState, ledger_of
 
 if TYPE_CHECKING:  # whose runs they are
@@ -15,15 +14,14 @@ __all__ = ["retry_failed"]
 
 def retry_failed(
     engine: "Engine",
-    run: JobState | str,
+    job_state: JobState,
     routine_id: str | None,
     activation_id: str | None,
     timeout: float | None,
 ) -> JobState:
     """See `Flow.retry_failed`."""
-    if not isinstance(run, JobState | str):
-        raise InvalidTypeError(f"A JobState or a job_id is needed, not {run!r}.")
-    job_state = load(engine, run) if isinstance(run, str) else run
+    if not isinstance(job_state, JobState):
+        raise InvalidTypeError(f"A JobState or a job_id is needed, not {job_state!r}.")
     # As pending tasks say it, which name no run.
     wanted_id = None if activation_id is None else activation_id.rpartition(":")[2]
 

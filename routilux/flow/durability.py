@@ -16,11 +16,15 @@ from routilux.errors import (
     StoreError,
     UnknownRunError,
 )
+from routilux.flow.durable_run import DurableRun
 from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
+from routilux.flow.lifecycle import RunExists
+from routilux.flow.recovery import recover
 from routilux.flow.retention import Retention
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
+from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
@@ -29,23 +33,14 @@ from routilux.stores.journal import snapshot_text
 from routilux.stores.reading import find_run, replayed
 
 if TYPE_CHECKING:  # whose runs are kept
-    from routilux.flow.durable_run import DurableRun
     from routilux.flow.engine import Engine
 
-__all__ = ["Durability", "RunExists"]
+__all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
 
 # After so long without a store, runs become paused.
 PATIENCE_SECONDS = 30.0
-
-
-class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
-    """The store has a run of this job_id."""
-
-    def __init__(self, job_state: JobState) -> None:
-        super().__init__(job_state.job_id)
-        self.job_state = job_state
 
 
 class Durability:
@@ -68,6 +63,21 @@ class Durability:
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
+
+    run_class = DurableRun
+
+    def recover(self) -> list[JobState]:
+        """See `Flow.recover`."""
+        engine = self._engine()
+        return [] if engine is None else recover(engine, self)
+
+    def fork(
+        self, run: JobState | str, at: int, changes: Changes, job_id: str | None, timeout: float | None
+    ) -> JobState:
+        """See `Flow.fork`."""
+        engine = self._engine()
+        assert engine is not None  # noqa: S101 - for the type checker: its flow has called
+        return fork(engine, self, run, at, changes, job_id, timeout)
 
     def scribe_of(self, job_state: JobState) -> Scribe:
         """Who writes a record down; one for all legs of its run."""

@@ -1,15 +1,16 @@
 """DurableFlow: the side of a Flow whose runs outlive their process; see `Flow(store=...)`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from routilux.errors import InvalidValueError
 from routilux.flow.dead_letters import retry_failed
 from routilux.flow.drawing import Drawing
-from routilux.flow.recovery import load, recover
 from routilux.flow.settings import checked_timeout
-from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState
 
 if TYPE_CHECKING:  # what drives it
+    from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["DurableFlow"]
@@ -33,7 +34,7 @@ class DurableFlow(Drawing):
             ValueError: The flow has no store.
             StoreError: The store cannot be read or written.
         """
-        return recover(self._engine)
+        return self._kept().recover()
 
     def load(self, job_id: str) -> JobState:
         """A run of this flow as the store has it; for one of this process, its own JobState.
@@ -42,13 +43,13 @@ class DurableFlow(Drawing):
             ValueError: The flow has no store, or the store no such run.
             StoreError: The store cannot be read.
         """
-        return load(self._engine, job_id)
+        return self._kept().load(job_id)
 
     def fork(
         self,
         run: JobState | str,
         at: int,
-        changes: Changes = None,
+        changes: Mapping[str, Any] | Callable[[JobState], Any] | None = None,
         *,
         job_id: str | None = None,
         timeout: float | None = None,
@@ -75,7 +76,7 @@ class DurableFlow(Drawing):
                 no such record, or it is older than what the store can go back to; the run names something that is gone.
             StoreError: The store cannot be read or written.
         """
-        return fork(self._engine, run, at, changes, job_id, self._limit(timeout))
+        return self._kept().fork(run, at, changes, job_id, self._limit(timeout))
 
     def retry_failed(
         self,
@@ -101,7 +102,17 @@ class DurableFlow(Drawing):
             ValueError: There is no such dead letter, the run is at work, or as `resume` says.
             StoreError: The store cannot be read or written.
         """
-        return retry_failed(self._engine, run, routine_id, activation_id, self._limit(timeout))
+        job_state = self._kept().load(run) if isinstance(run, str) else run
+        return retry_failed(self._engine, job_state, routine_id, activation_id, self._limit(timeout))
 
     def _limit(self, timeout: float | None) -> float | None:
         return checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
+
+    def _kept(self) -> "Durability":
+        durability = self._engine.durability
+        if durability is None:
+            raise InvalidValueError(
+                f"Flow {self.flow_id!r} has no store, so its runs end with this process. Give it one: "
+                "Flow(flow_id, store='runs.db')."
+            )
+        return durability

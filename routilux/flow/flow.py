@@ -17,6 +17,7 @@ from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.opening import open_for_flow
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import (
     checked_count,
@@ -33,11 +34,10 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.stores.base import Store
-from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
+    from routilux.stores.base import Store
 
 __all__ = ["Flow"]
 
@@ -102,7 +102,7 @@ class Flow(DurableFlow):
         executor: PoolFactory | None = None,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
-        store: Store | str | os.PathLike[str] | None = None,
+        store: "Store | str | os.PathLike[str] | None" = None,
         store_level: str = "group",
         max_recoveries: int = 3,
         keep_finished: int | timedelta | None = None,
@@ -112,8 +112,11 @@ class Flow(DurableFlow):
                 "A flow with a store needs a flow_id of its own, by which its runs are found again: "
                 "Flow('orders', store=...)."
             )
+        checked_retention(keep_finished, store is not None)
         super().__init__(flow_id)
-        self.store = None if store is None else open_store(store, store_level)
+        make_durable = None
+        if store is not None:
+            self.store, make_durable = open_for_flow(store, store_level, keep_finished)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
@@ -122,11 +125,7 @@ class Flow(DurableFlow):
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
         self.max_recoveries = checked_count("max_recoveries", max_recoveries)
-        checked_retention(keep_finished, store is not None)
-        owns_store = not isinstance(store, Store)
-        self._engine = Engine(
-            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store, keep_finished
-        )
+        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks, make_durable)
         self._show_inside()
 
     def __repr__(self) -> str:

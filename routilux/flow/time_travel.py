@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError
 from routilux.flow.controls import resume
-from routilux.flow.durability import Durability
 from routilux.flow.identity import as_text, identity_of
-from routilux.flow.recovery import side_of
 from routilux.ids import new_id
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 from routilux.stores.reading import Reading, find_run, replayed_until
 
 if TYPE_CHECKING:  # whose runs they are
+    from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["Changes", "fork"]
@@ -23,10 +22,15 @@ Changes = Mapping[str, Any] | Callable[[JobState], Any] | None
 
 
 def fork(
-    engine: "Engine", run: JobState | str, at: int, changes: Changes, job_id: str | None, timeout: float | None
+    engine: "Engine",
+    durability: "Durability",
+    run: JobState | str,
+    at: int,
+    changes: Changes,
+    job_id: str | None,
+    timeout: float | None,
 ) -> JobState:
     """See `Flow.fork`."""
-    durability = side_of(engine)
     if isinstance(at, bool) or not isinstance(at, int) or at < 0:
         raise InvalidValueError(f"at is the number of a record in the history, from 0, not {at!r}.")
     if job_id is not None and (not isinstance(job_id, str) or not job_id):
@@ -43,7 +47,7 @@ def fork(
     return resume(engine, job_state, timeout)
 
 
-def _origin(engine: "Engine", durability: Durability, run: JobState | str) -> str:
+def _origin(engine: "Engine", durability: "Durability", run: JobState | str) -> str:
     """The job_id of a run of this flow; what it has done here until now is in the store."""
     if not isinstance(run, JobState | str):
         raise InvalidTypeError(f"A JobState or a job_id is needed, not {run!r}.")
