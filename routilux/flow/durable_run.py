@@ -26,7 +26,7 @@ from routilux.interfaces import Settlement
 from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
-from routilux.status import JobStatus
+from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
@@ -437,11 +437,13 @@ class DurableRun(Run):
             return
         if is_end and not self._keep_end():
             return
-        super()._end_if_over()
         if not is_end:
+            # Before it is over: who waits must not come back while the store says that it runs.
             self._cut()
             self._release_ownership()
-            self.durability.try_to_write()
+            if self.durability.try_to_write() and self.ledger.status in FINAL:
+                self.durability.note_end()
+        super()._end_if_over()
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""

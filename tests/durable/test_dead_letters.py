@@ -1,13 +1,16 @@
 """The activations with which a run has failed are tried again: all, or some, and the others stay."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
-from routilux.stores import open_store
+from routilux.job_state import ledger_of
+from routilux.stores import Write, open_store
+from routilux.stores.memory import MemoryStore
 from tests.drawings import Gate, collector, draw, fails, node, passed, reloaded, source, wait
 
 
@@ -219,3 +222,20 @@ def test_a_run_that_is_at_work_has_nothing_to_be_tried_again(store: Any) -> None
 def test_without_a_store_a_job_id_names_no_run() -> None:
     with two_fail(None) as flow, pytest.raises(ValueError, match="has no store"):
         flow.retry_failed("order-17")
+
+
+def test_a_failed_run_is_kept_as_failed_before_a_wait_for_it_can_return() -> None:
+    live_when_written: list[bool] = []
+    job_state = JobState("drawn")
+
+    class Watched(MemoryStore):
+        def write(self, writes: Sequence[Write]) -> None:
+            if any(write.status == "failed" for write in writes):
+                live_when_written.append(ledger_of(job_state).live is not None)
+            super().write(writes)
+
+    broken = node(fails(ValueError("no")), error_handler=ErrorHandler("stop"))
+    with draw("a -> b", flow=Flow("drawn", store=Watched()), a=source(1), b=broken) as flow:
+        wait(flow, flow.execute("a", job_state=job_state))
+
+    assert live_when_written == [True]

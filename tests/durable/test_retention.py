@@ -106,6 +106,15 @@ def test_the_store_is_looked_through_once_for_many_ends() -> None:
     assert store.prune_count == 3
 
 
+def test_a_run_that_fails_is_an_end_as_well() -> None:
+    store = Pruned()
+    failing = node(fails(ValueError("no")), error_handler=ErrorHandler("stop"))
+    with draw("a -> b", flow=Flow("drawn", store=store, keep_finished=5), a=source(1), b=failing) as flow:
+        assert flow.run("a").status == "failed"
+
+    assert store.prune_count == 1
+
+
 @pytest.mark.parametrize("wrong", [True, 1.5, "5"])
 def test_what_is_neither_a_number_nor_an_age_is_refused(wrong: object) -> None:
     with pytest.raises(TypeError, match="a number of runs, or a timedelta"):
