@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -107,8 +108,21 @@ def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
     return live if isinstance(live, RunLifecycle) else engine.adopted(state)
 
 
-def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobState:
-    """See `Flow.resume`."""
+def resume(
+    engine: "Engine",
+    job_state: JobState,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool] | None = None,
+) -> JobState:
+    """See `Flow.resume`.
+
+    Args:
+        engine: What runs it.
+        job_state: The run.
+        timeout: Seconds that it may take.
+        is_kept_back: Which pending tasks stay where they are; None: dead letters that were kept back before, unless the
+            run is over.
+    """
     check_flow(engine, job_state)
     plan = None
     while True:
@@ -116,14 +130,15 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
             live = _live_side(engine, job_state)
             if live is not None and live.is_open():
                 return job_state
-            _check_status(job_state)
+            status = _checked_status(job_state)
             if plan is not None and is_up_to_date(plan, job_state):
                 if plan.migrates and live is not None and live.active_count():
                     raise InvalidValueError(
                         f"{job_state!r} has handlers at work, and what they leave would have to be migrated. Wait for "
                         "them first: JobState.wait_for_completion(flow, job_state)."
                     )
-                _go_on(engine, job_state, live, plan, timeout)
+                kept_back = is_kept_back or (_takes_all if status in FINAL else _was_kept_back)
+                _go_on(engine, job_state, live, plan, timeout, kept_back)
                 return job_state
         # Without the lock: it calls the application's migrations.
         plan = plan_for(engine, job_state)
@@ -144,7 +159,12 @@ def _live_side(engine: "Engine", job_state: JobState) -> RunLifecycle | None:
 
 
 def _go_on(
-    engine: "Engine", job_state: JobState, live: RunLifecycle | None, plan: ResumePlan, timeout: float | None
+    engine: "Engine",
+    job_state: JobState,
+    live: RunLifecycle | None,
+    plan: ResumePlan,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool],
 ) -> None:
     engine.refuse_when_closed(is_execute=True)
     if engine.durability is not None:
@@ -158,7 +178,7 @@ def _go_on(
         run = engine.open_run(job_state)
     undo = put_migrated(job_state, plan)
     try:
-        go_on(run, engine.wiring, timeout)
+        go_on(run, engine.wiring, timeout, is_kept_back)
     except BaseException:
         undo()
         if run is not live:
@@ -166,7 +186,15 @@ def _go_on(
         raise
 
 
-def _check_status(job_state: JobState) -> None:
+def _takes_all(entry: dict[str, Any]) -> bool:  # noqa: ARG001 - as `_was_kept_back`
+    return False
+
+
+def _was_kept_back(entry: dict[str, Any]) -> bool:
+    return entry.get("kept_back") is True
+
+
+def _checked_status(job_state: JobState) -> str:
     status = job_state.status
     if status == JobStatus.PAUSED and job_state.pause_points:
         # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
@@ -178,6 +206,7 @@ def _check_status(job_state: JobState) -> None:
             else "has not started. Use execute(), with a new JobState if this one was paused"
         )
         raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
+    return status
 
 
 def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:

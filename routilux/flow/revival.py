@@ -1,5 +1,6 @@
 """Pending tasks as activations again: the other half of `pending.py`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,11 @@ if TYPE_CHECKING:  # the run that they are for
 __all__ = ["Revival", "go_on"]
 
 
-def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
-    """Take up everything that the state of a run keeps, and run again."""
+def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]) -> None:
+    """Take up what the state of a run keeps, but for what is kept back, and run again."""
     while True:
         revival = Revival(wiring, run.job_state)
-        given = _reopen_with(run, revival, timeout)
+        given = _reopen_with(run, revival, timeout, is_kept_back)
         if given is not None:
             try:
                 run.reopened()
@@ -34,7 +35,9 @@ def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
             return
 
 
-def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int | None:
+def _reopen_with(
+    run: "Run", revival: "Revival", timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]
+) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
@@ -45,10 +48,11 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int |
         events = list(job_state.deferred_events)
         if not revival.knows(job_state.pending_tasks, events):
             return None
-        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks]
+        kept_back = [{**entry, "kept_back": True} for entry in job_state.pending_tasks if is_kept_back(entry)]
+        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks if not is_kept_back(entry)]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
-        run.reopen(timeout)
-        job_state.pending_tasks.clear()
+        run.reopen(timeout, {entry["routine_id"] for entry in kept_back})
+        job_state.pending_tasks[:] = kept_back
         job_state.deferred_events.clear()
         for task, delay in revived:
             run.outstanding += 1
