@@ -15,7 +15,7 @@ from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
-from routilux.state_data import check_deferred, check_pending
+from routilux.state_data import check_deferred, check_pending, check_request
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # driven by the flow that owns it
@@ -172,6 +172,15 @@ def _check_names(engine: "Engine", job_state: JobState) -> None:
         check_pending(entry, f"pending_tasks[{number}]")
         routine_id, slot_name = entry["routine_id"], entry["slot"]
         where = f"this flow (a pending task is for {routine_id}.{slot_name})"
+        routine = routines.get(routine_id)
+        if routine is None:
+            raise UnknownNameError("routine", routine_id, routines, where)
+        if routine.get_slot(slot_name) is None:
+            raise UnknownNameError("slot", slot_name, routine._slots, f"routine {routine_id!r} of {where}")
+    for number, request in enumerate(list(job_state.input_requests)):
+        check_request(request, f"input_requests[{number}]")
+        routine_id, slot_name = request["routine_id"], request["slot"]
+        where = f"this flow (the input {request['name']!r} is for {routine_id}.{slot_name})"
         routine = routines.get(routine_id)
         if routine is None:
             raise UnknownNameError("routine", routine_id, routines, where)

@@ -148,6 +148,7 @@ class Durability:
             InvalidValueError: It went on elsewhere since this record was made.
         """
         scribe = self.scribe_of(job_state)
+        before = self.store.find(job_state.job_id)
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
         except UnknownRunError:
@@ -156,6 +157,8 @@ class Durability:
             return
         last = self.store.rows(job_state.job_id, after=scribe.number)
         if last or not scribe.number:
+            if before is not None and before.driver != self.store.driver:
+                self.store.write([Write(job_state.job_id, release=True)])
             raise InvalidValueError(
                 f"{job_state!r} is not how the run stands: it went on elsewhere since this record was made. "
                 f"Take flow.load({job_state.job_id!r}) instead."
@@ -169,12 +172,27 @@ class Durability:
         """
         with self._lock:
             known = self._known.get(job_id)
-        if known is not None and ledger_of(known).live is not None:
+        if known is not None and ledger_of(known).live is not None and not self._went_on_elsewhere(known):
             return known
         header = self.store.find(job_id)
         if header is None:
             raise UnknownRunError(f"The store {self.store.url} has no run {job_id!r}.")
         return self._restored(header)
+
+    def know(self, job_state: JobState) -> None:
+        """This record is the one that its run has in this process."""
+        with self._lock:
+            self._known[job_state.job_id] = job_state
+
+    def _went_on_elsewhere(self, job_state: JobState) -> bool:
+        """Whether a run that stands still here, and is nobody's, has been driven by another process since."""
+        live = ledger_of(job_state).live
+        if live is None or live.is_open() or live.active_count():
+            return False
+        try:
+            return bool(self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1))
+        except StoreError:
+            return False  # what this process knows is the best that there is
 
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
         rows = self.store.rows(header.job_id)
@@ -189,6 +207,10 @@ class Durability:
         job_state.deserialize(replay.saved_form(header.status))
         self.attend(job_state, rows[-1].number if rows else 0)
         with self._lock:
+            present = self._known.get(header.job_id)
+            live = None if present is None else ledger_of(present).live
+            if present is not None and live is not None and live.is_open():
+                return present  # another thread was quicker, and goes on with it
             self._known[header.job_id] = job_state
         return job_state
 

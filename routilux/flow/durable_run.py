@@ -5,6 +5,7 @@ What happens is written under the run's lock, in the order in which it happens, 
 happened: a process that dies loses the last moments of it, and what was lost is done again, in the same way.
 """
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
@@ -15,6 +16,7 @@ from routilux.flow.group_commit import FLUSH_NS
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
 from routilux.flow.run import Run
+from routilux.flow.run_inputs import waits_for_input
 from routilux.flow.scribe import Scribe, encoded
 from routilux.flow.stops import write_pause_point
 from routilux.flow.task import Activation, HeldEmission
@@ -26,6 +28,7 @@ from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
 from routilux.status import JobStatus
+from routilux.stores.base import StoredInput
 
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
@@ -37,6 +40,9 @@ __all__ = ["DurableRun"]
 
 # After a crash, the beginnings of so many activations are written before their handlers are called.
 CAREFUL_COUNT = 256
+
+# How often a run that has asked for inputs looks for what other processes have sent.
+POLL_NS = 500_000_000
 
 
 class _NoJournal:
@@ -60,6 +66,7 @@ class DurableRun(Run):
         "_careful_count",
         "_flush_number",
         "_is_released",
+        "_poll_number",
         "_renew_number",
         "_retry_number",
         "_status",
@@ -90,7 +97,7 @@ class DurableRun(Run):
         self._careful_count = 0
         # How often the process of this run has died in an activation, by its id.
         self.recoveries: dict[str, int] = {}
-        self._flush_number = self._renew_number = self._retry_number = 0
+        self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._unstaged_tokens = 0
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
@@ -114,6 +121,9 @@ class DurableRun(Run):
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released = False
+        self.durability.know(self.job_state)
+        # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
+        self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self.recoveries = self.durability.deaths_of(self.job_id)
         self._careful_count = CAREFUL_COUNT if self.recoveries else 0
         try:
@@ -123,6 +133,8 @@ class DurableRun(Run):
             raise
         self._status = JobStatus.RUNNING.value
         self._renew_later()
+        self.fetch_inputs()
+        super().reopened()
 
     # -- what happens, with the lock held
 
@@ -293,6 +305,76 @@ class DurableRun(Run):
                 self._cut()
         return super().enqueue(task)
 
+    # -- inputs
+
+    def watch_requests(self) -> None:
+        """With the lock held: look for what other processes send."""
+        super().watch_requests()
+        if not self._poll_number and not self.over:
+            self._poll_number = self.timers.schedule(self.now())  # the first look is for what was sent before
+
+    def fetch_inputs(self) -> None:
+        """Take what was sent since the last look."""
+        try:
+            found = self.durability.store.inputs(self.job_id, after=self.ledger.input_number)
+        except StoreError:
+            return  # there will be another look, or somebody resumes the run when the store can be read again
+        if not found:
+            return
+        with self.lock:
+            given = self._take_inputs(found)
+        self.hand_out(given)
+
+    def _take_inputs(self, found: list[StoredInput]) -> int:
+        if self._gate != OPEN or self.lost is not None:
+            return 0
+        given = 0
+        for each in found:
+            if each.number > self.ledger.input_number:  # else another thread was quicker
+                given += self.take_input(each.name, json.loads(each.data), each.number)
+        self._write_now()  # before its handler begins: what was sent is not left behind by a crash
+        return given
+
+    def take_time_outs(self) -> int:
+        """With the lock held: close the requests whose time is over; returns tokens to hand out."""
+        given = super().take_time_outs()
+        if given:
+            self._cut()
+        return given
+
+    def _poll(self) -> None:
+        self.fetch_inputs()
+        with self.lock:
+            if self.job_state.input_requests and not self.over:
+                self._poll_number = self.timers.schedule(self.now() + POLL_NS)
+
+    def _stop_for_input(self) -> None:
+        """Be paused, unless what it waits for has come already, or the store cannot be written."""
+        if not self._must_wait_for_input():
+            return
+        if self.durability.try_to_write():
+            try:
+                given = self._take_inputs(self.durability.store.inputs(self.job_id, after=self.ledger.input_number))
+            except StoreError:
+                given = 0
+            if self._must_wait_for_input():
+                super()._stop_for_input()
+            elif given:
+                self.workers.call(lambda: self.hand_out(given))  # which must not be done with the lock held
+        elif self.lost is None and not self._awaits_store:
+            self._awaits_store = True
+            self.outstanding += 1
+
+    def _look_again(self) -> None:
+        """It is paused for input, and nobody's: what was sent in the last moment is taken up by whoever comes."""
+        try:
+            found = self.durability.store.inputs(self.job_id, after=self.ledger.input_number)
+        except StoreError:
+            found = []
+        if found:
+            inputs, job_id = self.engine.inputs, self.job_id
+            self.workers.call(lambda: inputs.wake(job_id))
+
     # -- stopping
 
     def _close(self, gate: int, status: str) -> None:
@@ -304,11 +386,24 @@ class DurableRun(Run):
 
         Raises:
             StoreError: It is paused, and the store does not know it yet.
+            RunDrivenError: It waited for an input, and goes on in another process.
         """
-        if not super().pause(point):
+        if not (self._pause_while_it_waits(point) or super().pause(point)):
             return False
         self._keep_stop()
         return True
+
+    def _pause_while_it_waits(self, point: dict[str, Any]) -> bool:
+        """It is paused for want of input, and nobody's: from now on it does not go on by itself."""
+        if not (self._is_released and waits_for_input(self.job_state)):
+            return False
+        self.durability.claim(self.job_state)
+        with self.lock:
+            if self._gate != Gate.PARKING:
+                return False  # the input came
+            self._is_released = False
+            write_pause_point(self.job_state, {**point, "previous_status": JobStatus.PAUSED.value}, len(self.active))
+            return True
 
     def cancel(self, reason: str) -> bool:
         """Drop everything that is not active, for good, and keep that.
@@ -383,6 +478,7 @@ class DurableRun(Run):
     def _end_if_over(self) -> None:
         if self.over:
             return
+        self._stop_for_input()
         is_end = self._gate == OPEN and not self.outstanding
         if not is_end and (self._gate == OPEN or self.active):
             return
@@ -393,6 +489,8 @@ class DurableRun(Run):
             self._cut()
             self._release_ownership()
             self.durability.try_to_write()
+            if waits_for_input(self.job_state):
+                self._look_again()
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
@@ -441,6 +539,9 @@ class DurableRun(Run):
             self._take_own_timer("_renew_number")
             self.durability.renew()
             self._renew_later()
+        elif number == self._poll_number:
+            self._take_own_timer("_poll_number")
+            self._poll()
         elif number == self._retry_number:
             self._take_own_timer("_retry_number")
             self.durability.retry()

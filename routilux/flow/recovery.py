@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from routilux.errors import InvalidValueError, RoutiluxError
 from routilux.flow.controls import resume
 from routilux.flow.durability import Durability
+from routilux.flow.inputs import wake_those_that_can
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.status import JobStatus, RoutineStatus
@@ -24,7 +25,7 @@ def recover(engine: "Engine") -> list[JobState]:
     found = durability.take_over()
     for job_state in found:
         _go_on(engine, durability, job_state)
-    return found
+    return [*found, *wake_those_that_can(engine, durability)]
 
 
 def load(engine: "Engine", job_id: str) -> JobState:
