@@ -227,8 +227,10 @@ def _go_on(engine: "Engine", job_state: JobState) -> None:
     left = point.get("seconds_left")
     resume(engine, job_state, None if left is None else max(0.001, left))
     run = ledger_of(job_state).live
-    if left is not None and isinstance(run, RunLifecycle):
-        run.timeout = point.get("timeout", left)  # what a time-out says
+    if isinstance(run, RunLifecycle):
+        if left is not None:
+            run.timeout = point.get("timeout", left)  # what a time-out says
+        run.release_hold()  # nobody asked for this resume, so nobody counts on "running": its clock must not go on
 
 
 def _wake_stored(engine: "Engine", durability: Durability, job_id: str) -> None:
