@@ -5,18 +5,17 @@ What happens is written under the run's lock, in the order in which it happens, 
 happened: a process that dies loses the last moments of it, and what was lost is done again, in the same way.
 """
 
-import json
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
 from routilux.flow.activation import settle
+from routilux.flow.durable_inputs import DurableInputs
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
 from routilux.flow.group_commit import FLUSH_NS
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
-from routilux.flow.run import Run
-from routilux.flow.run_inputs import waits_for_input
 from routilux.flow.scribe import Scribe, encoded
 from routilux.flow.stops import write_pause_point
 from routilux.flow.task import Activation, HeldEmission
@@ -28,11 +27,11 @@ from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
 from routilux.status import JobStatus
-from routilux.stores.base import StoredInput
 
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
+    from routilux.slot import Slot
     from routilux.waiting import Progress
 
 __all__ = ["DurableRun"]
@@ -40,9 +39,6 @@ __all__ = ["DurableRun"]
 
 # After a crash, the beginnings of so many activations are written before their handlers are called.
 CAREFUL_COUNT = 256
-
-# How often a run that has asked for inputs looks for what other processes have sent.
-POLL_NS = 500_000_000
 
 
 class _NoJournal:
@@ -58,21 +54,18 @@ class _NoJournal:
 _NO_JOURNAL = _NoJournal()
 
 
-class DurableRun(Run):
+class DurableRun(DurableInputs):
     """A run of a flow that has a store. Everything but the writing down stands in its bases."""
 
     __slots__ = (
-        "_awaits_store",
         "_careful_count",
         "_flush_number",
+        "_has_metadata",
         "_is_released",
-        "_poll_number",
         "_renew_number",
         "_retry_number",
         "_status",
         "_unstaged_tokens",
-        "durability",
-        "lost",
         "recoveries",
         "scribe",
     )
@@ -98,7 +91,9 @@ class DurableRun(Run):
         # How often the process of this run has died in an activation, by its id.
         self.recoveries: dict[str, int] = {}
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
+        self._has_news = False
         self._unstaged_tokens = 0
+        self._has_metadata = False
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
         super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
@@ -120,10 +115,10 @@ class DurableRun(Run):
 
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
-        self._is_released = False
-        self.durability.know(self.job_state)
+        self._is_released, self.lost = False, None
         # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
+        self._has_news = False
         self.recoveries = self.durability.deaths_of(self.job_id)
         self._careful_count = CAREFUL_COUNT if self.recoveries else 0
         try:
@@ -174,6 +169,40 @@ class DurableRun(Run):
         emission.data = plain(emission.data, _what(emission.wired))
         return emission
 
+    def emit(
+        self,
+        activation: Activation,
+        routine: Any,
+        event_name: str,
+        data: dict[str, Any],
+        delay: float = 0.0,
+        priority: TaskPriority = TaskPriority.NORMAL,
+    ) -> None:
+        """As every run; what comes from outside, and no settlement will keep, is kept now."""
+        super().emit(activation, routine, event_name, data, delay, priority)
+        if not activation.port.node.id:
+            self._keep_from_outside()
+
+    def _keep_from_outside(self) -> None:
+        if self._is_released and self.lost is None:  # into a run that is paused, and that nobody drives
+            self.durability.claim_again(self.job_state)
+            with self.lock:
+                self._is_released = False
+                self._cut()
+                self._release_ownership()
+        else:
+            with self.lock:
+                self._cut()
+        self.durability.try_to_write()
+
+    def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
+        """Replace what a slot holds in this run, and write that down."""
+        key = (activation.routine_id_of(slot.routine), slot.name)
+        self.scribe.check(data, f"the data of slot {slot.name!r}")
+        with self.lock:
+            self.ledger.slot_data[key] = data
+            self.scribe.slot_data(key, data)
+
     def merge(self, task: Activation) -> None:
         """Merge a delivery, and write it down in the order of the merges."""
         with self._merge_lock:
@@ -214,8 +243,9 @@ class DurableRun(Run):
             self._unstaged_tokens += self.tokens_for(len(staged))
 
     def _cut(self) -> None:
-        if self.lost is not None:
-            return
+        if self.lost is not None or self._is_released:
+            return  # not this process's to write; what is told meanwhile stands in the row of the next resume
+        self._note_metadata()
         status = self.ledger.status
         changed = status if status != self._status else None
         row = self.scribe.cut()
@@ -225,6 +255,13 @@ class DurableRun(Run):
         self.durability.group.add(self.job_id, row, changed)
         if not self._flush_number and not self.over:
             self._flush_number = self.timers.schedule(self.now() + FLUSH_NS)
+
+    def _note_metadata(self) -> None:
+        metadata = self.job_state.metadata
+        if metadata or self._has_metadata:
+            self._has_metadata = True
+            with contextlib.suppress(NotPlainError):  # for the application; saving the run will tell
+                self.scribe.metadata(metadata)
 
     def _write_now(self) -> None:
         """With the lock held, which only this run's threads and readers want: write, or note that it cannot be done."""
@@ -305,76 +342,6 @@ class DurableRun(Run):
                 self._cut()
         return super().enqueue(task)
 
-    # -- inputs
-
-    def watch_requests(self) -> None:
-        """With the lock held: look for what other processes send."""
-        super().watch_requests()
-        if not self._poll_number and not self.over:
-            self._poll_number = self.timers.schedule(self.now())  # the first look is for what was sent before
-
-    def fetch_inputs(self) -> None:
-        """Take what was sent since the last look."""
-        try:
-            found = self.durability.store.inputs(self.job_id, after=self.ledger.input_number)
-        except StoreError:
-            return  # there will be another look, or somebody resumes the run when the store can be read again
-        if not found:
-            return
-        with self.lock:
-            given = self._take_inputs(found)
-        self.hand_out(given)
-
-    def _take_inputs(self, found: list[StoredInput]) -> int:
-        if self._gate != OPEN or self.lost is not None:
-            return 0
-        given = 0
-        for each in found:
-            if each.number > self.ledger.input_number:  # else another thread was quicker
-                given += self.take_input(each.name, json.loads(each.data), each.number)
-        self._write_now()  # before its handler begins: what was sent is not left behind by a crash
-        return given
-
-    def take_time_outs(self) -> int:
-        """With the lock held: close the requests whose time is over; returns tokens to hand out."""
-        given = super().take_time_outs()
-        if given:
-            self._cut()
-        return given
-
-    def _poll(self) -> None:
-        self.fetch_inputs()
-        with self.lock:
-            if self.job_state.input_requests and not self.over:
-                self._poll_number = self.timers.schedule(self.now() + POLL_NS)
-
-    def _stop_for_input(self) -> None:
-        """Be paused, unless what it waits for has come already, or the store cannot be written."""
-        if not self._must_wait_for_input():
-            return
-        if self.durability.try_to_write():
-            try:
-                given = self._take_inputs(self.durability.store.inputs(self.job_id, after=self.ledger.input_number))
-            except StoreError:
-                given = 0
-            if self._must_wait_for_input():
-                super()._stop_for_input()
-            elif given:
-                self.workers.call(lambda: self.hand_out(given))  # which must not be done with the lock held
-        elif self.lost is None and not self._awaits_store:
-            self._awaits_store = True
-            self.outstanding += 1
-
-    def _look_again(self) -> None:
-        """It is paused for input, and nobody's: what was sent in the last moment is taken up by whoever comes."""
-        try:
-            found = self.durability.store.inputs(self.job_id, after=self.ledger.input_number)
-        except StoreError:
-            found = []
-        if found:
-            inputs, job_id = self.engine.inputs, self.job_id
-            self.workers.call(lambda: inputs.wake(job_id))
-
     # -- stopping
 
     def _close(self, gate: int, status: str) -> None:
@@ -386,24 +353,11 @@ class DurableRun(Run):
 
         Raises:
             StoreError: It is paused, and the store does not know it yet.
-            RunDrivenError: It waited for an input, and goes on in another process.
         """
-        if not (self._pause_while_it_waits(point) or super().pause(point)):
+        if not super().pause(point):
             return False
         self._keep_stop()
         return True
-
-    def _pause_while_it_waits(self, point: dict[str, Any]) -> bool:
-        """It is paused for want of input, and nobody's: from now on it does not go on by itself."""
-        if not (self._is_released and waits_for_input(self.job_state)):
-            return False
-        self.durability.claim(self.job_state)
-        with self.lock:
-            if self._gate != Gate.PARKING:
-                return False  # the input came
-            self._is_released = False
-            write_pause_point(self.job_state, {**point, "previous_status": JobStatus.PAUSED.value}, len(self.active))
-            return True
 
     def cancel(self, reason: str) -> bool:
         """Drop everything that is not active, for good, and keep that.
@@ -457,6 +411,7 @@ class DurableRun(Run):
             self.durability.group.forget(self.job_id)
             self.over = True
             self.engine.loop.retire(self.key, self.timers.heap_count)
+            self.engine.absorb(self)
             self._waiters.notify()
 
     def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
@@ -489,8 +444,7 @@ class DurableRun(Run):
             self._cut()
             self._release_ownership()
             self.durability.try_to_write()
-            if waits_for_input(self.job_state):
-                self._look_again()
+            self._look_again()
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""

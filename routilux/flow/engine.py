@@ -284,6 +284,8 @@ class Engine:
     ) -> None:
         """An emission that no activation makes: by the application, or for a job that it names."""
         run = ledger_of(job_state).live if job_state is not None else None
+        if self.durability is not None and job_state is not None:
+            self.durability.refuse_driven_elsewhere(job_state)
         if isinstance(run, Run):
             run.emit(self.outsider(run), routine, event_name, data, delay, priority)
             return

@@ -133,7 +133,6 @@ class GroupCommit:
         except BaseException:
             self._put_back(parts, count)
             raise
-        self.trouble = None
 
     def _put_back(self, parts: dict[str, _Part], count: int) -> None:
         # In front of what has come meanwhile. Nobody has written that: the caller holds `_writing`.
@@ -149,9 +148,7 @@ class GroupCommit:
     def forget(self, job_id: str) -> None:
         """What waits of a run is not this process's to write any more."""
         with self._lock:
-            part = self._parts.pop(job_id, None)
-            if part is not None:
-                self._row_count -= len(part.rows) or 1
+            self._parts.pop(job_id, None)
             if not self._parts:
                 self._row_count = 0
 

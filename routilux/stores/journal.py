@@ -19,10 +19,12 @@ letter; times are microseconds since the epoch, activations are named by their i
 | `s` routine, state | the state of a routine, as a whole |
 | `k` key, value | a shared value was set; without value: it is gone |
 | `g` entry, `o` entry, `f` entries | an entry of the shared log, of the output log, deferred events |
+| `d` routine, slot, data | a handler has set what a slot holds |
+| `t` metadata | the metadata, as a whole |
 | `z` pause point | the run was paused |
 | `q` id, request, time | an activation asked for an input; id null: somebody outside |
 | `i` number, entry, time | an input came; its number in the store, or 0 |
-| `t` request, time | an input did not come in time |
+| `u` request, time | an input did not come in time: the request is unanswered |
 
 An input goes to the oldest request of its name, and is kept while there is none: which has met which follows from the
 order of the rows.
@@ -137,6 +139,7 @@ class Replay:
             "routine_states": dict(dict.items(self._states)),
             "slot_data": slot_data,
             "pending_tasks": [] if status in ("completed", "cancelled") else tasks,
+            "kept_inputs": self._state.get("kept_inputs", []),
             "input_requests": [] if status == "cancelled" else self._state.get("input_requests", []),
             "execution_history": list(self._history),
             "output_log": self._outputs,
@@ -261,6 +264,12 @@ class Replay:
         else:
             shared.pop(key, None)
 
+    def _set_slot(self, routine: str, slot: str, data: dict[str, Any]) -> None:
+        self._slot_data[routine, slot] = data
+
+    def _set_metadata(self, metadata: dict[str, Any]) -> None:
+        self._state["metadata"] = metadata
+
     def _defer(self, entries: list[dict[str, Any]]) -> None:
         self._state.setdefault("deferred_events", []).extend(entries)
 
@@ -324,10 +333,12 @@ _STEPS: dict[str, Callable[..., None]] = {
     "g": Replay._log_entry,  # noqa: SLF001
     "o": Replay._output,  # noqa: SLF001
     "f": Replay._defer,  # noqa: SLF001
+    "d": Replay._set_slot,  # noqa: SLF001
+    "t": Replay._set_metadata,  # noqa: SLF001
     "z": Replay._pause,  # noqa: SLF001
     "q": Replay._request,  # noqa: SLF001
     "i": Replay._receive,  # noqa: SLF001
-    "t": Replay._time_out,  # noqa: SLF001
+    "u": Replay._time_out,  # noqa: SLF001
 }
 
 
