@@ -57,6 +57,14 @@ class Inputs:
         self._held = {}
         self._watched = set()
 
+    def forget_time_outs(self) -> None:
+        """At a shutdown: time-outs of runs that are paused are seen to by a resume, or by `recover`."""
+        with self._lock:
+            self._watched.clear()
+        engine = self._engine()
+        if engine is not None:
+            engine.loop.forget_calls()
+
     def note(self, job_state: JobState) -> None:
         """A run has asked: it can be found from now on, as long as somebody has it."""
         with self._lock:

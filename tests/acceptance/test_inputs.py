@@ -46,6 +46,7 @@ def test_a_paused_run_goes_on_by_itself_when_its_input_comes():
 def test_a_run_that_nobody_holds_is_found_by_its_job_id():
     flow, clerk = desk()
     job_id = flow.run("clerk", {"names": ["approval"]}).job_id
+    flow.execution_tracker = None  # it keeps what it has not read
     gc.collect()
     flow.send_input(job_id, "approval", {"yes": True})
     flow.shutdown()

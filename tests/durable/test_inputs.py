@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routilux import Flow, Routine
+from routilux.errors import StoreUnavailableError
 from routilux.stores.base import Store
 from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
@@ -272,6 +273,51 @@ def test_a_delay_survives_the_death_of_its_process(url):
     assert wait(flow, job_state).status == "completed"
     assert routine.got == [1]
     assert job_state.execution_history[-2].timestamp.astimezone() >= due_at
+    flow.shutdown()
+
+
+def test_a_flow_that_was_shut_down_looks_for_time_outs_again_when_it_recovers(url):
+    paused(url, params={**ASKED, "timeout": 0.5})
+    flow, clerk = desk(store=url)
+    flow.recover()
+    flow.shutdown()
+    flow.recover()
+    until = time.monotonic() + DEADLINE
+    while flow.load("order-17").status != "completed":
+        assert time.monotonic() < until
+        wait(flow, flow.load("order-17"))
+    assert clerk.got == [{"name": "approval", "timed_out": True}]
+    flow.shutdown()
+
+
+# -- a store in trouble
+
+
+class Fragile(MemoryStore):
+    """A store that cannot be written while it is `broken`."""
+
+    broken = False
+
+    def write(self, writes: Any) -> None:
+        if self.broken:
+            raise StoreUnavailableError("The disk is full.")
+        super().write(writes)
+
+
+def test_a_run_is_not_paused_for_input_while_its_store_cannot_be_written():
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        routine.request_input("approval", "answer")
+        store.broken = True
+
+    store = Fragile("memory:")
+    asks = entry(ask)
+    asks.define_slot("answer")
+    flow = draw(flow=Flow("fragile", store=store), a=asks)
+    job_state = flow.execute("a", job_id="run")
+    assert (job_state.status, job_state.pause_points) == ("running", [])
+    store.broken = False
+    assert wait(flow, job_state).status == "paused"
+    assert replayed(store, "run")["pause_points"][-1]["reason"] == "input: approval"
     flow.shutdown()
 
 

@@ -62,6 +62,7 @@ class Scaled(Routine):
         self.emit_later("output", delay=1.5, priority=TaskPriority.HIGH, data={"n": n})
         self.send_output("kind", n=n)
         self.emit_deferred_event("output", n=n)
+        self.request_input("approval", slot="trigger", timeout=60.0)
         context = self.get_execution_context()
         assert_type(context, ExecutionContext | None)
         if context is not None:
@@ -108,6 +109,7 @@ def flows(flow: Flow) -> None:
     assert_type(flow.get_routine_retry_count("a"), int | None)
     assert_type(flow.execute("a", {"n": 1}, timeout=1.0), JobState)
     assert_type(flow.execute("a", job_state=JobState(), output_handler=NullOutputHandler(), job_id="x"), JobState)
+    assert_type(flow.send_input("x", "approval", {"yes": True}), None)
     assert_type(flow.run("a", {"n": 1}, 1.0, lambda queue_size, active_count, status: None), JobState)
     items: Iterator[ExecutionRecord | dict[str, Any]] = flow.stream("a")
     for item in items:
