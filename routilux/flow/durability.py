@@ -14,10 +14,14 @@ from routilux.errors import (
     StoreError,
     UnknownRunError,
 )
+from routilux.flow.durable_run import DurableRun
 from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
+from routilux.flow.lifecycle import RunExists
+from routilux.flow.recovery import recover
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
+from routilux.flow.stored_inputs import send_through_store, wake
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
@@ -25,23 +29,14 @@ from routilux.stores.base import JournalRow, RunHeader, Store, Write
 from routilux.stores.journal import Replay
 
 if TYPE_CHECKING:  # whose runs are kept
-    from routilux.flow.durable_run import DurableRun
     from routilux.flow.engine import Engine
 
-__all__ = ["Durability", "RunExists"]
+__all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
 
 # After so long without a store, runs become paused.
 PATIENCE_SECONDS = 30.0
-
-
-class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
-    """The store has a run of this job_id."""
-
-    def __init__(self, job_state: JobState) -> None:
-        super().__init__(job_state.job_id)
-        self.job_state = job_state
 
 
 class Durability:
@@ -61,6 +56,25 @@ class Durability:
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+
+    run_class = DurableRun
+
+    def recover(self) -> list[JobState]:
+        """See `Flow.recover`."""
+        engine = self._engine()
+        return [] if engine is None else recover(engine, self)
+
+    def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
+        """See `Flow.send_input`."""
+        engine = self._engine()
+        if engine is not None:
+            send_through_store(engine, self, job_id, name, data)
+
+    def wake(self, job_id: str) -> None:
+        """Go on with a run that is paused for input, if it has got what it waits for and nobody drives it."""
+        engine = self._engine()
+        if engine is not None:
+            wake(engine, self, job_id)
 
     def scribe_of(self, job_state: JobState) -> Scribe:
         """Who writes a record down; one for all legs of its run."""

@@ -1,7 +1,7 @@
 """DurableInputs: how a run of a store comes by its inputs, whichever process has sent them.
 
 Every input is in the store first. While a run has asked for some, its driver looks for new ones; what it has found is
-written into the journal with the number of the input, so that each is taken once. See also `routilux.flow.inputs`.
+written into the journal with the number of the input, so that each is taken once. See also `stored_inputs.py`.
 """
 
 import json
@@ -110,5 +110,5 @@ class DurableInputs(Run):
     def _look_again(self) -> None:
         """With the lock held: it is paused, and nobody's. What was sent in the last moment lets it go on."""
         if waits_for_input(self.job_state) and self._new_inputs():
-            inputs, job_id = self.engine.inputs, self.job_id
-            self.workers.call(lambda: inputs.wake(job_id), or_here=False)
+            durability, job_id = self.durability, self.job_id
+            self.workers.call(lambda: durability.wake(job_id), or_here=False)

@@ -1,27 +1,19 @@
 """Inputs: what the world outside sends to runs, and how a run that waits for it goes on.
 
-Without a store, the runs of this flow that wait are held here, and are found by their job_id. With one, an input is
-kept in the store first, under a growing number, by whichever process; the driver of a run looks there for what is new
-(`DurableRun`), and a run that nobody drives is taken up by the process that has sent the input, or by `recover`.
-
-No input is missed between the two: who sends, keeps the input and then looks at the run; who pauses a run for want of
-input, lets it go and then looks at the inputs. Whoever comes second sees what the other has done.
+The runs of this flow that wait are held here, and are found by their job_id. Those of a flow with a store are held by
+that: see `routilux.flow.stored_inputs`.
 """
 
-import logging
 import weakref
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import InvalidValueError, RoutiluxError, RunDrivenError, RunEndedError, StoreError, UnknownRunError
+from routilux.errors import InvalidValueError, RunEndedError, UnknownRunError
 from routilux.flow.controls import resume
-from routilux.flow.durability import Durability
-from routilux.flow.durable_run import DurableRun
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.pending import seconds_until
 from routilux.flow.run import Run
 from routilux.flow.run_inputs import RunInputs, waits_for_input
-from routilux.flow.scribe import dumps
 from routilux.flow.timers import nanoseconds
 from routilux.job_state import JobState, ledger_of
 from routilux.plain import plain_dict
@@ -30,9 +22,7 @@ from routilux.status import FINAL, JobStatus
 if TYPE_CHECKING:  # whose runs they are
     from routilux.flow.engine import Engine
 
-__all__ = ["Inputs", "send", "wake_those_that_can"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Inputs", "ended_error", "go_on_with_input", "send"]
 
 
 class Inputs:
@@ -121,9 +111,13 @@ class Inputs:
                 if is_new:
                     self._watched.add(request["id"])
             if engine is not None and is_new:
-                self._wake_in(engine, job_state.job_id, seconds_until(request["due_at"], engine.clock))
+                self.wake_in(job_state.job_id, seconds_until(request["due_at"], engine.clock))
 
-    def _wake_in(self, engine: "Engine", job_id: str, seconds: float) -> None:
+    def wake_in(self, job_id: str, seconds: float) -> None:
+        """Look at the requests of a run of the store after so many seconds."""
+        engine = self._engine()
+        if engine is None:
+            return
         here = weakref.ref(engine)
 
         def expire() -> None:
@@ -133,26 +127,16 @@ class Inputs:
 
         engine.loop.call_at(engine.clock.monotonic_ns() + nanoseconds(seconds), expire)
 
-    def wake(self, job_id: str) -> None:
-        """On a thread of its own: go on with a run of the store that is paused for input, if it can."""
-        engine = self._engine()
-        if engine is None or engine.durability is None:
-            return
-        try:
-            _wake_stored(engine, engine.durability, job_id)
-        except StoreError:
-            logger.warning("The store could not be asked about run %s; once more in a second", job_id, exc_info=True)
-            self._wake_in(engine, job_id, 1.0)
-
 
 def _expire(engine: "Engine", run: RunInputs | None, job_id: str) -> None:
     """On the loop's thread: the time of a request is over, unless it was answered."""
     if run is not None and run.is_open():
         run.expire_requests()
     elif engine.durability is not None:
-        engine.workers.call(lambda: engine.inputs.wake(job_id))
+        durability = engine.durability
+        engine.workers.call(lambda: durability.wake(job_id))
     elif run is not None and waits_for_input(run.job_state):
-        engine.workers.call(lambda: _go_on(engine, run.job_state))
+        engine.workers.call(lambda: go_on_with_input(engine, run.job_state))
 
 
 def send(engine: "Engine", job_id: str, name: str, data: dict[str, Any] | None) -> None:
@@ -164,7 +148,7 @@ def send(engine: "Engine", job_id: str, name: str, data: dict[str, Any] | None) 
     if engine.durability is None:
         _send_here(engine, job_id, name, content)
     else:
-        _send_through_store(engine, engine.durability, job_id, name, content)
+        engine.durability.send_input(job_id, name, content)
 
 
 def _send_here(engine: "Engine", job_id: str, name: str, data: dict[str, Any]) -> None:
@@ -180,43 +164,16 @@ def _send_here(engine: "Engine", job_id: str, name: str, data: dict[str, Any]) -
     with ledger.lock:
         run = ledger.live
         if ledger.status in FINAL or not isinstance(run, Run) or not (run.is_open() or run.is_stopped()):
-            raise _ended(job_id, ledger.status)
+            raise ended_error(job_id, ledger.status)
         given = run.take_input(name, data)
         has_work = waits_for_input(job_state) and bool(job_state.pending_tasks)
     run.hand_out(given)
     if has_work:
-        _go_on(engine, job_state)
+        go_on_with_input(engine, job_state)
 
 
-def _send_through_store(engine: "Engine", durability: Durability, job_id: str, name: str, data: dict[str, Any]) -> None:
-    header = durability.store.find(job_id)
-    if header is None or header.flow_id != engine.flow.flow_id:
-        whose = "" if header is None else f" It is one of flow {header.flow_id!r}: send the input with that flow."
-        raise UnknownRunError(
-            f"The store {durability.store.url} has no run {job_id!r} of flow {engine.flow.flow_id!r}.{whose}"
-        )
-    if header.status in FINAL:
-        raise _ended(job_id, header.status)
-    durability.store.put_input(job_id, name, dumps(data))
-    # From here on it is kept, and nothing that goes wrong is the caller's: who sent it again would send it twice.
-    try:
-        _deliver_stored(engine, durability, job_id)
-    except StoreError:
-        logger.warning(
-            "An input for run %s is kept, and will be delivered later", job_id, exc_info=True, extra={"job_id": job_id}
-        )
-
-
-def _deliver_stored(engine: "Engine", durability: Durability, job_id: str) -> None:
-    job_state = engine.inputs.find(job_id)
-    run = ledger_of(job_state).live if job_state is not None else None
-    if isinstance(run, DurableRun) and run.is_open():
-        run.fetch_inputs()
-    else:
-        _wake_stored(engine, durability, job_id)
-
-
-def _ended(job_id: str, status: str) -> RunEndedError:
+def ended_error(job_id: str, status: str) -> RunEndedError:
+    """What to raise for a run that takes no input, by its status."""
     advice = {
         JobStatus.FAILED.value: "Repair what was wrong and resume it; then it takes inputs again.",
         JobStatus.PENDING.value: "Execute it first.",
@@ -227,7 +184,7 @@ def _ended(job_id: str, status: str) -> RunEndedError:
 # -- going on
 
 
-def _go_on(engine: "Engine", job_state: JobState) -> None:
+def go_on_with_input(engine: "Engine", job_state: JobState) -> None:
     """Resume a run that waits for input, with what is left of its time."""
     if not waits_for_input(job_state):
         return
@@ -239,57 +196,3 @@ def _go_on(engine: "Engine", job_state: JobState) -> None:
         if left is not None:
             run.timeout = point.get("timeout", left)  # what a time-out says
         run.release_hold()  # nobody asked for this resume, so nobody counts on "running": its clock must not go on
-
-
-def _wake_stored(engine: "Engine", durability: Durability, job_id: str) -> None:
-    """Go on with a run of the store that is paused for input, if it can and nobody drives it."""
-    header = durability.store.find(job_id)
-    if header is None or header.status != JobStatus.PAUSED or header.flow_id != engine.flow.flow_id:
-        return
-    job_state = durability.load(job_id)
-    if waits_for_input(job_state) and _can_go_on(durability, job_state):
-        _go_on_stored(engine, durability, job_state)
-
-
-def _go_on_stored(engine: "Engine", durability: Durability, job_state: JobState) -> bool:
-    """Drive it, unless somebody was quicker: whoever resumes a run takes its new inputs as well."""
-    job_id = job_state.job_id
-    try:
-        _go_on(engine, job_state)
-    except StoreError:
-        raise
-    except RoutiluxError as error:
-        now = durability.store.find(job_id)
-        if now is not None and now.status == JobStatus.PAUSED and not isinstance(error, RunDrivenError):
-            logger.error(  # noqa: TRY400 - the message says it all, and names what to do
-                "Run %s has its input, and cannot go on here: %s", job_id, error, extra={"job_id": job_id}
-            )
-        return False
-    return True
-
-
-def _can_go_on(durability: Durability, job_state: JobState) -> bool:
-    """Whether a run that waits has got what it waits for, or has waited for too long."""
-    asked = {request["name"] for request in job_state.input_requests}
-    new = durability.store.inputs(job_state.job_id, after=ledger_of(job_state).input_number)
-    if job_state.pending_tasks or any(each.name in asked for each in new):
-        return True
-    dues = [request["due_at"] for request in job_state.input_requests]
-    return any(due_at is not None and seconds_until(due_at, ledger_of(job_state).clock) <= 0.001 for due_at in dues)
-
-
-def wake_those_that_can(engine: "Engine", durability: Durability) -> list[JobState]:
-    """Go on with the runs of the store that have got what they waited for; returns their records.
-
-    For the others, this process looks when the time of their requests is over.
-    """
-    found = []
-    for header in durability.store.list_runs(status=JobStatus.PAUSED.value, flow_id=engine.flow.flow_id):
-        job_state = durability.load(header.job_id)
-        if not waits_for_input(job_state):
-            continue
-        if not _can_go_on(durability, job_state):
-            engine.inputs.expire_later(job_state)
-        elif _go_on_stored(engine, durability, job_state):
-            found.append(job_state)
-    return found

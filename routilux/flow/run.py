@@ -39,6 +39,8 @@ class Run(RunInputs):
 
     drain = drain  # a worker's turn with this run
 
+    is_durable = False  # whether it outlives its process
+
     # -- emitting
 
     def emit(

@@ -13,22 +13,21 @@ from routilux.flow.task import Activation, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.job_state import JobState
 from routilux.ledger import RecordKey
-from routilux.pending_data import same_payload
+from routilux.pending_data import REQUESTED, same_payload
 from routilux.status import JobStatus
-from routilux.stores.journal import REQUESTED
 
 if TYPE_CHECKING:  # what asks
     from routilux.flow.wiring import Port
     from routilux.routine import Routine
     from routilux.slot import Slot
 
-__all__ = ["RunInputs", "waits_for_input"]
+__all__ = ["EARLY_SECONDS", "RunInputs", "waits_for_input"]
 
 # Keeps the activations that answers make apart from those that emissions make.
 _SALT = identity_of(REQUESTED)
 
 # A timer may fire a moment before the text that tells its time, which is rounded.
-_EARLY_SECONDS = 0.001
+EARLY_SECONDS = 0.001
 
 
 def waits_for_input(job_state: JobState) -> bool:
@@ -145,7 +144,7 @@ class RunInputs(RunLifecycle):
         """With the lock held: close the requests whose time is over; returns tokens to hand out."""
         now, given = self.now(), 0
         for request in list(self.job_state.input_requests):
-            if request["due_at"] is None or seconds_until(request["due_at"], self.ledger.clock) > _EARLY_SECONDS:
+            if request["due_at"] is None or seconds_until(request["due_at"], self.ledger.clock) > EARLY_SECONDS:
                 continue
             self.job_state.input_requests.remove(request)
             if self.ledger.scribe is not None:

@@ -42,14 +42,13 @@ from typing import Any
 
 from routilux.errors import InvalidDataError
 from routilux.event import mapped
+from routilux.pending_data import REQUESTED
 from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
-__all__ = ["REQUESTED", "Replay", "source_of"]
+__all__ = ["Replay", "source_of"]
 
-# Under this name, what an activation has asked for stands among what it has released. No event is called so.
-REQUESTED = "\0\0request_input"
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
 _APPEND = Slot("", merge_strategy="append")
