@@ -433,7 +433,8 @@ class DurableRun(DurableInputs):
     def _end_if_over(self) -> None:
         if self.over:
             return
-        self._stop_for_input()
+        if self.job_state.input_requests:
+            self._stop_for_input()
         is_end = self._gate == OPEN and not self.outstanding
         if not is_end and (self._gate == OPEN or self.active):
             return

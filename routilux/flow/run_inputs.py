@@ -193,7 +193,7 @@ class RunInputs(RunLifecycle):
         )
 
     def _end_if_over(self) -> None:
-        if not self.over and self._must_wait_for_input():
+        if self.job_state.input_requests and not self.over and self._must_wait_for_input():
             self._stop_for_input()
         super()._end_if_over()
 
