@@ -21,7 +21,7 @@ from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
 from routilux.testing.crash_points import crash_points
 from tests.asking import Clerk, desk
-from tests.drawings import DEADLINE, draw, entry, in_thread, node, own_run, wait
+from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, own_run, wait
 from tests.durable.desk_process import later
 
 ROOT = Path(__file__).parents[2]
@@ -235,6 +235,33 @@ def test_a_stale_record_that_is_refused_leaves_the_run_to_others(url):
     flow.shutdown()
 
 
+def test_many_threads_send_to_a_run_of_the_store_and_each_input_is_delivered_once(url, hasty_switching):
+    count = 40
+    gate, clerk = Gate(), Clerk()
+    flow = draw(
+        "a -> clerk.ask",
+        "a -> slow",
+        flow=Flow("letters", store=url, execution_strategy="concurrent"),
+        a=entry(lambda routine, data: routine.emit("output", names=["letter"] * count)),
+        clerk=clerk,
+        slow=node(lambda routine, data: gate.hold()),
+    )
+    job_state = flow.execute("a", job_id="run")
+    gate.await_arrival()
+
+    def send(numbers: range) -> None:
+        for number in numbers:
+            flow.send_input("run", "letter", {"n": number})
+
+    joins = [in_thread(lambda first=first: send(range(first, count, 4))) for first in range(4)]
+    for join in joins:
+        join()
+    gate.open()
+    assert wait(flow, job_state).status == "completed"
+    assert sorted(data["n"] for data in clerk.got) == list(range(count))
+    flow.shutdown()
+
+
 # -- time
 
 
@@ -348,6 +375,30 @@ def corresponding(store: Store) -> Flow:
 def test_no_request_and_no_input_is_lost_or_doubled_wherever_the_process_is_killed(tmp_path, level):
     numbers = iter(range(1000))
     report = crash_points(corresponding, "a", {}, lambda: f"{tmp_path}/{next(numbers)}.db", level)
+    assert report.problems == []
+    assert report.points > 10
+
+
+def desk_over(store: Store) -> Flow:
+    return desk(store=store)[0]
+
+
+@pytest.mark.parametrize("level", ["group", pytest.param("sync", marks=pytest.mark.slow)])
+def test_a_run_that_goes_on_with_its_input_does_so_once_wherever_the_process_is_killed(tmp_path, level):
+    numbers = iter(range(1000))
+
+    def with_inputs() -> str:
+        url = f"{tmp_path}/{next(numbers)}.db"
+        for job_id in ("uninterrupted", "killed"):  # as the runs are called that are compared
+            paused(url, job_id, {"names": ["approval", "other"]})
+        store = open_store(url)
+        for job_id in ("uninterrupted", "killed"):
+            for name in ("approval", "other"):
+                store.put_input(job_id, name, f'{{"for":"{name}"}}')
+        store.close()
+        return url
+
+    report = crash_points(desk_over, "clerk", {}, with_inputs, level)
     assert report.problems == []
     assert report.points > 10
 
