@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -106,8 +107,21 @@ def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
     return live if isinstance(live, RunLifecycle) else engine.adopted(state)
 
 
-def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobState:
-    """See `Flow.resume`."""
+def resume(
+    engine: "Engine",
+    job_state: JobState,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool] | None = None,
+) -> JobState:
+    """See `Flow.resume`.
+
+    Args:
+        engine: What runs it.
+        job_state: The run.
+        timeout: Seconds that it may take.
+        is_kept_back: Which pending tasks stay where they are; None: dead letters that were kept back before, unless the
+            run is over.
+    """
     _check_flow(engine, job_state)
     with _resuming:
         live = _driver_of(engine, job_state)
@@ -121,7 +135,7 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
                 )
             if live.is_open():
                 return job_state
-        _check_status(job_state)
+        status = _checked_status(job_state)
         _check_names(engine, job_state)
         engine.refuse_when_closed(is_execute=True)
         if engine.durability is not None:
@@ -134,7 +148,7 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
         else:
             run = engine.open_run(job_state)
         try:
-            go_on(run, engine.wiring, timeout)
+            go_on(run, engine.wiring, timeout, is_kept_back or (_takes_all if status in FINAL else _was_kept_back))
         except BaseException:
             if run is not live:
                 engine.withdraw(run)
@@ -142,7 +156,15 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
     return job_state
 
 
-def _check_status(job_state: JobState) -> None:
+def _takes_all(entry: dict[str, Any]) -> bool:  # noqa: ARG001 - as `_was_kept_back`
+    return False
+
+
+def _was_kept_back(entry: dict[str, Any]) -> bool:
+    return entry.get("kept_back") is True
+
+
+def _checked_status(job_state: JobState) -> str:
     status = job_state.status
     if status == JobStatus.PAUSED and job_state.pause_points:
         # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
@@ -154,6 +176,7 @@ def _check_status(job_state: JobState) -> None:
             else "has not started. Use execute(), with a new JobState if this one was paused"
         )
         raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
+    return status
 
 
 def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:

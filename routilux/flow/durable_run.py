@@ -26,7 +26,7 @@ from routilux.interfaces import Settlement
 from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
-from routilux.status import JobStatus
+from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
@@ -297,6 +297,8 @@ class DurableRun(DurableInputs):
                 self.scribe.share(changes)
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
+        if self.scribe.number >= self.scribe.snapshot_due:
+            self.durability.take_snapshot(self)
         if self._unstaged_tokens:
             with self.lock:
                 given, self._unstaged_tokens = self._unstaged_tokens, 0
@@ -440,11 +442,14 @@ class DurableRun(DurableInputs):
             return
         if is_end and not self._keep_end():
             return
-        super()._end_if_over()
         if not is_end:
+            # Before it is over: who waits must not come back while the store says that it runs.
             self._cut()
             self._release_ownership()
-            self.durability.try_to_write()
+            if self.durability.try_to_write() and self.ledger.status in FINAL:
+                self.durability.note_end()
+        super()._end_if_over()
+        if not is_end:
             self._look_again()
 
     def _keep_end(self) -> bool:
@@ -455,6 +460,7 @@ class DurableRun(DurableInputs):
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
             self._is_released = True
+            self.durability.note_end()
             return True
         if self.lost is None and not self._awaits_store:
             self._awaits_store = True
@@ -480,6 +486,16 @@ class DurableRun(DurableInputs):
         self.hand_out(given)
         if due:
             self.announce(due)
+
+    def keep_up(self) -> None:
+        """Have in the store what has happened until now.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        with self.lock:
+            self._cut()
+        self.durability.group.write()
 
     # -- timers
 

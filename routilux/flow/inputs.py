@@ -13,7 +13,7 @@ from routilux.flow.controls import resume
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.pending import seconds_until
 from routilux.flow.run import Run
-from routilux.flow.run_inputs import RunInputs, waits_for_input
+from routilux.flow.run_inputs import RunInputs, has_work, waits_for_input
 from routilux.flow.timers import nanoseconds
 from routilux.job_state import JobState, ledger_of
 from routilux.plain import plain_dict
@@ -166,9 +166,9 @@ def _send_here(engine: "Engine", job_id: str, name: str, data: dict[str, Any]) -
         if ledger.status in FINAL or not isinstance(run, Run) or not (run.is_open() or run.is_stopped()):
             raise ended_error(job_id, ledger.status)
         given = run.take_input(name, data)
-        has_work = waits_for_input(job_state) and bool(job_state.pending_tasks)
+        goes_on = waits_for_input(job_state) and has_work(job_state)
     run.hand_out(given)
-    if has_work:
+    if goes_on:
         go_on_with_input(engine, job_state)
 
 

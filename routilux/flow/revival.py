@@ -1,5 +1,6 @@
 """Pending tasks as activations again: the other half of `pending.py`."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import UnknownNameError
@@ -17,11 +18,11 @@ if TYPE_CHECKING:  # the run that they are for
 __all__ = ["Revival", "go_on"]
 
 
-def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
-    """Take up everything that the state of a run keeps, and run again."""
+def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]) -> None:
+    """Take up what the state of a run keeps, but for what is kept back, and run again."""
     while True:
         revival = Revival(wiring, run.job_state)
-        given = _reopen_with(run, revival, timeout)
+        given = _reopen_with(run, revival, timeout, is_kept_back)
         if given is not None:
             run.reopened()
             run.hand_out(given)
@@ -29,7 +30,9 @@ def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
             return
 
 
-def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int | None:
+def _reopen_with(
+    run: "Run", revival: "Revival", timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]
+) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
@@ -41,10 +44,11 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int |
         if not revival.knows([*job_state.pending_tasks, *job_state.input_requests], events):
             return None
         run.input_ports.update(revival.ports)
-        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks]
+        kept_back = [{**entry, "kept_back": True} for entry in job_state.pending_tasks if is_kept_back(entry)]
+        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks if not is_kept_back(entry)]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
-        run.reopen(timeout)
-        job_state.pending_tasks.clear()
+        run.reopen(timeout, {entry["routine_id"] for entry in kept_back})
+        job_state.pending_tasks[:] = kept_back
         job_state.deferred_events.clear()
         for task, delay in revived:
             run.outstanding += 1

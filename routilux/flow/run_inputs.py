@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # what asks
     from routilux.routine import Routine
     from routilux.slot import Slot
 
-__all__ = ["EARLY_SECONDS", "RunInputs", "waits_for_input"]
+__all__ = ["EARLY_SECONDS", "RunInputs", "has_work", "waits_for_input"]
 
 # Keeps the activations that answers make apart from those that emissions make.
 _SALT = identity_of(REQUESTED)
@@ -34,6 +34,11 @@ def waits_for_input(job_state: JobState) -> bool:
     """Whether a run is paused because it has nothing to do until an input comes, and not because somebody said so."""
     points = job_state.pause_points
     return job_state.status == JobStatus.PAUSED and bool(points) and "waits_for" in points[-1]
+
+
+def has_work(job_state: JobState) -> bool:
+    """Whether a run that is paused has activations that a resume would start; dead letters that are kept are none."""
+    return any(not entry.get("kept_back") for entry in job_state.pending_tasks)
 
 
 class RunInputs(RunLifecycle):

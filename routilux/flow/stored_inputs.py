@@ -11,7 +11,7 @@ from routilux.errors import RoutiluxError, RunDrivenError, StoreError, UnknownRu
 from routilux.flow.durable_run import DurableRun
 from routilux.flow.inputs import ended_error, go_on_with_input
 from routilux.flow.pending import seconds_until
-from routilux.flow.run_inputs import EARLY_SECONDS, waits_for_input
+from routilux.flow.run_inputs import EARLY_SECONDS, has_work, waits_for_input
 from routilux.flow.scribe import dumps
 from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
@@ -96,7 +96,7 @@ def _cango_on_with_input(durability: "Durability", job_state: JobState) -> bool:
     """Whether a run that waits has got what it waits for, or has waited for too long."""
     asked = {request["name"] for request in job_state.input_requests}
     new = durability.store.inputs(job_state.job_id, after=ledger_of(job_state).input_number)
-    if job_state.pending_tasks or any(each.name in asked for each in new):
+    if has_work(job_state) or any(each.name in asked for each in new):
         return True
     clock = ledger_of(job_state).clock
     dues = [request["due_at"] for request in job_state.input_requests]
