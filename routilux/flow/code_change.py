@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from routilux.flow.migrations import Migration, MigrationFailedError, Migrations
 from routilux.flow.structure import RoutineShape, SlotShape, Structure
-from routilux.state_data import check_deferred, check_pending
+from routilux.state_data import check_deferred, check_pending, check_request
 
 if TYPE_CHECKING:  # looked at
     from routilux.routine import Routine
@@ -51,12 +51,14 @@ class Waiting(NamedTuple):
         deferred: Its deferred events.
         slot_data: What its slots hold, by (routine id, slot).
         current: Which routine was activated last.
+        requested: The inputs that it waits for.
     """
 
     pending: list[dict[str, Any]]
     deferred: list[dict[str, Any]]
     slot_data: dict[tuple[str, str], dict[str, Any]]
     current: str | None
+    requested: list[dict[str, Any]]
 
 
 class ResumePlan(NamedTuple):
@@ -109,6 +111,10 @@ def plan_resume(
         check_pending(entry, f"pending_tasks[{number}]")
     for number, event in enumerate(waiting.deferred):
         check_deferred(event, f"deferred_events[{number}]")
+    requested: dict[str, dict[str, str]] = {}
+    for number, request in enumerate(waiting.requested):
+        check_request(request, f"input_requests[{number}]")
+        requested.setdefault(request["routine_id"], {})[request["slot"]] = request["name"]
     tasks: dict[str, list[int]] = {}
     for number, entry in enumerate(waiting.pending):
         tasks.setdefault(entry["routine_id"], []).append(number)
@@ -118,7 +124,14 @@ def plan_resume(
     held: dict[str, dict[str, dict[str, Any]]] = {}
     for (routine_id, slot), data in waiting.slot_data.items():
         held.setdefault(routine_id, {})[slot] = data
-    named = [*routines, *(before or ()), *tasks, *deferred, *([] if waiting.current is None else [waiting.current])]
+    named = [
+        *routines,
+        *(before or ()),
+        *tasks,
+        *deferred,
+        *requested,
+        *([] if waiting.current is None else [waiting.current]),
+    ]
     checks, pending, slot_data = [], list(waiting.pending), dict(waiting.slot_data)
     for routine_id in dict.fromkeys(named):
         look = _Look(
@@ -129,6 +142,7 @@ def plan_resume(
             [waiting.pending[number] for number in tasks.get(routine_id, ())],
             deferred.get(routine_id, Counter()),
             held.get(routine_id, {}),
+            requested.get(routine_id, {}),
         )
         checks.append(look.check(migrations, is_current=waiting.current == routine_id))
         if checks[-1].verdict == "migrate":
@@ -152,6 +166,7 @@ class _Look:
         tasks: list[dict[str, Any]],
         deferred: "Counter[str]",
         held: dict[str, dict[str, Any]],
+        requested: dict[str, str],
     ) -> None:
         self.id = routine_id
         self._known = routines
@@ -161,6 +176,8 @@ class _Look:
         self.tasks = tasks
         self._deferred = deferred
         self.held = held
+        # The names of the inputs that it waits for, by the slots where they go.
+        self._requested = requested
         self._fingerprint = before.fingerprint if before is not None else ""
         self._is_changed = before is None or now is None or before.fingerprint != now.fingerprint
         # By slot: how it was, where the run knows that and it is not the same now.
@@ -203,6 +220,7 @@ class _Look:
         if self._routine is None:
             waiting = [f"{_count(len(self.tasks), 'task')} waiting" if self.tasks else ""]
             waiting += [f"{_count(count, 'deferred event')} {name!r}" for name, count in self._deferred.items()]
+            waiting.append(f"a request for {_listed(self._requested.values())}" if self._requested else "")
             waiting.append(f"data collected in {_listed(self._collected())}" if self._collected() else "")
             text = ", ".join(filter(None, waiting))
             if text:
@@ -225,6 +243,13 @@ class _Look:
                     f"There is no event {name!r} any more, and {_count(count, 'deferred event')} would be emitted as "
                     f"that.{_hint(name, self._routine._events)}",
                     advice,
+                )
+        for slot, name in self._requested.items():
+            if self._routine.get_slot(slot) is None:
+                yield _Problem(
+                    f"There is no slot {slot!r} any more, where the input {name!r} would go."
+                    f"{_hint(slot, self._routine._slots)}",
+                    "Keep the slot until such runs are over.",
                 )
         emitted = {name for entry in self.tasks for name in entry.get("released") or () if "\0" not in name}
         for name in sorted(emitted):

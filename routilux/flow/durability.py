@@ -24,6 +24,7 @@ from routilux.flow.recovery import recover
 from routilux.flow.retention import Retention
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
+from routilux.flow.stored_inputs import send_through_store, wake
 from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState, ledger_of
@@ -73,6 +74,18 @@ class Durability:
         """See `Flow.recover`."""
         engine = self._engine()
         return [] if engine is None else recover(engine, self)
+
+    def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
+        """See `Flow.send_input`."""
+        engine = self._engine()
+        if engine is not None:
+            send_through_store(engine, self, job_id, name, data)
+
+    def wake(self, job_id: str) -> None:
+        """Go on with a run that is paused for input, if it has got what it waits for and nobody drives it."""
+        engine = self._engine()
+        if engine is not None:
+            wake(engine, self, job_id)
 
     def fork(
         self, run: JobState | str, at: int, changes: Changes, job_id: str | None, timeout: float | None
@@ -235,6 +248,7 @@ class Durability:
                 f"{job_state.job_id!r}), which is its own record."
             )
         scribe = self.scribe_of(job_state)
+        before = self.store.find(job_state.job_id)
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
         except UnknownRunError:
@@ -243,6 +257,8 @@ class Durability:
             return
         last = self.store.rows(job_state.job_id, after=scribe.number)
         if last or not scribe.number:
+            if before is not None and before.driver != self.store.driver:
+                self.store.write([Write(job_state.job_id, release=True)])
             raise InvalidValueError(
                 f"{job_state!r} is not how the run stands: it went on elsewhere since this record was made. "
                 f"Take flow.load({job_state.job_id!r}) instead."
@@ -266,7 +282,8 @@ class Durability:
         """
         with self._lock:
             known = self._known.get(job_id)
-        if known is not None and ledger_of(known).live is not None:
+        is_here = known is not None and ledger_of(known).live is not None
+        if known is not None and is_here and not self._went_on_elsewhere(known):
             return known
         engine = self._engine()
         header = find_run(self.store, job_id)
@@ -275,7 +292,11 @@ class Durability:
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
-        job_state = self._restored(header)
+        if known is not None and is_here:
+            job_state = known
+            self.refresh(known, header)
+        else:
+            job_state = self._restored(header)
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
         return job_state
@@ -301,6 +322,16 @@ class Durability:
         self.attend(job_state, number, snapshot_number, header.fingerprint)
         ledger.was_live = True
 
+    def _went_on_elsewhere(self, job_state: JobState) -> bool:
+        """Whether a run that stands still here, and is nobody's, has been driven by another process since."""
+        live = ledger_of(job_state).live
+        if live is None or live.is_open() or live.active_count() or isinstance(live, RunElsewhere):
+            return False
+        try:
+            return bool(self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1))
+        except StoreError:
+            return False  # what this process knows is the best that there is
+
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
         replay, number, snapshot_number = replayed(self.store, header.job_id)
         if is_recovery:
@@ -313,6 +344,10 @@ class Durability:
         job_state.deserialize(replay.saved_form(header.status))
         self.attend(job_state, number, snapshot_number, header.fingerprint)
         with self._lock:
+            present = self._known.get(header.job_id)
+            live = None if present is None else ledger_of(present).live
+            if present is not None and live is not None and live.is_open():
+                return present  # another thread was quicker, and goes on with it
             self._known[header.job_id] = job_state
         return job_state
 

@@ -25,6 +25,7 @@ from routilux.flow.activation import perform, settle
 from routilux.flow.ending import ancestors_here
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.identity import new_identity
+from routilux.flow.inputs import Inputs
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.migrations import Migrations
@@ -83,6 +84,8 @@ class Engine:
         # The loop's thread must not keep the flow alive when no run is live, so it knows this engine weakly.
         take_arrivals = weakref.WeakMethod(self._take_arrivals)
         self.loop = EventLoop(clock, lambda: _call(take_arrivals), self.threaded)
+        weakref.finalize(self, self.loop.forget_calls).atexit = False
+        self.inputs = Inputs(self)
         self._lock = threading.Lock()
         self.arrivals: deque[SlotActivationTask] = deque()
         self._in_hand: SlotActivationTask | None = None
@@ -537,6 +540,7 @@ class Engine:
         self.wiring.forget_threads()
         self.flow.forget_threads()
         self.listeners.forget_threads()
+        self.inputs.forget_threads()
         if self.durability is not None:
             self.durability.forget_threads()
         self._adopted.clear()

@@ -16,6 +16,7 @@ from routilux.executors.threads import ThreadPools
 from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import Engine
+from routilux.flow.inputs import send
 from routilux.flow.observed import ActiveTask, ObservedQueue
 from routilux.flow.opening import open_for_flow
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
@@ -346,6 +347,32 @@ class Flow(DurableFlow):
         """
         limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return resume(self._engine, job_state, limit)
+
+    def send_input(self, job_id: str, name: str, data: dict[str, Any] | None = None) -> None:
+        """Give a run what one of its routines has asked for, or will; see `Routine.request_input`.
+
+        It goes to the oldest open request of that name, as a new activation of the slot, and is kept until there is
+        one. A run that was paused because it waited for this goes on by itself.
+
+        With a store, the run may be at work in any process; when this returns, the input is kept there, and will be
+        delivered once. The process that drives the run looks for it (every half second), and when nobody does, the run
+        goes on in this process: let it, by waiting for it or leaving `with flow`. Without a store, it is a run of this
+        Flow object.
+
+        It may be called from any thread, and from a handler.
+
+        Args:
+            job_id: The run's.
+            name: What was asked for.
+            data: What the slot gets; JSON.
+
+        Raises:
+            ValueError: This flow has no such run.
+            TypeError: The data are no dict, or not JSON; the message names the path.
+            RuntimeError: The run has ended, was cancelled or has failed.
+            StoreError: The store cannot be read or written, and the input was not kept.
+        """
+        send(self._engine, job_id, name, data)
 
     def cancel(self, job_state: JobState | None = None, reason: str = "") -> None:
         """End a run for good: what it has queued is dropped, and what its handlers still emit is refused.

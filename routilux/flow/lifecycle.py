@@ -31,6 +31,7 @@ from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # the engine makes runs
     from routilux.flow.engine import Engine
+    from routilux.flow.wiring import Port
     from routilux.waiting import Progress
 
 __all__ = ["RunExists", "RunLifecycle"]
@@ -73,6 +74,7 @@ class RunLifecycle(RunEnd):
         "_urgent",
         "aborted_by",
         "active",
+        "input_ports",
         "is_inline",
         "outstanding",
         "reserved",
@@ -94,6 +96,8 @@ class RunLifecycle(RunEnd):
         # Whether the caller of `execute` runs the entry, and waits for its retries.
         self.is_inline = False
         self.timeout = timeout
+        # Where the answers to its requests go, by (routine id, slot name).
+        self.input_ports: dict[tuple[str, str], Port] = {}
         self.timers = RunTimers(engine.loop, self.key)
         self._merge_lock = RLock()
         self._gate = Gate.OPEN
@@ -374,6 +378,8 @@ class RunLifecycle(RunEnd):
                     self._become_final()
             self.ledger.refuses = True
             self.job_state.pending_tasks.clear()
+            self.job_state.input_requests.clear()
+            self.engine.inputs.let_go(self.job_state)
             write_cancellation(self.job_state, reason)
             self._end_if_over()
             self._detach()

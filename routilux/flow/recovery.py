@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from routilux.errors import RoutiluxError
 from routilux.flow.controls import resume
+from routilux.flow.stored_inputs import wake_those_that_can
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.status import JobStatus, RoutineStatus
@@ -23,7 +24,7 @@ def recover(engine: "Engine", durability: "Durability") -> list[JobState]:
     found = durability.take_over()
     for job_state in found:
         _go_on(engine, durability, job_state)
-    return found
+    return [*found, *wake_those_that_can(engine, durability)]
 
 
 def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> None:

@@ -75,6 +75,7 @@ def _waiting(job_state: JobState) -> Waiting:
             list(job_state.deferred_events),
             shallow_slot_data(ledger.slot_data),
             job_state.current_routine_id,
+            list(job_state.input_requests),
         )
 
 

@@ -15,10 +15,11 @@ from routilux.flow.activation import drain
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
-from routilux.flow.lifecycle import NORMAL, OPEN, RunLifecycle
-from routilux.flow.task import Activation, HeldEmission, HeldOutput
+from routilux.flow.lifecycle import NORMAL, OPEN
+from routilux.flow.run_inputs import RunInputs
+from routilux.flow.task import Activation, HeldEmission, HeldOutput, HeldRequest
 from routilux.flow.timers import nanoseconds
-from routilux.flow.wiring import Node, Wired
+from routilux.flow.wiring import Node, Port, Wired
 from routilux.flow.workers import Turn
 from routilux.interfaces import Settlement
 from routilux.ledger import RecordKey, stand_back
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # the engine makes runs
 __all__ = ["Run"]
 
 
-class Run(RunLifecycle):
+class Run(RunInputs):
     """The hot path of a run; see `RunLifecycle` for its lock and its attributes."""
 
     __slots__ = ()
@@ -373,23 +374,29 @@ class Run(RunLifecycle):
         From here on, what threads of the handler still emit goes at once.
         """
         held, task.effects = task.effects, None
-        return sum(
-            self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
-            for effect in held or ()
-            if isinstance(effect, HeldEmission)
-        )
+        given = 0
+        for effect in held or ():
+            if isinstance(effect, HeldEmission):
+                given += self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
+            elif isinstance(effect, HeldRequest):
+                given += self.ask(task, effect)
+        return given
 
-    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput]) -> None:
+    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> None:
         # Before the settlement and without the lock: the output handler is the user's, and so is what is compared. A
         # run that is over has sent all its outputs.
         held: Counter[str] = Counter()
         for effect in list(effects):
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
-            elif task.replay is not None:
+            elif isinstance(effect, HeldEmission) and task.replay is not None:
                 name = effect.wired.name_in(task.port.node)
                 effect.differs = self._differs(task, effect.wired, effect.data, held[name])
                 held[name] += 1
+
+    def new_task(self, port: Port, data: dict[str, Any], identity: int, now: int) -> Activation:
+        """A task that came by no line."""
+        return Activation(self, port, data, None, NORMAL, identity, now)
 
     # -- slot data
 

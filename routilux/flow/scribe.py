@@ -219,6 +219,19 @@ class Scribe:
         """There is a pause point more."""
         self._ops.append(dumps(["z", plain(point, "a pause point")]))
 
+    def requested(self, activation: Activation, request: dict[str, Any], at_ns: int) -> None:
+        """An activation has asked for an input."""
+        parent = as_text(activation.identity) if activation.port.node.id else None
+        self._ops.append(dumps(["q", parent, request, self._at(at_ns)]))
+
+    def received(self, entry: dict[str, Any], number: int, at_ns: int) -> None:
+        """An input has come."""
+        self._ops.append(dumps(["i", number, entry, self._at(at_ns)]))
+
+    def timed_out(self, request: dict[str, Any], at_ns: int) -> None:
+        """An input has not come in time."""
+        self._ops.append(dumps(["u", request, self._at(at_ns)]))
+
     def copy_history(self, job_state: JobState) -> list[JournalRow]:
         """Rows of what a record holds already that no row says: for a state that comes from elsewhere.
 

@@ -23,6 +23,12 @@ letter; times are microseconds since the epoch, activations are named by their i
 | `d` routine, slot, data | a handler has set what a slot holds |
 | `t` metadata | the metadata, as a whole |
 | `z` pause point | the run was paused |
+| `q` id, request, time | an activation asked for an input; id null: somebody outside |
+| `i` number, entry, time | an input came; its number in the store, or 0 |
+| `u` request, time | an input did not come in time: the request is unanswered |
+
+An input goes to the oldest request of its name, and is kept while there is none: which has met which follows from the
+order of the rows.
 
 A payload is stored once, with its emission; a delivery says where it goes and how its names change. What "append" has
 collected is not stored, since it follows from the deliveries in their order. `b` and `c` name the routine only where
@@ -40,11 +46,13 @@ from typing import Any
 
 from routilux.errors import InvalidDataError
 from routilux.event import mapped
+from routilux.pending_data import REQUESTED
 from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
 __all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of"]
+
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
 _APPEND = Slot("", merge_strategy="append")
@@ -173,6 +181,8 @@ class Replay:
             "routine_states": dict(dict.items(self._states)),
             "slot_data": slot_data,
             "pending_tasks": [] if status in ("completed", "cancelled") else tasks,
+            "kept_inputs": self._state.get("kept_inputs", []),
+            "input_requests": [] if status == "cancelled" else self._state.get("input_requests", []),
             "execution_history": list(self._history),
             "output_log": self._outputs,
             "shared_log": self._log,
@@ -302,6 +312,40 @@ class Replay:
     def _pause(self, point: dict[str, Any]) -> None:
         self._state.setdefault("pause_points", []).append(point)
 
+    def _request(self, key: str | None, request: dict[str, Any], at: int) -> None:
+        parent = self._tasks.get(key) if key is not None else None
+        if parent is not None:
+            what = {name: request[name] for name in ("routine_id", "slot", "name")}
+            parent["released"].setdefault(REQUESTED, []).append(what)
+        self._record(request["routine_id"], "input_requested", at, _words_of(request))
+        kept = self._state.setdefault("kept_inputs", [])
+        early = next((entry for entry in kept if entry["name"] == request["name"]), None)
+        if early is None:
+            self._state.setdefault("input_requests", []).append(request)
+        else:
+            kept.remove(early)
+            self._answer(request, "input_received", at, early["data"])
+
+    def _receive(self, number: int, entry: dict[str, Any], at: int) -> None:
+        if number:
+            self._state["input_number"] = number
+        requests = self._state.setdefault("input_requests", [])
+        request = next((each for each in requests if each["name"] == entry["name"]), None)
+        if request is None:
+            self._state.setdefault("kept_inputs", []).append(entry)
+        else:
+            requests.remove(request)
+            self._answer(request, "input_received", at, entry["data"])
+
+    def _time_out(self, request: dict[str, Any], at: int) -> None:
+        self._state["input_requests"].remove(request)
+        self._answer(request, "input_timed_out", at, {"name": request["name"], "timed_out": True})
+
+    def _answer(self, request: dict[str, Any], word: str, at: int, data: dict[str, Any]) -> None:
+        told = {"data": data} if word == "input_received" else {}
+        self._record(request["routine_id"], word, at, {**_words_of(request), **told})
+        self._arrive(request["id"], request["routine_id"], request["slot"], data, None, 2)
+
     def _log_entry(self, entry: dict[str, Any]) -> None:
         if not self._only_records:
             self._log.append(entry)
@@ -331,7 +375,15 @@ _STEPS: dict[str, Callable[..., None]] = {
     "d": Replay._set_slot,  # noqa: SLF001
     "t": Replay._set_metadata,  # noqa: SLF001
     "z": Replay._pause,  # noqa: SLF001
+    "q": Replay._request,  # noqa: SLF001
+    "i": Replay._receive,  # noqa: SLF001
+    "u": Replay._time_out,  # noqa: SLF001
 }
+
+
+def _words_of(request: dict[str, Any]) -> dict[str, Any]:
+    """What the records of a request say of it."""
+    return {"name": request["name"], "slot": request["slot"]}
 
 
 def _local_time(microseconds: int) -> str:

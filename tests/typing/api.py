@@ -62,6 +62,7 @@ class Scaled(Routine):
         self.emit_later("output", delay=1.5, priority=TaskPriority.HIGH, data={"n": n})
         self.send_output("kind", n=n)
         self.emit_deferred_event("output", n=n)
+        self.request_input("approval", slot="trigger", timeout=60.0)
         context = self.get_execution_context()
         assert_type(context, ExecutionContext | None)
         if context is not None:
@@ -108,6 +109,7 @@ def flows(flow: Flow) -> None:
     assert_type(flow.get_routine_retry_count("a"), int | None)
     assert_type(flow.execute("a", {"n": 1}, timeout=1.0), JobState)
     assert_type(flow.execute("a", job_state=JobState(), output_handler=NullOutputHandler(), job_id="x"), JobState)
+    assert_type(flow.send_input("x", "approval", {"yes": True}), None)
     assert_type(flow.fork("x", 3, {"n": 2}, job_id="y"), JobState)
     assert_type(flow.fork(JobState(), 3, lambda job_state: job_state.update_shared_data("n", 2)), JobState)
     assert_type(flow.retry_failed("x", "b", timeout=1.0), JobState)
