@@ -45,6 +45,9 @@ class JobState(SharedState):
         pause_points: One entry per pause: timestamp, reason, current_routine_id, checkpoint, counts.
         pending_tasks: What waits to be resumed, one dict per activation.
         deferred_events: What is emitted when the run is resumed.
+        input_requests: What its routines have asked for and not got, oldest first: dicts id, name, routine_id, slot,
+            due_at. See `Routine.request_input`.
+        kept_inputs: What was sent to it before somebody asked for it, oldest first: dicts name, data.
         shared_log: Append-only entries of the routines.
         output_handler: Receives outputs as they are sent; not saved.
         output_log: Every output that was sent, as dicts routine_id, output_type, data, timestamp.
@@ -80,6 +83,8 @@ class JobState(SharedState):
         self.pause_points: list[dict[str, Any]] = []
         self.pending_tasks: list[dict[str, Any]] = []
         self.deferred_events: list[dict[str, Any]] = []
+        self.input_requests: list[dict[str, Any]] = []
+        self.kept_inputs: list[dict[str, Any]] = []
         self.output_handler: OutputHandler | None = None
         # By the number of the process: in a forked child, the threads that are saving do not exist.
         self._saves: dict[int, Saves] = {}
@@ -403,6 +408,8 @@ class JobState(SharedState):
             # What is active has begun before what is parked.
             "pending_tasks": [*(live.outstanding_tasks() if live is not None else ()), *self.pending_tasks],
             "deferred_events": shallow(self.deferred_events),
+            "input_requests": shallow(self.input_requests),
+            "kept_inputs": shallow(self.kept_inputs),
             "shared_data": dict(dict.items(self._shared_data)),
             "shared_log": shallow(self.shared_log),
             "output_log": shallow(self.output_log),
@@ -410,6 +417,7 @@ class JobState(SharedState):
             "execution_strategy": self._ledger.strategy,
             **({} if self._ledger.limit is None else {"history_limit": self._ledger.limit}),
             **({"journal_row": row} if row else {}),
+            **({"input_number": self._ledger.input_number} if self._ledger.input_number else {}),
             "slot_data": shallow_slot_data(self._ledger.slot_data),
         }
 
@@ -440,6 +448,7 @@ class JobState(SharedState):
         self._ledger.strategy = found.pop("execution_strategy", self._ledger.strategy)
         self._ledger.limit = found.pop("history_limit", self._ledger.limit)
         self._ledger.journal_row = found.pop("journal_row", self._ledger.journal_row)
+        self._ledger.input_number = found.pop("input_number", self._ledger.input_number)
         updated_at = found.pop("updated_at", None)
         for name, value in found.items():
             setattr(self, name, value)
@@ -517,7 +526,17 @@ class JobState(SharedState):
 
 # What a JobState saves itself; other fields are an application's.
 _OWN_KEYS = frozenset(
-    [*JobState.fields_to_serialize, "format_version", "execution_strategy", "history_limit", "journal_row", "slot_data"]
+    [
+        *JobState.fields_to_serialize,
+        "format_version",
+        "execution_strategy",
+        "history_limit",
+        "input_number",
+        "input_requests",
+        "journal_row",
+        "kept_inputs",
+        "slot_data",
+    ]
 )
 
 

@@ -80,6 +80,15 @@ class Scribe(Protocol):
     def paused(self, point: dict[str, Any]) -> None:
         """With the lock held: there is a pause point more."""
 
+    def requested(self, activation: Any, request: dict[str, Any], at_ns: int) -> None:
+        """With the lock held: an activation has asked for an input."""
+
+    def received(self, entry: dict[str, Any], number: int, at_ns: int) -> None:
+        """With the lock held: an input has come."""
+
+    def timed_out(self, request: dict[str, Any], at_ns: int) -> None:
+        """With the lock held: an input has not come in time."""
+
 
 class LiveRun(Protocol):
     """What a JobState knows of the run that is driving it (see `routilux.flow.run.Run`)."""
@@ -140,6 +149,7 @@ class Ledger:
         "_origin_epoch_ns",
         "clock",
         "dropped",
+        "input_number",
         "journal_row",
         "limit",
         "live",
@@ -181,6 +191,8 @@ class Ledger:
         self.scribe: Scribe | None = None
         # For a record that was restored: the last row of the run's journal that it knows of.
         self.journal_row = 0
+        # The last of the store's inputs that it has taken.
+        self.input_number = 0
         # What the slots hold in this run, by (routine id, slot name). It outlives a leg of the run: a resume goes on.
         self.slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.use_clock(clock)

@@ -7,7 +7,10 @@ from routilux.digests import blake2b
 from routilux.errors import NotPlainError
 from routilux.plain import plain, plain_dict
 
-__all__ = ["digest", "same_payload", "saved_form"]
+__all__ = ["REQUESTED", "digest", "same_payload", "saved_form"]
+
+# Under this name, the inputs that an activation has asked for stand among what it has released. No event is called so.
+REQUESTED = "\0\0request_input"
 
 
 def saved_form(entry: dict[str, Any], path: str) -> dict[str, Any]:

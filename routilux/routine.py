@@ -310,6 +310,37 @@ class Routine(OwnFields):
         else:
             context.job_state.send_output(context.routine_id, output_type, data)
 
+    def request_input(self, name: str, slot: str, timeout: float | None = None) -> None:
+        """Ask the world outside for something, and return at once; the answer is delivered to a slot of this routine.
+
+        `flow.send_input(job_id, name, data)` answers, in this process or another: then the slot receives `data`, as a
+        new activation. An answer that was sent before is delivered at once, and each answer goes to one request, the
+        oldest of its name. A run that has nothing else to do is paused meanwhile, with the reason "input: NAME", and
+        goes on by itself. Under RETRY, a failed attempt has asked for nothing.
+
+        Args:
+            name: What is asked for; who answers gives the same.
+            slot: One of this routine's slots. Nothing need be connected to it.
+            timeout: Seconds. When they are over, the slot receives `{"name": name, "timed_out": True}` instead.
+
+        Raises:
+            ValueError: Unknown slot, or a timeout that is not positive.
+            RuntimeError: Outside an execution, or the run has ended.
+        """
+        self._require_context("request_input")
+        _check_name("input", name)
+        target = self.get_slot(slot)
+        if target is None:
+            raise UnknownNameError("slot", slot, self._slots, repr(self))
+        if timeout is not None and not timeout > 0:
+            raise InvalidValueError(f"timeout must be more than 0 seconds, and {timeout!r} is not. None: no limit.")
+        activation = current_activation.get()
+        if activation is None or activation.run is None:
+            raise NoRunError(
+                f"{self!r}.request_input() works in a run only, which can wait for an answer: Flow.execute starts one."
+            )
+        activation.run.request_input(activation, self, target, name, timeout)
+
     def emit_deferred_event(self, event_name: str, **data: Any) -> None:
         """Emit an event when the run is resumed. It enters the run's state when this activation ends.
 

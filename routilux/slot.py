@@ -106,7 +106,8 @@ class Slot(OwnFields):
         self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
         #: Whether the handler's call makes a coroutine, which a flow's coroutine loop drives.
         self.is_async = value is not None and is_async(value)
-        self._is_purely_async = value is not None and is_purely_async(value)
+        #: Whether it does nothing else, by a decorator for example.
+        self.is_purely_async = value is not None and is_purely_async(value)
         self._handler: Callable[..., Any] | None = value
         remember_callable(value)
 

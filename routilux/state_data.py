@@ -12,6 +12,7 @@ __all__ = [
     "FORMAT_VERSION",
     "check_deferred",
     "check_pending",
+    "check_request",
     "check_shapes",
     "checked_instant",
     "read_instant",
@@ -68,10 +69,11 @@ def read_state(data: dict[str, Any]) -> dict[str, Any]:  # noqa: PLR0912 - one b
         found["history_limit"] = reader.raw("history_limit")
         if type(found["history_limit"]) is not int or found["history_limit"] < 1:
             raise reader.wrong("history_limit", "a whole number above 0")
-    if reader.has("journal_row"):
-        found["journal_row"] = reader.raw("journal_row")
-        if type(found["journal_row"]) is not int or found["journal_row"] < 0:
-            raise reader.wrong("journal_row", "a whole number")
+    for name in ("journal_row", "input_number"):
+        if reader.has(name):
+            found[name] = reader.raw(name)
+            if type(found[name]) is not int or found[name] < 0:
+                raise reader.wrong(name, "a whole number")
     for name in ("created_at", "updated_at"):
         if name in reader:
             found[name] = read_instant(reader, name)
@@ -180,10 +182,32 @@ def check_deferred(item: Any, where: str) -> None:
         raise InvalidDataError(f"{where}: 'data' must be a dict, not {shortened(item['data'])}.")
 
 
+def check_request(item: Any, where: str) -> None:
+    """Raise unless something is an input that is asked for.
+
+    Raises:
+        InvalidDataError: It is none.
+    """
+    if not isinstance(item, dict):
+        raise InvalidDataError(f"{where} must be a dict, not {shortened(item)}.")
+    _check_texts("id", "name", "routine_id", "slot")(item, where)
+    if not isinstance(item.get("due_at"), str | None):
+        raise InvalidDataError(f"{where}: 'due_at' cannot be {shortened(item['due_at'])}.")
+    _check_due(item.get("due_at"), where)
+
+
+def _check_kept(item: dict[str, Any], where: str) -> None:
+    _check_texts("name")(item, where)
+    if not isinstance(item.get("data"), dict):
+        raise InvalidDataError(f"{where}: 'data' must be a dict, not {shortened(item.get('data'))}.")
+
+
 _LISTS: dict[str, Callable[[dict[str, Any], str], None] | None] = {
     "pause_points": None,
     "pending_tasks": check_pending,
     "deferred_events": check_deferred,
+    "input_requests": check_request,
+    "kept_inputs": _check_kept,
     "output_log": _check_texts("routine_id", "output_type"),
 }
 
@@ -282,6 +306,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "current_routine_id": (str, type(None)),
     "pause_points": (list,),
     "deferred_events": (list,),
+    "input_requests": (list,),
+    "kept_inputs": (list,),
     "shared_log": (list,),
     "output_log": (list,),
     "metadata": (dict,),

@@ -26,6 +26,9 @@ def saved_state(taken: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
     history, rows = taken.pop("execution_history"), taken.pop("rows")
     pending = taken.pop("pending_tasks")
     check_shapes(taken, history, pending, ExecutionRecord)
+    for name in ("input_requests", "kept_inputs"):
+        if not taken[name]:
+            del taken[name]  # few runs ask for inputs
     created_at, updated_at = taken.pop("created_at"), taken.pop("updated_at")
     slot_data: dict[str, dict[str, Any]] = {}
     for (routine_id, slot_name), held in taken.pop("slot_data").items():

@@ -249,7 +249,10 @@ class CoroutineLoop:
         Raises:
             RuntimeError: No thread could be started; nothing of the coroutine has run.
         """
-        self._do(partial(self._begin, driven, is_stopped))
+        if self.is_here():
+            self._begin(driven, is_stopped)
+        else:
+            self._do(partial(self._begin, driven, is_stopped))
 
     def cancel(self, keys: Collection[Any]) -> None:
         """Cancel what is driven under these keys; what is not there has ended."""

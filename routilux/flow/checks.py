@@ -135,6 +135,8 @@ def _unfed(drawing: _Drawing) -> Iterator[Finding]:
         for slot in node.slots:
             if slot.name == ENTRY_SLOT or node.id not in drawing.reached or (node.id, slot.name) in drawing.fed:
                 continue
+            if node.asks_for_input:
+                continue  # the slot may be the one that gets the answer
             # A routine that is executed directly may have slots for other flows, where it stands in the middle.
             yield found(
                 "unfed-slot",

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import sys
 import weakref
+from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -14,34 +16,33 @@ from routilux.errors import (
     StoreError,
     UnknownRunError,
 )
+from routilux.flow.durable_run import DurableRun
 from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
+from routilux.flow.lifecycle import RunExists
+from routilux.flow.recovery import recover
+from routilux.flow.retention import Retention
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
+from routilux.flow.stored_inputs import send_through_store, wake
+from routilux.flow.structure import Drawn, shapes_of, structure_text
+from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
-from routilux.stores.journal import Replay
+from routilux.stores.journal import snapshot_text
+from routilux.stores.reading import find_run, replayed
 
 if TYPE_CHECKING:  # whose runs are kept
-    from routilux.flow.durable_run import DurableRun
     from routilux.flow.engine import Engine
 
-__all__ = ["Durability", "RunExists"]
+__all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
 
 # After so long without a store, runs become paused.
 PATIENCE_SECONDS = 30.0
-
-
-class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
-    """The store has a run of this job_id."""
-
-    def __init__(self, job_state: JobState) -> None:
-        super().__init__(job_state.job_id)
-        self.job_state = job_state
 
 
 class Durability:
@@ -50,7 +51,9 @@ class Durability:
     `_lock` protects `_known`, and is taken alone.
     """
 
-    def __init__(self, engine: "Engine", store: Store, owns_store: bool) -> None:
+    def __init__(
+        self, engine: "Engine", store: Store, owns_store: bool, keep_finished: int | timedelta | None = None
+    ) -> None:
         self._engine = weakref.ref(engine)
         self.store = store
         self.owns_store = owns_store
@@ -58,9 +61,39 @@ class Durability:
         self.group = GroupCommit(store, engine.clock, self._on_trouble)
         self.patience_seconds = PATIENCE_SECONDS
         self._lock = Lock()
+        # Replaced as a whole, so it needs no lock.
+        self._drawn = Drawn((-1, 0), {}, "")
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+        self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
+
+    run_class = DurableRun
+
+    def recover(self) -> list[JobState]:
+        """See `Flow.recover`."""
+        engine = self._engine()
+        return [] if engine is None else recover(engine, self)
+
+    def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
+        """See `Flow.send_input`."""
+        engine = self._engine()
+        if engine is not None:
+            send_through_store(engine, self, job_id, name, data)
+
+    def wake(self, job_id: str) -> None:
+        """Go on with a run that is paused for input, if it has got what it waits for and nobody drives it."""
+        engine = self._engine()
+        if engine is not None:
+            wake(engine, self, job_id)
+
+    def fork(
+        self, run: JobState | str, at: int, changes: Changes, job_id: str | None, timeout: float | None
+    ) -> JobState:
+        """See `Flow.fork`."""
+        engine = self._engine()
+        assert engine is not None  # noqa: S101 - for the type checker: its flow has called
+        return fork(engine, self, run, at, changes, job_id, timeout)
 
     def scribe_of(self, job_state: JobState) -> Scribe:
         """Who writes a record down; one for all legs of its run."""
@@ -70,11 +103,11 @@ class Durability:
         assert isinstance(ledger.scribe, Scribe)  # noqa: S101 - for the type checker
         return ledger.scribe
 
-    def attend(self, job_state: JobState, number: int) -> None:
+    def attend(self, job_state: JobState, number: int, snapshot_number: int = 0, structure: str | None = None) -> None:
         """Write down what happens to a record from now on, after the row of this number."""
         ledger = ledger_of(job_state)
         with ledger.lock:
-            ledger.scribe = Scribe(job_state, number)
+            ledger.scribe = Scribe(job_state, number, snapshot_number, structure)
             ledger.routine_states.changed = {}
         job_state.track_shared_data()
 
@@ -111,8 +144,8 @@ class Durability:
 
         def write_down(state: dict[str, Any]) -> None:
             state["pending_tasks"] = [*state["pending_tasks"], *entries]
+            rows.extend(scribe.copy_history(job_state))
             scribe.begin_from(state)
-            scribe.copy_history(job_state)
             row = scribe.cut()
             assert row is not None  # noqa: S101 - it holds the state
             rows.append(row)
@@ -120,7 +153,22 @@ class Durability:
         job_state.write_live_form(write_down)
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
-        return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at), rows)
+        scribe.structure = self.drawn().text
+        return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure), rows)
+
+    def drawn(self) -> Drawn:
+        """The structure of the flow as it is drawn now."""
+        engine = self._engine()
+        if engine is None:
+            return self._drawn
+        # A look at every slot would cost each run of a large drawing: who gives one another handler after runs have
+        # begun is not noticed until something is added or connected.
+        version = engine.flow.change_count, len(engine.flow.routines)
+        drawn = self._drawn
+        if version != drawn.version:
+            shapes = shapes_of(engine.flow.graph())
+            drawn = self._drawn = Drawn(version, shapes, structure_text(shapes))
+        return drawn
 
     def let_go(self, job_id: str) -> None:
         """A run that is kept could not be started: another process, or `recover`, may take it up."""
@@ -135,16 +183,52 @@ class Durability:
         Raises:
             StoreError: The store cannot be written.
         """
+        structure = self.drawn().text
+        self.group.keep(run.job_id)
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
                 state["recoveries"] = run.recoveries
             run.scribe.begin_from(state)
-            self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value)
+            changed = structure if structure != run.scribe.structure else None
+            run.scribe.structure = structure
+            self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value, fingerprint=changed)
 
         run.job_state.write_live_form(write_down)
         self.group.write()
         self._go_on_if_trouble_is_over()
+
+    def take_snapshot(self, run: "DurableRun") -> None:
+        """Keep what the rows so far add up to, but for the records; in place of the snapshot before.
+
+        A run that keeps all its records has none: to go on with it takes every row.
+        """
+        scribe, ledger = run.scribe, ledger_of(run.job_state)
+
+        def write_down(state: dict[str, Any]) -> None:
+            if scribe.number < scribe.snapshot_due:
+                return  # another worker was quicker
+            if ledger.limit is None:
+                scribe.snapshot_due = sys.maxsize
+                return
+            if run.over or run.lost is not None:
+                return  # it is not this process's any more
+            if run.recoveries:
+                state["recoveries"] = run.recoveries
+            record, record_count = run.job_state, run.job_state.record_total()
+            row = scribe.cut()  # the state has it already
+            scribe.snapshot_due = 2 * scribe.number
+            text = snapshot_text(state, record_count, record.output_log, record.shared_log)
+            # One payload that waits for many routines stands once in the journal, and once for each in here.
+            kept = (scribe.number, text) if len(text) <= scribe.size else None
+            if row is not None or kept is not None:
+                self.group.add(run.job_id, row, snapshot=kept)
+
+        try:
+            run.job_state.write_live_form(write_down)
+        except (TypeError, ValueError) as error:  # metadata, perhaps, which nobody has looked at until now
+            scribe.snapshot_due = 2 * scribe.number
+            logger.warning("No snapshot of run %s: %s", run.job_id, error, extra={"job_id": run.job_id})
 
     # -- taking up
 
@@ -164,6 +248,7 @@ class Durability:
                 f"{job_state.job_id!r}), which is its own record."
             )
         scribe = self.scribe_of(job_state)
+        before = self.store.find(job_state.job_id)
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
         except UnknownRunError:
@@ -172,6 +257,8 @@ class Durability:
             return
         last = self.store.rows(job_state.job_id, after=scribe.number)
         if last or not scribe.number:
+            if before is not None and before.driver != self.store.driver:
+                self.store.write([Write(job_state.job_id, release=True)])
             raise InvalidValueError(
                 f"{job_state!r} is not how the run stands: it went on elsewhere since this record was made. "
                 f"Take flow.load({job_state.job_id!r}) instead."
@@ -195,18 +282,21 @@ class Durability:
         """
         with self._lock:
             known = self._known.get(job_id)
-        if known is not None and ledger_of(known).live is not None:
+        is_here = known is not None and ledger_of(known).live is not None
+        if known is not None and is_here and not self._went_on_elsewhere(known):
             return known
         engine = self._engine()
-        header = self.store.find(job_id)
-        if header is None:
-            raise UnknownRunError(f"The store {self.store.url} has no run {job_id!r}.")
+        header = find_run(self.store, job_id)
         if engine is not None and header.flow_id != engine.flow.flow_id:
             raise ForeignStateError(
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
-        job_state = self._restored(header)
+        if known is not None and is_here:
+            job_state = known
+            self.refresh(known, header)
+        else:
+            job_state = self._restored(header)
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
         return job_state
@@ -225,15 +315,25 @@ class Durability:
 
     def refresh(self, job_state: JobState, header: RunHeader) -> None:
         """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""
-        replay, number = self._replayed(header)
+        replay, number, snapshot_number = replayed(self.store, header.job_id)
         ledger = ledger_of(job_state)
         ledger.live = None
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number)
+        self.attend(job_state, number, snapshot_number, header.fingerprint)
         ledger.was_live = True
 
+    def _went_on_elsewhere(self, job_state: JobState) -> bool:
+        """Whether a run that stands still here, and is nobody's, has been driven by another process since."""
+        live = ledger_of(job_state).live
+        if live is None or live.is_open() or live.active_count() or isinstance(live, RunElsewhere):
+            return False
+        try:
+            return bool(self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1))
+        except StoreError:
+            return False  # what this process knows is the best that there is
+
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
-        replay, number = self._replayed(header)
+        replay, number, snapshot_number = replayed(self.store, header.job_id)
         if is_recovery:
             # Of those that were only waiting, it was the first, as far as anybody can tell.
             suspects = replay.begun() or replay.waiting()[:1]
@@ -242,14 +342,24 @@ class Durability:
                 self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in suspects}
         job_state = JobState()
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number)
+        self.attend(job_state, number, snapshot_number, header.fingerprint)
         with self._lock:
+            present = self._known.get(header.job_id)
+            live = None if present is None else ledger_of(present).live
+            if present is not None and live is not None and live.is_open():
+                return present  # another thread was quicker, and goes on with it
             self._known[header.job_id] = job_state
         return job_state
 
-    def _replayed(self, header: RunHeader) -> tuple[Replay, int]:
-        rows = self.store.rows(header.job_id)
-        return Replay().apply_all(row.body for row in rows), rows[-1].number if rows else 0
+    def keep_up(self, job_id: str) -> None:
+        """If a run is live in this process, have in the store what it has done until now.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        for run in self._live_runs():
+            if run.job_id == job_id:
+                run.keep_up()
 
     def take_over(self) -> list[JobState]:
         """Drive every unfinished run that no living process drives; returns their records."""
@@ -329,6 +439,12 @@ class Durability:
         except StoreError:
             logger.warning("The lease on %s could not be renewed", self.store.url, exc_info=True)
 
+    def note_end(self) -> None:
+        """With a run's lock held: one more has ended, and perhaps one is to be forgotten."""
+        engine = self._engine()
+        if self.retention is not None and engine is not None and self.retention.is_due():
+            engine.workers.call(self.retention.prune, or_here=False)  # not under the run's lock
+
     # -- trouble
 
     def _on_trouble(self, error: StoreError | LeaseLostError) -> None:
@@ -396,3 +512,5 @@ class Durability:
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
         self.group.forget_threads()
+        if self.retention is not None:
+            self.retention.forget_threads()

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
 from routilux.flow.activation import settle
+from routilux.flow.durable_inputs import DurableInputs
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
 from routilux.flow.group_commit import FLUSH_NS
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
-from routilux.flow.run import Run
 from routilux.flow.scribe import Scribe, encoded
 from routilux.flow.stops import write_pause_point
 from routilux.flow.task import Activation, HeldEmission
@@ -26,7 +26,7 @@ from routilux.interfaces import Settlement
 from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
-from routilux.status import JobStatus
+from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
@@ -54,11 +54,10 @@ class _NoJournal:
 _NO_JOURNAL = _NoJournal()
 
 
-class DurableRun(Run):
+class DurableRun(DurableInputs):
     """A run of a flow that has a store. Everything but the writing down stands in its bases."""
 
     __slots__ = (
-        "_awaits_store",
         "_careful_count",
         "_flush_number",
         "_has_metadata",
@@ -67,8 +66,6 @@ class DurableRun(Run):
         "_retry_number",
         "_status",
         "_unstaged_tokens",
-        "durability",
-        "lost",
         "recoveries",
         "scribe",
     )
@@ -93,7 +90,8 @@ class DurableRun(Run):
         self._careful_count = 0
         # How often the process of this run has died in an activation, by its id.
         self.recoveries: dict[str, int] = {}
-        self._flush_number = self._renew_number = self._retry_number = 0
+        self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
+        self._has_news = False
         self._unstaged_tokens = 0
         self._has_metadata = False
         #: Why it is not this process's any more.
@@ -118,6 +116,9 @@ class DurableRun(Run):
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released, self.lost = False, None
+        # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
+        self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
+        self._has_news = False
         self.recoveries = self.durability.deaths_of(self.job_id)
         self._careful_count = CAREFUL_COUNT if self.recoveries else 0
         try:
@@ -127,6 +128,8 @@ class DurableRun(Run):
             raise
         self._status = JobStatus.RUNNING.value
         self._renew_later()
+        self.fetch_inputs()
+        super().reopened()
 
     # -- what happens, with the lock held
 
@@ -294,6 +297,8 @@ class DurableRun(Run):
                 self.scribe.share(changes)
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
+        if self.scribe.number >= self.scribe.snapshot_due:
+            self.durability.take_snapshot(self)
         if self._unstaged_tokens:
             with self.lock:
                 given, self._unstaged_tokens = self._unstaged_tokens, 0
@@ -431,16 +436,22 @@ class DurableRun(Run):
     def _end_if_over(self) -> None:
         if self.over:
             return
+        if self.job_state.input_requests:
+            self._stop_for_input()
         is_end = self._gate == OPEN and not self.outstanding
         if not is_end and (self._gate == OPEN or self.active):
             return
         if is_end and not self._keep_end():
             return
-        super()._end_if_over()
         if not is_end:
+            # Before it is over: who waits must not come back while the store says that it runs.
             self._cut()
             self._release_ownership()
-            self.durability.try_to_write()
+            if self.durability.try_to_write() and self.ledger.status in FINAL:
+                self.durability.note_end()
+        super()._end_if_over()
+        if not is_end:
+            self._look_again()
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
@@ -450,6 +461,7 @@ class DurableRun(Run):
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
             self._is_released = True
+            self.durability.note_end()
             return True
         if self.lost is None and not self._awaits_store:
             self._awaits_store = True
@@ -476,6 +488,16 @@ class DurableRun(Run):
         if due:
             self.announce(due)
 
+    def keep_up(self) -> None:
+        """Have in the store what has happened until now.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        with self.lock:
+            self._cut()
+        self.durability.group.write()
+
     # -- timers
 
     def on_timer(self, number: int) -> None:
@@ -489,6 +511,9 @@ class DurableRun(Run):
             self._take_own_timer("_renew_number")
             self.durability.renew()
             self._renew_later()
+        elif number == self._poll_number:
+            self._take_own_timer("_poll_number")
+            self._poll()
         elif number == self._retry_number:
             self._take_own_timer("_retry_number")
             self.durability.retry()

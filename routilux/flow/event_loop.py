@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 # The thread ends when there was no live run for so long.
 IDLE_SECONDS = 1.0
 
+# In place of a run's key, where a timer belongs to none.
+NO_RUN = 0
+
 # Dead entries of the heap are dropped when they are the half of it, and at least this many.
 COMPACT_FROM = 64
 
@@ -50,6 +53,8 @@ class EventLoop:
         self._dead_count = 0
         self._numbers = itertools.count(1)
         self._live: dict[int, RunLifecycle] = {}
+        # What else is to be called, by the number of its timer, which stands in the heap without a run.
+        self._calls: dict[int, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
         self._arrived = False
         # When the thread, if it waits, will wake by itself.
@@ -81,7 +86,7 @@ class EventLoop:
             self._live.pop(key, None)
             self._dead_count += timer_count
             if self._dead_count >= COMPACT_FROM and self._dead_count * 2 >= len(self._heap):
-                self._heap = [entry for entry in self._heap if entry[2] in self._live]
+                self._heap = [entry for entry in self._heap if entry[2] in self._live or entry[1] in self._calls]
                 heapq.heapify(self._heap)
                 self._dead_count = 0
             self._ended.notify_all()
@@ -114,20 +119,38 @@ class EventLoop:
             RuntimeError: The thread could not be started; nothing is scheduled.
         """
         with self._lock:
-            number = next(self._numbers)
-            heapq.heappush(self._heap, (due_ns, number, key))
-            if self._threaded:
-                try:
-                    self._ensure_thread()
-                except RuntimeError:
-                    self._heap.remove((due_ns, number, key))
-                    heapq.heapify(self._heap)
-                    raise
-                if due_ns < self._looks_up_ns:
-                    # Only what is due before the thread looks up by itself is worth a wake-up, which costs a run of
-                    # 20 us another 8: each run pushes a deadline in five minutes.
-                    self._changed.notify_all()
-            return number
+            return self._schedule(key, due_ns)
+
+    def call_at(self, due_ns: int, call: Callable[[], None]) -> None:
+        """Have something called at an instant that belongs to no live run, unless `forget_calls` comes first.
+
+        The thread lives on until then, so `call` must not hold the flow.
+
+        Raises:
+            RuntimeError: The thread could not be started; nothing is scheduled.
+        """
+        with self._lock:
+            self._calls[self._schedule(NO_RUN, due_ns)] = call
+
+    def forget_calls(self) -> None:
+        """Drop what `call_at` was given. Without a lock: a new dict in its place is one step, and a finalizer calls."""
+        self._calls = {}
+
+    def _schedule(self, key: int, due_ns: int) -> int:
+        number = next(self._numbers)
+        heapq.heappush(self._heap, (due_ns, number, key))
+        if self._threaded:
+            try:
+                self._ensure_thread()
+            except RuntimeError:
+                self._heap.remove((due_ns, number, key))
+                heapq.heapify(self._heap)
+                raise
+            if due_ns < self._looks_up_ns:
+                # Only what is due before the thread looks up by itself is worth a wake-up, which costs a run of
+                # 20 us another 8: each run pushes a deadline in five minutes.
+                self._changed.notify_all()
+        return number
 
     def fire_due(self) -> int | None:
         """Fire what is due by the clock, on this thread; returns the instant of the next timer, or None."""
@@ -139,12 +162,14 @@ class EventLoop:
                 if self._heap[0][0] > self._clock.monotonic_ns():
                     return self._heap[0][0]
                 _, number, key = heapq.heappop(self._heap)
-                run = self._live.get(key)
+                run, call = self._live.get(key), self._calls.pop(number, None)
             if run is not None:
                 run.on_timer(number)
+            elif call is not None:
+                call()
 
     def _drop_dead_head(self) -> None:
-        while self._heap and self._heap[0][2] not in self._live:
+        while self._heap and self._heap[0][2] not in self._live and self._heap[0][1] not in self._calls:
             heapq.heappop(self._heap)
             self._dead_count = max(0, self._dead_count - 1)
 
@@ -234,7 +259,7 @@ class EventLoop:
             self._looks_up_ns = began_ns + round(seconds * 1e9)
             self._clock.wait(self._changed, seconds)
             idle_ns = self._clock.monotonic_ns() - began_ns
-            if self._live or self._used or self._arrived or idle_ns < IDLE_SECONDS * 0.9e9:
+            if self._live or self._calls or self._used or self._arrived or idle_ns < IDLE_SECONDS * 0.9e9:
                 return True
             self._thread = None
             return False
@@ -244,6 +269,7 @@ class EventLoop:
         self._make_locks()
         self._heap = []
         self._live = {}
+        self._calls = {}
         self._dead_count = 0
         self._thread = None
         self._arrived = False

@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,11 +16,14 @@ from routilux.executors.threads import ThreadPools
 from routilux.flow.async_flow import AwaitedFlow
 from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.engine import Engine
+from routilux.flow.inputs import send
 from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.opening import open_for_flow
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import (
     checked_count,
     checked_history_limit,
+    checked_retention,
     checked_strategy,
     checked_timeout,
     checked_workers,
@@ -31,11 +35,10 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.stores.base import Store
-from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
+    from routilux.stores.base import Store
 
 __all__ = ["Flow"]
 
@@ -65,6 +68,8 @@ class Flow(AwaitedFlow):
             an activation has caused starts when its settlement is safe, also from a loss of power). A `Store` has its
             own.
         max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
+        keep_finished: How many finished runs of this flow the store keeps, or (a timedelta) for how long; None: all,
+            for good. What is too much is forgotten now and then, when a run has ended: at most 64 more are there.
 
     Raises:
         ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
@@ -98,17 +103,21 @@ class Flow(AwaitedFlow):
         executor: PoolFactory | None = None,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
-        store: Store | str | os.PathLike[str] | None = None,
+        store: "Store | str | os.PathLike[str] | None" = None,
         store_level: str = "group",
         max_recoveries: int = 3,
+        keep_finished: int | timedelta | None = None,
     ) -> None:
         if store is not None and not flow_id:
             raise InvalidValueError(
                 "A flow with a store needs a flow_id of its own, by which its runs are found again: "
                 "Flow('orders', store=...)."
             )
+        checked_retention(keep_finished, store is not None)
         super().__init__(flow_id)
-        self.store = None if store is None else open_store(store, store_level)
+        make_durable = None
+        if store is not None:
+            self.store, make_durable = open_for_flow(store, store_level, keep_finished)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
@@ -117,10 +126,7 @@ class Flow(AwaitedFlow):
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
         self.max_recoveries = checked_count("max_recoveries", max_recoveries)
-        owns_store = not isinstance(store, Store)
-        self._engine = Engine(
-            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store
-        )
+        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks, make_durable)
         self._show_inside()
 
     def __repr__(self) -> str:
@@ -343,6 +349,32 @@ class Flow(AwaitedFlow):
         """
         limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return resume(self._engine, job_state, limit)
+
+    def send_input(self, job_id: str, name: str, data: dict[str, Any] | None = None) -> None:
+        """Give a run what one of its routines has asked for, or will; see `Routine.request_input`.
+
+        It goes to the oldest open request of that name, as a new activation of the slot, and is kept until there is
+        one. A run that was paused because it waited for this goes on by itself.
+
+        With a store, the run may be at work in any process; when this returns, the input is kept there, and will be
+        delivered once. The process that drives the run looks for it (every half second), and when nobody does, the run
+        goes on in this process: let it, by waiting for it or leaving `with flow`. Without a store, it is a run of this
+        Flow object.
+
+        It may be called from any thread, and from a handler.
+
+        Args:
+            job_id: The run's.
+            name: What was asked for.
+            data: What the slot gets; JSON.
+
+        Raises:
+            ValueError: This flow has no such run.
+            TypeError: The data are no dict, or not JSON; the message names the path.
+            RuntimeError: The run has ended, was cancelled or has failed.
+            StoreError: The store cannot be read or written, and the input was not kept.
+        """
+        send(self._engine, job_id, name, data)
 
     def cancel(self, job_state: JobState | None = None, reason: str = "") -> None:
         """End a run for good: what it has queued is dropped, and what its handlers still emit is refused.

@@ -2,14 +2,12 @@
 
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from routilux.event import Event
 from routilux.flow.wiring import Wiring
+from routilux.routine import Routine
 from routilux.slot import Slot
-
-if TYPE_CHECKING:  # what is read
-    from routilux.routine import Routine
 
 __all__ = ["EventNode", "FlowGraph", "FlowNode", "Line", "SlotNode", "ports_of", "read_graph"]
 
@@ -49,12 +47,17 @@ class EventNode(NamedTuple):
 
 
 class FlowNode(NamedTuple):
-    """A routine as it stands in the flow."""
+    """A routine as it stands in the flow.
+
+    Attributes:
+        asks_for_input: Whether its class calls `request_input`, which feeds slots that no line leads to.
+    """
 
     id: str
     class_name: str
     slots: tuple[SlotNode, ...]
     events: tuple[EventNode, ...]
+    asks_for_input: bool = False
 
     @property
     def is_entry(self) -> bool:
@@ -186,7 +189,7 @@ def _cut_off(path: list[str], first: str, on_path: set[str]) -> list[str]:
     return group
 
 
-def read_graph(flow_id: str, routines: "dict[str, Routine]", owner: object) -> FlowGraph:
+def read_graph(flow_id: str, routines: dict[str, Routine], owner: object) -> FlowGraph:
     """The graph of a flow, as it is drawn now. `owner` stands in the connections that the flow has drawn.
 
     No method of a routine is called: subclasses may override them all.
@@ -202,7 +205,7 @@ def read_graph(flow_id: str, routines: "dict[str, Routine]", owner: object) -> F
     )
 
 
-def _lines(wiring: Wiring, routines: "dict[str, Routine]") -> Iterator[Line]:
+def _lines(wiring: Wiring, routines: dict[str, Routine]) -> Iterator[Line]:
     for routine_id, routine in routines.items():
         node = wiring.node(routine_id)
         for name, event in ports_of(routine, "_events").items():
@@ -221,7 +224,13 @@ def ports_of(routine: object, kind: str) -> dict[str, Any]:
 def _node(routine_id: str, routine: object) -> FlowNode:
     slots = tuple(_slot(name, slot) for name, slot in ports_of(routine, "_slots").items())
     events = tuple(EventNode(name, _names(event)) for name, event in ports_of(routine, "_events").items())
-    return FlowNode(routine_id, type(routine).__name__, slots, events)
+    return FlowNode(routine_id, type(routine).__name__, slots, events, _asks_for_input(type(routine)))
+
+
+def _asks_for_input(kind: type) -> bool:
+    own = kind.__mro__[: kind.__mro__.index(Routine)] if Routine in kind.__mro__ else ()
+    functions = (each for base in own for each in vars(base).values() if inspect.isfunction(each))
+    return any("request_input" in function.__code__.co_names for function in functions)
 
 
 def _names(event: Event) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Collection
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,10 @@ from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # the engine makes runs
     from routilux.flow.engine import Engine
+    from routilux.flow.wiring import Port
     from routilux.waiting import Progress
 
-__all__ = ["RunLifecycle"]
+__all__ = ["RunExists", "RunLifecycle"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,14 @@ RESUME_HOLD_NS = 50_000_000
 # Looking a member up in its enum costs more than comparing it.
 NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
 OPEN = Gate.OPEN
+
+
+class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
+    """A run of this job_id was kept before."""
+
+    def __init__(self, job_state: JobState) -> None:
+        super().__init__(job_state.job_id)
+        self.job_state = job_state
 
 
 class RunLifecycle(RunEnd):
@@ -64,6 +74,7 @@ class RunLifecycle(RunEnd):
         "_urgent",
         "aborted_by",
         "active",
+        "input_ports",
         "is_inline",
         "is_sequential",
         "outstanding",
@@ -88,6 +99,8 @@ class RunLifecycle(RunEnd):
         # Whether it has one activation at a time, those that await included.
         self.is_sequential = (self.ledger.strategy or engine.flow.execution_strategy) == "sequential"
         self.timeout = timeout
+        # Where the answers to its requests go, by (routine id, slot name).
+        self.input_ports: dict[tuple[str, str], Port] = {}
         self.timers = RunTimers(engine.loop, self.key)
         self._merge_lock = RLock()
         self._gate = Gate.OPEN
@@ -374,6 +387,8 @@ class RunLifecycle(RunEnd):
                     self._become_final()
             self.ledger.refuses = True
             self.job_state.pending_tasks.clear()
+            self.job_state.input_requests.clear()
+            self.engine.inputs.let_go(self.job_state)
             write_cancellation(self.job_state, reason)
             self.cancel_awaiting()
             self._end_if_over()
@@ -383,8 +398,13 @@ class RunLifecycle(RunEnd):
             self.announce(due)
         return True
 
-    def reopen(self, timeout: float | None) -> None:
-        """With the lock held: be as a run that has begun, closed to workers until `open_for_tasks`."""
+    def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
+        """With the lock held: be as a run that has begun, closed to workers until `open_for_tasks`.
+
+        Args:
+            timeout: Seconds until the run expires.
+            still_failed: Routines whose failures are not tried again, so that the run fails when it ends.
+        """
         now = self.now()
         self._gate, self.over, self._announced = Gate.OPEN, False, False
         self._leg += 1
@@ -397,7 +417,7 @@ class RunLifecycle(RunEnd):
         self.ledger.refuses = False
         self.ledger.status = JobStatus.RUNNING.value
         self.ledger.live = self
-        self.ledger.routine_states.forget_failures()
+        self.ledger.routine_states.forget_failures(still_failed)
         self.engine.loop.adopt(self)
         self.timeout = timeout
         self.timers.forget_deadline()

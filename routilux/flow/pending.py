@@ -7,7 +7,7 @@ if TYPE_CHECKING:  # read by shape
     from routilux.flow.task import Activation
     from routilux.interfaces import Clock
 
-__all__ = ["describe"]
+__all__ = ["describe", "seconds_until", "wall_clock"]
 
 
 def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -> dict[str, Any]:
@@ -32,7 +32,7 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "connection": source,
         "priority": int(task.priority),
         "attempt": task.retry_count + 1,
-        "due_at": None if due_ns is None else _wall_clock(due_ns, clock),
+        "due_at": None if due_ns is None else wall_clock(due_ns, clock),
         "merged": task.merged,
         "released": _released(task),
         # One that had begun before the run was stopped and has not come to it again is still one that had begun.
@@ -48,6 +48,18 @@ def _released(task: "Activation") -> dict[str, list[Any]]:
     return found
 
 
-def _wall_clock(at_ns: int, clock: "Clock") -> str:
+def wall_clock(at_ns: int, clock: "Clock") -> str:
+    """A monotonic instant as it stands in files: UTC, in ISO form."""
     epoch_ns = clock.time_ns() + (at_ns - clock.monotonic_ns())
     return datetime.fromtimestamp(epoch_ns / 1e9, UTC).isoformat()
+
+
+def seconds_until(due_at: str, clock: "Clock") -> float:
+    """How long until an instant as it stands in files; 0.0 when it has passed, or is no time."""
+    try:
+        due = datetime.fromisoformat(due_at)
+    except ValueError:
+        return 0.0
+    if due.tzinfo is None:
+        due = due.replace(tzinfo=UTC)
+    return max(0.0, due.timestamp() - clock.time_ns() / 1e9)

@@ -1,10 +1,11 @@
 """Pending tasks as activations again: the other half of `pending.py`."""
 
-from datetime import UTC, datetime
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import UnknownNameError
 from routilux.flow.identity import from_text, identity_of
+from routilux.flow.pending import seconds_until
 from routilux.flow.task import Activation
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Port, Wired, Wiring
@@ -17,19 +18,26 @@ if TYPE_CHECKING:  # the run that they are for
 __all__ = ["Revival", "go_on"]
 
 
-def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
-    """Take up everything that the state of a run keeps, and run again."""
+def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]) -> None:
+    """Take up what the state of a run keeps, but for what is kept back, and run again."""
     while True:
         revival = Revival(wiring, run.job_state)
-        given = _reopen_with(run, revival, timeout)
+        given = _reopen_with(run, revival, timeout, is_kept_back)
         if given is not None:
-            run.reopened()
+            try:
+                run.reopened()
+            except BaseException:
+                with run.lock:
+                    run.tokens -= given  # nobody will bring them back, and a later resume needs them
+                raise
             run.hand_out(given)
             run.begin_hold()
             return
 
 
-def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int | None:
+def _reopen_with(
+    run: "Run", revival: "Revival", timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]
+) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
@@ -38,12 +46,14 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int |
     job_state = run.job_state
     with run.lock:
         events = list(job_state.deferred_events)
-        if not revival.knows(job_state.pending_tasks, events):
+        if not revival.knows([*job_state.pending_tasks, *job_state.input_requests], events):
             return None
-        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks]
+        run.input_ports.update(revival.ports)
+        kept_back = [{**entry, "kept_back": True} for entry in job_state.pending_tasks if is_kept_back(entry)]
+        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks if not is_kept_back(entry)]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
-        run.reopen(timeout)
-        job_state.pending_tasks.clear()
+        run.reopen(timeout, {entry["routine_id"] for entry in kept_back})
+        job_state.pending_tasks[:] = kept_back
         job_state.deferred_events.clear()
         for task, delay in revived:
             run.outstanding += 1
@@ -62,6 +72,9 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int |
 class Revival:
     """Makes activations out of what a state keeps.
 
+    Attributes:
+        ports: Where their data, and the answers to its requests, go.
+
     What the entries name is looked up when this is made, without the run's lock: it asks routines for their slots and
     events, and those may be the user's own methods.
     """
@@ -69,11 +82,11 @@ class Revival:
     def __init__(self, wiring: Wiring, job_state: JobState) -> None:
         self._wiring = wiring
         self._job_state = job_state
-        self._ports: dict[tuple[str, str], Port] = {}
+        self.ports: dict[tuple[str, str], Port] = {}
         self._wired: dict[tuple[str, str], Wired | None] = {}
-        for entry in list(job_state.pending_tasks):
-            if _port_key(entry) not in self._ports:
-                self._ports[_port_key(entry)] = self._port(*_port_key(entry))
+        for entry in [*job_state.pending_tasks, *job_state.input_requests]:
+            if _port_key(entry) not in self.ports:
+                self.ports[_port_key(entry)] = self._port(*_port_key(entry))
             source = _source_key(entry)
             if source is not None and source not in self._wired:
                 self._wired[source] = self._wired_or_none(*source)
@@ -98,7 +111,7 @@ class Revival:
         """Whether everything that these entries name was looked up."""
         sources = [_source_key(entry) for entry in pending]
         return (
-            all(_port_key(entry) in self._ports for entry in pending)
+            all(_port_key(entry) in self.ports for entry in pending)
             and all(source is None or source in self._wired for source in sources)
             and all(self._wired.get((event["routine_id"], event["event_name"])) is not None for event in events)
         )
@@ -113,7 +126,7 @@ class Revival:
         """One pending task as an activation, and the seconds until it is due."""
         task = Activation(
             run,
-            self._ports[_port_key(entry)],
+            self.ports[_port_key(entry)],
             dict(entry["data"]),
             self._connection(entry),
             TaskPriority.of(entry.get("priority", TaskPriority.NORMAL)),
@@ -128,7 +141,7 @@ class Revival:
         released = entry.get("released") or {}
         if released or entry.get("was", "queued") != "queued":
             task.replay = {name: list(payloads) for name, payloads in released.items()}
-        return task, 0.0 if was_failed else _seconds_until(entry.get("due_at"), run)
+        return task, 0.0 if was_failed else _due_in(entry, run)
 
     def _connection(self, entry: dict[str, Any]) -> Any:
         source = _source_key(entry)
@@ -161,13 +174,6 @@ def _source_key(entry: dict[str, Any]) -> tuple[str, str] | None:
     return (source.get("routine_id", ""), source.get("event", "")) if isinstance(source, dict) else None
 
 
-def _seconds_until(due_at: Any, run: "Run") -> float:
-    if not isinstance(due_at, str):
-        return 0.0
-    try:
-        due = datetime.fromisoformat(due_at)
-    except ValueError:
-        return 0.0
-    if due.tzinfo is None:
-        due = due.replace(tzinfo=UTC)
-    return max(0.0, due.timestamp() - run.ledger.clock.time_ns() / 1e9)
+def _due_in(entry: dict[str, Any], run: "Run") -> float:
+    due_at = entry.get("due_at")
+    return seconds_until(due_at, run.ledger.clock) if isinstance(due_at, str) else 0.0

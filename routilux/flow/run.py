@@ -5,20 +5,23 @@ their handlers did is settled (`settle`). How a run begins, stops and ends stand
 """
 
 from collections import Counter
+from collections.abc import Coroutine
+from contextvars import Context
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import RunEndedError
+from routilux.errors import RunEndedError, RunError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
-from routilux.flow.activation import drain, settle
+from routilux.flow.activation import drain, perform, settle
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
-from routilux.flow.lifecycle import NORMAL, OPEN, RunLifecycle
-from routilux.flow.task import Activation, HeldEmission, HeldOutput
+from routilux.flow.lifecycle import NORMAL, OPEN
+from routilux.flow.run_inputs import RunInputs
+from routilux.flow.task import Activation, HeldEmission, HeldOutput, HeldRequest
 from routilux.flow.timers import nanoseconds
-from routilux.flow.wiring import Node, Wired
+from routilux.flow.wiring import Node, Port, Wired
 from routilux.flow.workers import Turn
 from routilux.interfaces import Settlement
 from routilux.ledger import RecordKey, stand_back
@@ -31,12 +34,14 @@ if TYPE_CHECKING:  # the engine makes runs
 __all__ = ["Run"]
 
 
-class Run(RunLifecycle):
+class Run(RunInputs):
     """The hot path of a run; see `RunLifecycle` for its lock and its attributes."""
 
     __slots__ = ()
 
     drain = drain  # a worker's turn with this run
+
+    is_durable = False  # whether it outlives its process
 
     # -- emitting
 
@@ -323,11 +328,34 @@ class Run(RunLifecycle):
                 self._return_token()
 
     def _return_token(self) -> None:
-        with self.lock:
-            if not self.queue_size():
-                self.tokens -= 1
+        """On the loop's thread: a sequential run's token goes on, or back.
+
+        Where the next handler is async too, and to make its coroutine runs nothing of the application's, it begins
+        here: a worker would only hand it back, which costs two switches of threads.
+        """
+        while True:
+            with self.lock:
+                queue = self._urgent or self._normal or self._low
+                if not queue:
+                    self.tokens -= 1
+                    return
+                if self.journal is not None or self.hooks is not None or not queue[0].port.begins_anywhere():
+                    break
+                task = self._take(self.now())
+            if task is None:
                 return
+            outcome = Context().run(self._begin_here, task)
+            if outcome is None:
+                return  # the token goes along with it
+            settle(task, outcome, None)
         self.workers.hand_out(self)  # a worker takes it back where nothing may start
+
+    def _begin_here(self, task: Activation) -> BaseException | None:
+        outcome = perform(task)
+        if isinstance(outcome, Coroutine):
+            self.engine.handover.hand_over(task, outcome)
+            return None
+        return outcome or RunError(f"The handler of {task!r} made no coroutine.")
 
     def note_returned(self, task: Activation, error: BaseException | None) -> None:
         """Without the lock: tell the hooks that a handler has returned or raised."""
@@ -415,23 +443,29 @@ class Run(RunLifecycle):
         From here on, what threads of the handler still emit goes at once.
         """
         held, task.effects = task.effects, None
-        return sum(
-            self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
-            for effect in held or ()
-            if isinstance(effect, HeldEmission)
-        )
+        given = 0
+        for effect in held or ():
+            if isinstance(effect, HeldEmission):
+                given += self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
+            elif isinstance(effect, HeldRequest):
+                given += self.ask(task, effect)
+        return given
 
-    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput]) -> None:
+    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> None:
         # Before the settlement and without the lock: the output handler is the user's, and so is what is compared. A
         # run that is over has sent all its outputs.
         held: Counter[str] = Counter()
         for effect in list(effects):
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
-            elif task.replay is not None:
+            elif isinstance(effect, HeldEmission) and task.replay is not None:
                 name = effect.wired.name_in(task.port.node)
                 effect.differs = self._differs(task, effect.wired, effect.data, held[name])
                 held[name] += 1
+
+    def new_task(self, port: Port, data: dict[str, Any], identity: int, now: int) -> Activation:
+        """A task that came by no line."""
+        return Activation(self, port, data, None, NORMAL, identity, now)
 
     # -- slot data
 

@@ -32,6 +32,7 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
         if not (wait and run in mine and run.is_open()):
             with contextlib.suppress(StoreError, LeaseLostError):  # it is paused; the store knows it as unfinished
                 run.pause({"reason": "shutdown", "checkpoint": {}})
+    engine.inputs.forget_time_outs()
     is_worker = workers_of_this_thread() is not None
     everything_over = engine.loop.live_count() == 0
     engine.workers.close(wait=wait and not is_worker and everything_over)

@@ -64,6 +64,7 @@ def note_cancellation(job_state: JobState, reason: str) -> str | None:
         ledger.status = JobStatus.CANCELLED.value
         ledger.refuses = True
         job_state.pending_tasks.clear()
+        job_state.input_requests.clear()
         write_cancellation(job_state, reason)
         return before
 

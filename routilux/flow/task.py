@@ -19,6 +19,7 @@ __all__ = [
     "Activation",
     "HeldEmission",
     "HeldOutput",
+    "HeldRequest",
     "SlotActivationTask",
     "Special",
     "TaskPriority",
@@ -219,12 +220,12 @@ class Activation(SlotActivationTask):
         self._make_special().replay = value
 
     @property
-    def effects(self) -> "list[HeldEmission | HeldOutput] | None":
+    def effects(self) -> "list[HeldEmission | HeldOutput | HeldRequest] | None":
         """What it does, held back until it succeeds; None: it takes effect at once."""
         return None if self.special is None else self.special.effects
 
     @effects.setter
-    def effects(self, value: "list[HeldEmission | HeldOutput] | None") -> None:
+    def effects(self, value: "list[HeldEmission | HeldOutput | HeldRequest] | None") -> None:
         self._make_special().effects = value
 
     @property
@@ -315,7 +316,7 @@ class Special:
         self.retry_count = self.max_retries = 0
         self.merged = self.is_entry = False
         self.replay: dict[str, list[Any]] | None = None
-        self.effects: list[HeldEmission | HeldOutput] | None = None
+        self.effects: list[HeldEmission | HeldOutput | HeldRequest] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
         # Tasks that it has caused, and that start when it is settled and kept; None: they start at once.
         self.staged: list[Activation] | None = None
@@ -335,6 +336,17 @@ class HeldEmission:
         self.priority = priority
         # Whether it is not what the activation had emitted here before it was stopped.
         self.differs = False
+
+
+class HeldRequest:
+    """An input that an attempt has asked for; held back until it succeeds where its effects are."""
+
+    __slots__ = ("name", "port", "timeout")
+
+    def __init__(self, port: "Port", name: str, timeout: float | None) -> None:
+        self.port = port
+        self.name = name
+        self.timeout = timeout
 
 
 class HeldOutput:

@@ -93,6 +93,11 @@ class RunTimers:
         """Whether a timer that fired was the deadline that is in force."""
         return number == self._deadline_number
 
+    def seconds_left(self, now: int) -> float | None:
+        """How long until the deadline; None without one."""
+        left_ns = self._left_ns if self.deadline_ns is None else self.deadline_ns - now
+        return None if left_ns is None else max(0.0, left_ns / 1e9)
+
     def stand_still(self, outstanding: int, now: int) -> None:
         """Stop the clock of the timeout while a run waits for nothing but delays that it has set itself."""
         if self.delayed_count and self.delayed_count == outstanding and self.deadline_ns is not None:

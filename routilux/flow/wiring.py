@@ -50,6 +50,10 @@ class Port:
         self.key = (node.id, slot.name)
         self.start_key = RecordKey(node.id, "start", lambda data: {"slot": slot.name} if data is None else data)
 
+    def begins_anywhere(self) -> bool:
+        """Whether an activation may begin on any thread: a coroutine is made, and nothing of the application's runs."""
+        return self.slot.is_purely_async and self.slot.replaces and self.node.has_plain_policy
+
 
 class Delivery:
     """One line of an event, prepared: where it ends, how names change, and its part of an activation's identity."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sized
 from datetime import datetime
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import routilux
 from routilux import (
@@ -42,7 +42,7 @@ from routilux.analysis import (
     analyze_workflow,
 )
 from routilux.errors import RoutiluxError, UnknownNameError
-from routilux.flow import SlotActivationTask, TaskPriority
+from routilux.flow import ResumeCheck, SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
 from routilux.functions import routine
@@ -62,6 +62,7 @@ class Scaled(Routine):
         self.emit_later("output", delay=1.5, priority=TaskPriority.HIGH, data={"n": n})
         self.send_output("kind", n=n)
         self.emit_deferred_event("output", n=n)
+        self.request_input("approval", slot="trigger", timeout=60.0)
         context = self.get_execution_context()
         assert_type(context, ExecutionContext | None)
         if context is not None:
@@ -108,6 +109,10 @@ def flows(flow: Flow) -> None:
     assert_type(flow.get_routine_retry_count("a"), int | None)
     assert_type(flow.execute("a", {"n": 1}, timeout=1.0), JobState)
     assert_type(flow.execute("a", job_state=JobState(), output_handler=NullOutputHandler(), job_id="x"), JobState)
+    assert_type(flow.send_input("x", "approval", {"yes": True}), None)
+    assert_type(flow.fork("x", 3, {"n": 2}, job_id="y"), JobState)
+    assert_type(flow.fork(JobState(), 3, lambda job_state: job_state.update_shared_data("n", 2)), JobState)
+    assert_type(flow.retry_failed("x", "b", timeout=1.0), JobState)
     assert_type(flow.run("a", {"n": 1}, 1.0, lambda queue_size, active_count, status: None), JobState)
     items: Iterator[ExecutionRecord | dict[str, Any]] = flow.stream("a")
     for item in items:
@@ -209,6 +214,10 @@ def seams() -> None:
     assert_type(activation, Activation)
     assert_type(activation.emitted("output"), list[tuple[str, dict[str, Any]]])
     assert_type(activation.error, str | None)
+    flow = Flow("kept", store="memory:")
+    assert_type(flow.check_resume("run"), list[ResumeCheck])
+    assert_type(flow.check_resume(JobState())[0].verdict, Literal["ok", "migrate", "refuse"])
+    flow.migrate("a", "0badcafe", lambda slot, data: {**data, slot: 1}, held=lambda slot, data: ("other", data))
     assert_type(routilux.__version__, str)
     try:
         Flow().execute("a")

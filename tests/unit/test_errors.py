@@ -39,6 +39,7 @@ BUILT_IN = {
     "StoreUnavailableError": OSError,
     "NewerStoreError": ValueError,
     "UnknownRunError": KeyError,
+    "ResumeRefusedError": ValueError,
 }
 
 

@@ -101,6 +101,7 @@ ORDER BY number;
 -- name: finished
 SELECT job_id, updated_at FROM routilux_runs
 WHERE status IN ('completed', 'failed', 'cancelled')
+    AND (:flow_id IS NULL OR flow_id = :flow_id)
 ORDER BY created_at DESC, number DESC;
 
 -- name: forget_run
@@ -117,3 +118,12 @@ DELETE FROM routilux_inputs WHERE run = :run;
 
 -- name: set_version
 UPDATE routilux_schema SET version = :version;
+
+-- name: has_schema
+SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'routilux_schema');
+
+-- name: version
+SELECT version FROM routilux_schema;
+
+-- name: first_version
+INSERT INTO routilux_schema (version) VALUES (0);

@@ -1,0 +1,120 @@
+"""Inputs of runs that a store keeps: in the store first, then with whoever drives the run, or comes to drive it.
+
+No input is missed between the two: who sends, keeps the input and then looks at the run; who pauses a run for want of
+input, lets it go and then looks at the inputs. Whoever comes second sees what the other has done.
+"""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from routilux.errors import RoutiluxError, RunDrivenError, StoreError, UnknownRunError
+from routilux.flow.durable_run import DurableRun
+from routilux.flow.inputs import ended_error, go_on_with_input
+from routilux.flow.pending import seconds_until
+from routilux.flow.run_inputs import EARLY_SECONDS, has_work, waits_for_input
+from routilux.flow.scribe import dumps
+from routilux.job_state import JobState, ledger_of
+from routilux.status import FINAL, JobStatus
+
+if TYPE_CHECKING:  # whose runs they are
+    from routilux.flow.durability import Durability
+    from routilux.flow.engine import Engine
+
+__all__ = ["send_through_store", "wake", "wake_those_that_can"]
+
+logger = logging.getLogger(__name__)
+
+
+def send_through_store(
+    engine: "Engine", durability: "Durability", job_id: str, name: str, data: dict[str, Any]
+) -> None:
+    """See `Flow.send_input`."""
+    header = durability.store.find(job_id)
+    if header is None or header.flow_id != engine.flow.flow_id:
+        whose = "" if header is None else f" It is one of flow {header.flow_id!r}: send the input with that flow."
+        raise UnknownRunError(
+            f"The store {durability.store.url} has no run {job_id!r} of flow {engine.flow.flow_id!r}.{whose}"
+        )
+    if header.status in FINAL:
+        raise ended_error(job_id, header.status)
+    durability.store.put_input(job_id, name, dumps(data))
+    # From here on it is kept, and nothing that goes wrong is the caller's: who sent it again would send it twice.
+    try:
+        _deliver_stored(engine, durability, job_id)
+    except StoreError:
+        logger.warning(
+            "An input for run %s is kept, and will be delivered later", job_id, exc_info=True, extra={"job_id": job_id}
+        )
+
+
+def _deliver_stored(engine: "Engine", durability: "Durability", job_id: str) -> None:
+    job_state = engine.inputs.find(job_id)
+    run = ledger_of(job_state).live if job_state is not None else None
+    if isinstance(run, DurableRun) and run.is_open():
+        run.fetch_inputs()
+    else:
+        _wake_stored(engine, durability, job_id)
+
+
+def wake(engine: "Engine", durability: "Durability", job_id: str) -> None:
+    """On a thread of its own: go on with a run of the store that is paused for input, if it can."""
+    try:
+        _wake_stored(engine, durability, job_id)
+    except StoreError:
+        logger.warning("The store could not be asked about run %s; once more in a second", job_id, exc_info=True)
+        engine.inputs.wake_in(job_id, 1.0)
+
+
+def _wake_stored(engine: "Engine", durability: "Durability", job_id: str) -> None:
+    """Go on with a run of the store that is paused for input, if it can and nobody drives it."""
+    header = durability.store.find(job_id)
+    if header is None or header.status != JobStatus.PAUSED or header.flow_id != engine.flow.flow_id:
+        return
+    job_state = durability.load(job_id)
+    if waits_for_input(job_state) and _cango_on_with_input(durability, job_state):
+        _go_on_stored(engine, durability, job_state)
+
+
+def _go_on_stored(engine: "Engine", durability: "Durability", job_state: JobState) -> bool:
+    """Drive it, unless somebody was quicker: whoever resumes a run takes its new inputs as well."""
+    job_id = job_state.job_id
+    try:
+        go_on_with_input(engine, job_state)
+    except StoreError:
+        raise
+    except RoutiluxError as error:
+        now = durability.store.find(job_id)
+        if now is not None and now.status == JobStatus.PAUSED and not isinstance(error, RunDrivenError):
+            logger.error(  # noqa: TRY400 - the message says it all, and names what to do
+                "Run %s has its input, and cannot go on here: %s", job_id, error, extra={"job_id": job_id}
+            )
+        return False
+    return True
+
+
+def _cango_on_with_input(durability: "Durability", job_state: JobState) -> bool:
+    """Whether a run that waits has got what it waits for, or has waited for too long."""
+    asked = {request["name"] for request in job_state.input_requests}
+    new = durability.store.inputs(job_state.job_id, after=ledger_of(job_state).input_number)
+    if has_work(job_state) or any(each.name in asked for each in new):
+        return True
+    clock = ledger_of(job_state).clock
+    dues = [request["due_at"] for request in job_state.input_requests]
+    return any(due_at is not None and seconds_until(due_at, clock) <= EARLY_SECONDS for due_at in dues)
+
+
+def wake_those_that_can(engine: "Engine", durability: "Durability") -> list[JobState]:
+    """Go on with the runs of the store that have got what they waited for; returns their records.
+
+    For the others, this process looks when the time of their requests is over.
+    """
+    found = []
+    for header in durability.store.list_runs(status=JobStatus.PAUSED.value, flow_id=engine.flow.flow_id):
+        job_state = durability.load(header.job_id)
+        if not waits_for_input(job_state):
+            continue
+        if not _cango_on_with_input(durability, job_state):
+            engine.inputs.expire_later(job_state)
+        elif _go_on_stored(engine, durability, job_state):
+            found.append(job_state)
+    return found
