@@ -159,7 +159,7 @@ class RunEnd:
 
     async def wait_for_news_async(self, record_count: int, output_count: int) -> None:
         """As `wait_for_news`, without keeping the calling thread."""
-        is_news = self._has_news(record_count, output_count)
+        is_news = self._news_after(record_count, output_count)
         await asyncio_waits().until(self._waiters, self.lock, is_news, None, None, is_watcher=True)
 
     def wait_for_change(self, timeout: float | None) -> None:
@@ -169,9 +169,9 @@ class RunEnd:
 
     def wait_for_news(self, record_count: int, output_count: int) -> None:
         """Until there are more records or outputs than these, or the run is over."""
-        self._waiters.watch(self._has_news(record_count, output_count), None)
+        self._waiters.watch(self._news_after(record_count, output_count), None)
 
-    def _has_news(self, record_count: int, output_count: int) -> Callable[[], bool]:
+    def _news_after(self, record_count: int, output_count: int) -> Callable[[], bool]:
         def is_news() -> bool:
             return (
                 self.is_done_for_waiters()

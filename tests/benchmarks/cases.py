@@ -44,6 +44,14 @@ def chain(sizes: Sizes, workers: int) -> Iterator[Pair]:
 
 
 @contextmanager
+def async_chain(sizes: Sizes) -> Iterator[Pair]:
+    """One async routine that feeds itself, against one coroutine that makes a task of itself."""
+    calls = flows.Calls()
+    with flows.async_ring(calls) as flow:
+        yield Pair(lambda: hop_us(flow, calls, sizes.hops), lambda: floors.recreating(sizes.hops))
+
+
+@contextmanager
 def longer_ring(sizes: Sizes) -> Iterator[Pair]:
     """A ring of routines, ten times as long on the way."""
     calls = flows.Calls()
@@ -333,6 +341,7 @@ RESULT = "submit().result()"
 CASES = (
     _case("chain-1", "us/hop", RESUBMIT, partial(chain, workers=1), Target(2), Target(0.6)),
     _case("chain-4", "us/hop", RESUBMIT, partial(chain, workers=4), Target(2), Target(0.8)),
+    _case("async-chain", "us/hop", "create_task, recreating", async_chain, Target(1.3)),
     _case("ring-grown", "us/hop", "a tenth of the hops", longer_ring, Target(1.2)),
     _case("routines-grown", "us/hop", "a tenth of them", more_routines, Target(1.4)),
     _case("fan-out-1", "us/message", SUBMIT, partial(fan_out, workers=1), Target(0.35)),

@@ -1,5 +1,6 @@
 """The floors: the same work with nothing but a ThreadPoolExecutor, checked and timed like ours."""
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ __all__ = [
     "last_word",
     "one_task_per_run",
     "payloads",
+    "recreating",
     "resubmitting",
     "submitting_each",
     "submitting_one",
@@ -43,6 +45,33 @@ def resubmitting(pool: ThreadPoolExecutor, hops: int) -> float:
     is_done = done.wait(LOST_SECONDS)
     elapsed = perf_counter_ns() - began
     expect("hops of the executor", (is_done, next(calls) - 1), (True, hops))
+    return elapsed / hops / 1e3
+
+
+def recreating(hops: int) -> float:
+    """A coroutine that makes a task of itself again; microseconds per hop."""
+    calls = itertools.count(1)
+
+    async def main() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        task: Any = None
+
+        async def hop(data: dict[str, Any]) -> None:
+            nonlocal task
+            next(calls)
+            n = data["n"]
+            if n > 1:
+                task = loop.create_task(hop({"n": n - 1}))
+            else:
+                done.set()
+
+        task = loop.create_task(hop({"n": hops}))
+        await done.wait()
+
+    began = perf_counter_ns()
+    asyncio.run(main())
+    elapsed = perf_counter_ns() - began
+    expect("hops of the tasks", next(calls) - 1, hops)
     return elapsed / hops / 1e3
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from routilux import Flow, JobState, Routine
 from tests.benchmarks.measure import expect
 
-__all__ = ["Calls", "fan_out", "lone", "recorded", "ring", "run_fan_out", "run_ring", "side_by_side"]
+__all__ = ["Calls", "async_ring", "fan_out", "lone", "recorded", "ring", "run_fan_out", "run_ring", "side_by_side"]
 
 
 class Calls:
@@ -55,6 +55,17 @@ class Step(Routine):
             self.emit("next", n=n - 1)
 
 
+class AsyncStep(Step):
+    """As `Step`, with a handler that is `async def`."""
+
+    def __init__(self, calls: Calls) -> None:
+        super().__init__(calls)
+        self.get_slot("in").handler = self.async_hop
+
+    async def async_hop(self, n: int) -> None:
+        self.hop(n)
+
+
 class Source(Routine):
     """Emits so many messages at once."""
 
@@ -97,6 +108,16 @@ def ring(size: int, workers: int, calls: Calls) -> Flow:
     flow.connect("start", "next", "0", "in")
     for number in range(size):
         flow.connect(str(number), "next", str((number + 1) % size), "in")
+    return flow
+
+
+def async_ring(calls: Calls) -> Flow:
+    """A sequential flow of one routine whose handler is `async def` and feeds itself, and a starter."""
+    flow = Flow()
+    flow.add_routine(Starter(), "start")
+    flow.add_routine(AsyncStep(calls), "0")
+    flow.connect("start", "next", "0", "in")
+    flow.connect("0", "next", "0", "in")
     return flow
 
 
