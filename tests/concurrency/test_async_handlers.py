@@ -255,6 +255,29 @@ def test_a_run_that_takes_too_long_cancels_its_handlers_and_a_resume_runs_them_a
     assert len(calls) == 2
 
 
+def test_a_resume_that_is_quicker_than_a_clean_up_runs_the_handler_again_when_that_has_ended():
+    calls: list[int] = []
+    gate = Gate()
+    got: list[Any] = []
+
+    async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
+        calls.append(1)
+        routine.emit("output", item=1)
+        if len(calls) == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.to_thread(gate.hold)
+
+    with draw("a -> b -> c", a=source(1), b=Awaits(slow_at_first), c=collector(got)) as flow:
+        job_state = flow.execute("a", timeout=0.05)
+        gate.await_arrival()
+        assert flow.resume(job_state).status == "running"
+        gate.open()
+        assert wait(flow, job_state).status == "completed"
+    assert (len(calls), items(got)) == (2, [1])
+
+
 def test_those_that_wait_for_their_turn_are_cancelled_too():
     began = threading.Event()
     limited = Awaits(begun(began))
