@@ -10,14 +10,22 @@ nothing of it. When they have returned, it is there for every other process; whe
 power is the level's matter ("group": perhaps not the last moments; "sync": yes).
 
 **Idempotence.** Writing a row again that is there already changes nothing: whoever does not know whether a commit has
-arrived, because the connection broke, writes the same again.
+arrived, because the connection broke, writes the same again. That holds for a release as well: when all rows of it are
+there, and the run is not this driver's any more, it has arrived.
 
 **Ownership.** One *driver* (an open store of one process) drives a run at a time. It holds a lease, which it renews
 while it has live runs; whoever finds a lease that has run out, or whose process is gone, may take its runs over. The
 lease is looked at inside every transaction that writes: a driver that was stopped for too long, and whose runs go on
-elsewhere, writes nothing any more.
+elsewhere, writes nothing any more. Whoever takes one run from it ends its lease, and so takes all; it gets
+`LeaseLostError` for whatever it wants to drive, until it is closed. A lease that has run out and that nobody took goes
+on with the next sign of life. One clock counts for all who share a store: the database's.
+
+**Text.** What a store keeps has no NUL characters and no halves of surrogate pairs, which not every backend can hold:
+`InvalidValueError`, and nothing has happened. A run with such a name is one that is not there.
 
 **Threads.** Every method may be called from any thread. `write` is called by one at a time.
+
+**Fork.** A forked child's store is another driver, over connections of its own.
 """
 
 from abc import ABC, abstractmethod
@@ -38,9 +46,9 @@ class RunHeader(NamedTuple):
         flow_id: The flow that it belongs to.
         status: As `JobState.status`.
         created_at: Seconds since the epoch.
-        updated_at: Seconds since the epoch, when something of it was written last.
+        updated_at: Seconds since the epoch, when its driver wrote something of it last, by the store's clock.
         fingerprint: The structure of the flow that has started it, as the engine describes it.
-        driver: Who drives it, or None.
+        driver: Who drives it, or None; a lease that has run out and that nobody took counts.
     """
 
     job_id: str
@@ -101,7 +109,7 @@ class Store(ABC):
     Every method may raise `StoreBusyError` (another process holds the store for longer than this one waits),
     `StoreUnavailableError` (it cannot be reached, read or written: a full disk, a connection that is gone, no
     permission) and `NewerStoreError` (a newer routilux has made it). Then nothing of the call has happened, but for
-    a `write` or `create` whose answer was lost: it may be repeated.
+    a call whose answer was lost, with the connection: all but `put_input` may be repeated then. `prune` goes by parts.
     """
 
     driver: str
@@ -115,7 +123,11 @@ class Store(ABC):
     def create(self, header: RunHeader, rows: Sequence[JournalRow]) -> bool:
         """Keep a new run, driven by this driver; False, and nothing has happened, when its job_id is taken.
 
-        A repetition of a `create` of this very driver, whose answer was lost, returns True.
+        A repetition of a `create` of this very driver, whose answer was lost, returns True: the same flow, instant and
+        rows. The header's driver is not looked at.
+
+        Raises:
+            LeaseLostError: The driver's lease was taken from it.
         """
 
     @abstractmethod
@@ -137,11 +149,12 @@ class Store(ABC):
         Raises:
             RunDrivenError: The one run is driven by a living driver, which is not this one.
             UnknownRunError: There is no such run of this flow.
+            LeaseLostError: This driver's own lease was taken from it.
         """
 
     @abstractmethod
     def renew(self) -> None:
-        """Give a sign of life: the lease lasts `lease_seconds` from now on.
+        """Give a sign of life: the lease, if there is one, lasts `lease_seconds` from now on.
 
         Raises:
             LeaseLostError: It was taken from this driver.
@@ -161,7 +174,7 @@ class Store(ABC):
         since: float | None = None,
         limit: int | None = None,
     ) -> list[RunHeader]:
-        """The headers of runs, newest first.
+        """The headers of runs, those that were created last first.
 
         Args:
             status: Only those with this status.
@@ -182,7 +195,7 @@ class Store(ABC):
 
     @abstractmethod
     def put_input(self, job_id: str, name: str, data: str) -> int:
-        """Keep data for a run, whoever drives it; returns their number.
+        """Keep data for a run, whoever drives it; returns their number. Those of a run arrive in their numbers' order.
 
         Raises:
             UnknownRunError: There is no such run.
@@ -205,11 +218,11 @@ class Store(ABC):
 
     @abstractmethod
     def prune(self, older_than: float | None = None, keep: int | None = None) -> int:
-        """Forget finished runs; returns how many.
+        """Forget finished runs that no living driver drives; returns how many. All of them, if nothing else is said.
 
         Args:
-            older_than: Those that were written last before this instant, in seconds since the epoch.
-            keep: All but so many of the newest.
+            older_than: Only those that were written last before this instant, in seconds since the epoch.
+            keep: All but so many of the newest finished ones.
         """
 
     @abstractmethod

@@ -168,13 +168,14 @@ class MemoryStore(Store):
     def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:  # noqa: D102
         memory = self._memory
         with memory.lock:
-            self._keep_lease()
+            self._refuse_lost()
             if job_id is None:
                 runs = [
                     run
                     for run in sorted(memory.runs.values(), key=_age)
                     if run.header.flow_id == flow_id
                     and run.header.status in ("pending", "running")
+                    and run.driver != self.driver
                     and not memory.is_driven(run)
                 ]
             else:
@@ -184,6 +185,7 @@ class MemoryStore(Store):
                 if run.driver != self.driver and memory.is_driven(run):
                     raise driven_run(run.header.job_id, run.driver)
                 runs = [run]
+            self._keep_lease()
             for run in runs:
                 if run.driver is not None and run.driver != self.driver:
                     memory.leases.pop(run.driver, None)
@@ -297,9 +299,12 @@ class MemoryStore(Store):
         self.driver = new_driver_name()
         self._driving = set()
 
-    def _keep_lease(self) -> None:
+    def _refuse_lost(self) -> None:
         if self.driver not in self._memory.leases and self._driving:
             raise lost_lease(self)
+
+    def _keep_lease(self) -> None:
+        self._refuse_lost()
         self._memory.leases[self.driver] = time.monotonic() + self.lease_seconds
 
     def _write_one(self, run: _Run, write: Write) -> None:

@@ -3,25 +3,27 @@
 import os
 import re
 
-from routilux.errors import InvalidTypeError, InvalidValueError
+from routilux.errors import InvalidTypeError, InvalidValueError, MissingExtraError
 from routilux.stores.base import Store
 from routilux.stores.checks import checked_level
 
 __all__ = ["open_store"]
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_FORMS = "'runs.db' or 'sqlite:///runs.db', 'memory:'"
+_FORMS = "'runs.db' or 'sqlite:///runs.db', 'postgresql://user@host/database', 'memory:'"
 
 
 def open_store(store: "str | os.PathLike[str] | Store", level: str = "group") -> Store:
     """A store by its path or URL. The database itself is opened when the store is used first.
 
     Args:
-        store: A path or `sqlite:///PATH` for a SQLite file, `memory:` for runs that end with the process,
-            `memory:NAME` for those that the process shares under a name, or a store, which is returned as it is.
+        store: A path or `sqlite:///PATH` for a SQLite file, `postgresql://...` for a PostgreSQL database (the extra
+            `postgres`), `memory:` for runs that end with the process, `memory:NAME` for those that the process shares
+            under a name, or a store, which is returned as it is.
         level: "group" or "sync", as `Store` tells; of no meaning for a store.
 
     Raises:
+        MissingExtraError: psycopg, which PostgreSQL needs, is not installed.
         InvalidValueError: A URL or level that there is not.
     """
     if isinstance(store, Store):
@@ -40,6 +42,8 @@ def open_store(store: "str | os.PathLike[str] | Store", level: str = "group") ->
         return _open_sqlite(store, level)
     if scheme[1] == "sqlite":
         return _open_sqlite(store.removeprefix("sqlite:///"), level)
+    if scheme[1] in ("postgresql", "postgres"):
+        return _open_postgres(store, level)
     raise InvalidValueError(f"There is no store for {scheme[1]}://. Give one of {_FORMS}.")
 
 
@@ -55,3 +59,15 @@ def _open_sqlite(path: str, level: str) -> Store:
     if not path or path.startswith((":memory:", "sqlite:")):
         raise InvalidValueError(f"{path!r} is no path of a SQLite file. Give one of {_FORMS}.")
     return SQLiteStore(path, level)
+
+
+def _open_postgres(url: str, level: str) -> Store:
+    try:
+        from routilux.stores.postgres import PostgresStore  # noqa: PLC0415 - only where it is asked for
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "psycopg":
+            raise
+        raise MissingExtraError(
+            "A store in PostgreSQL needs psycopg, which is not installed: pip install 'routilux[postgres]'."
+        ) from error
+    return PostgresStore(url, level)

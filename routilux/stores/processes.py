@@ -34,6 +34,8 @@ def is_gone(process: str) -> bool:
         if not place or place != _place():
             return False
         number, _, started = rest.partition(" ")
+        if not started.isdigit():
+            return False
         try:
             os.kill(int(number), 0)  # not a look into /proc: some systems hide other users' processes there
         except ProcessLookupError:

@@ -11,7 +11,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from routilux.errors import StoreError
+from routilux.errors import NewerStoreError, StoreError
 from routilux.stores.base import FINISHED, JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
     checked_level,
@@ -27,6 +27,7 @@ from routilux.stores.checks import (
 )
 from routilux.stores.forking import watch_forks
 from routilux.stores.processes import is_gone, new_driver_name, this_process
+from routilux.stores.statements import migrations
 
 __all__ = ["RelationalStore", "Transaction"]
 
@@ -80,8 +81,11 @@ class _NotOursError(Exception):
 class RelationalStore(Store):
     """A store in a SQL database.
 
-    Subclasses make the transactions: `_change` one that writes, `_read` one that does not, `_disconnect`.
+    Subclasses make the transactions: `_change` one that writes, `_read` one that does not. They name the folder of
+    their SQL, `_backend`, and say how to close what they have opened, `_disconnect`.
     """
+
+    _backend: str
 
     def __init__(self, url: str, level: str, lease_seconds: float) -> None:
         self.url = url
@@ -109,6 +113,23 @@ class RelationalStore(Store):
     @abstractmethod
     def _read(self, work: Callable[[Transaction], T]) -> T:
         """Do work that only reads, with `_read_lock` held."""
+
+    def _version(self, transaction: Transaction) -> int:
+        """The version of the database's schema; 0 when it has none.
+
+        Raises:
+            NewerStoreError: It is newer than this library.
+        """
+        if not transaction.rows("has_schema")[0][0]:
+            return 0
+        version: int = transaction.rows("version")[0][0]
+        known = len(migrations(self._backend))
+        if version > known:
+            raise NewerStoreError(
+                f"{self.url} has version {version} of the schema, which a newer routilux has made; this one knows the "
+                f"versions up to {known}. Upgrade routilux, or give another store."
+            )
+        return version
 
     @abstractmethod
     def _disconnect(self) -> None:
@@ -138,8 +159,10 @@ class RelationalStore(Store):
                     self._driving.pop(write.job_id, None)
 
     def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:  # noqa: D102
-        if job_id is not None and not is_text(job_id):
-            raise unknown_run(job_id)
+        if not is_text(flow_id + (job_id or "")):
+            if job_id is None:
+                return []
+            raise unknown_run(job_id, flow_id)
         with self._lock:
             taken = self._drive(lambda transaction, fence: self._take(transaction, fence, flow_id, job_id))
             self._driving.update((run.job_id, run.number) for run in taken)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
-from routilux.errors import NewerStoreError, StoreBusyError, StoreError, StoreUnavailableError
+from routilux.errors import StoreBusyError, StoreError, StoreUnavailableError
 from routilux.stores.relational import RelationalStore, Transaction
 from routilux.stores.statements import migrations, statements
 
@@ -60,6 +60,8 @@ class SQLiteStore(RelationalStore):
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         super().__init__(f"sqlite:///{self.path}", level, lease_seconds)
+
+    _backend = "sqlite"
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r}, level={self.level!r})"
@@ -132,34 +134,23 @@ class SQLiteStore(RelationalStore):
 
     def _bring_up_to_date(self, connection: sqlite3.Connection) -> None:
         steps = migrations("sqlite")
-        if self._version(connection) == len(steps):
+        transaction = _SQLiteTransaction(connection)
+        if self._version(transaction) == len(steps):
             return
         connection.execute("BEGIN IMMEDIATE")
         try:
-            version = self._version(connection)  # once more: another process may have been quicker
+            version = self._version(transaction)  # once more: another process may have been quicker
             for step in steps[version:]:
                 for statement in step:
                     connection.execute(statement)
             if version == 0:
-                connection.execute("INSERT INTO routilux_schema (version) VALUES (0)")
-            connection.execute(statements("sqlite")["set_version"], {"version": len(steps)})
+                transaction.change("first_version")
+            transaction.change("set_version", version=len(steps))
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-
-    def _version(self, connection: sqlite3.Connection) -> int:
-        known = len(migrations("sqlite"))
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'routilux_schema'").fetchone():
-            return 0
-        version: int = connection.execute("SELECT version FROM routilux_schema").fetchone()[0]
-        if version > known:
-            raise NewerStoreError(
-                f"{self.path} has version {version} of the schema, which a newer routilux has made; this one knows the "
-                f"versions up to {known}. Upgrade routilux, or give another path."
-            )
-        return version
 
     @contextmanager
     def _told_errors(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from functools import cache
 __all__ = ["migrations", "statements"]
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "sql")
+_COMMENT = re.compile(r"^--(?! name:).*\n", re.MULTILINE)
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
 
@@ -18,7 +19,7 @@ def statements(backend: str) -> dict[str, str]:
     Args:
         backend: The folder of its files below `sql/`.
     """
-    parts = _NAME.split(_text_of(backend, "statements.sql"))
+    parts = _NAME.split(_COMMENT.sub("", _text_of(backend, "statements.sql")))
     return {name: text.strip().rstrip(";") for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 

@@ -24,7 +24,10 @@ def documented_objects() -> set[int]:
     return shown
 
 
-@pytest.mark.parametrize("module_name", ["routilux", "routilux.flow", "routilux.builtin_routines", "routilux.analysis"])
+@pytest.mark.parametrize(
+    "module_name",
+    ["routilux", "routilux.flow", "routilux.builtin_routines", "routilux.analysis", "routilux.stores"],
+)
 def test_every_public_name_is_on_a_reference_page(module_name: str) -> None:
     module = importlib.import_module(module_name)
     shown = documented_objects()

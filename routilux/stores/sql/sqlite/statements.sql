@@ -117,3 +117,12 @@ DELETE FROM routilux_inputs WHERE run = :run;
 
 -- name: set_version
 UPDATE routilux_schema SET version = :version;
+
+-- name: has_schema
+SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'routilux_schema');
+
+-- name: version
+SELECT version FROM routilux_schema;
+
+-- name: first_version
+INSERT INTO routilux_schema (version) VALUES (0);
