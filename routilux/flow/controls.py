@@ -60,8 +60,11 @@ def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunL
         run = _driver_of(engine, state)
         if run is not None and run.pause(point):
             return run
+        is_kept = run is None and engine.durability is not None and engine.durability.take_in_hand(state)
         # Unless it was executed or resumed since we looked: then there is something to pause after all.
         if note_pause(state, point, run.active_count() if run is not None else 0):
+            if is_kept:
+                engine.durable_side().keep_still(state)
             return run
 
 
@@ -77,8 +80,11 @@ def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
         if run is not None and run.cancel(reason):
             is_told = not run.is_adopted
             break
+        is_kept = run is None and engine.durability is not None and engine.durability.take_in_hand(state)
         found = note_cancellation(state, reason)
         if found is not None:  # else it was executed or resumed since we looked
+            if is_kept:
+                engine.durable_side().keep_still(state)
             before, is_told = found, False
             break
     if not is_told and before not in FINAL:

@@ -24,9 +24,6 @@ __all__ = ["Durability", "RunExists"]
 
 logger = logging.getLogger(__name__)
 
-# After so long without a store, runs become paused.
-PATIENCE_SECONDS = 30.0
-
 
 class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
     """The store has a run of this job_id."""
@@ -48,7 +45,6 @@ class Durability:
         self.owns_store = owns_store
         self.is_sync = store.level == "sync"
         self.group = GroupCommit(store, engine.clock, self._on_trouble)
-        self.patience_seconds = PATIENCE_SECONDS
         self._lock = Lock()
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
@@ -112,7 +108,11 @@ class Durability:
         job_state.write_live_form(write_down)
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
-        return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at), rows)
+        try:
+            return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at), rows)
+        except BaseException:
+            scribe.number = 0  # it may be executed once more
+            raise
 
     def let_go(self, job_id: str) -> None:
         """A run that is kept could not be started: another process, or `recover`, may take it up."""
@@ -148,6 +148,8 @@ class Durability:
             InvalidValueError: It went on elsewhere since this record was made.
         """
         scribe = self.scribe_of(job_state)
+        # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
+        self.group.write()
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
         except UnknownRunError:
@@ -209,6 +211,19 @@ class Durability:
         """For the resume that follows: it keeps them with the run."""
         with self._lock:
             self._deaths[job_id] = deaths
+
+    def take_in_hand(self, job_state: JobState) -> bool:
+        """Drive a run that stands still, to change it and to `keep_still`; False: the store does not know it.
+
+        Raises:
+            RunDrivenError: Another process drives it.
+            InvalidValueError: It went on elsewhere since this record was made.
+            StoreError: The store cannot be written.
+        """
+        if self.store.find(job_state.job_id) is None:
+            return False
+        self.claim(job_state)
+        return True
 
     def park(self, job_state: JobState, reason: str) -> None:
         """A run that cannot go on is paused, and nobody's."""
@@ -279,10 +294,15 @@ class Durability:
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
-            for run in self._live_runs():
+            lost = self._live_runs()
+            for run in lost:
                 run.lose(error)
-            self.group.forget_threads()
+            with self._lock:
+                for run in lost:
+                    self._known.pop(run.job_id, None)
+            self.group.forget_all()
             self.store.close()
+            self.group.trouble = None
         elif error is not None:
             self._retry_later()
 
@@ -303,7 +323,7 @@ class Durability:
             self._see_to_trouble()
         except StoreError as error:
             self.group.trouble = error
-            if self.group.trouble_seconds() < self.patience_seconds:
+            if self.group.trouble_seconds() < self._patience_seconds():
                 self._retry_later()
                 return
             for run in self._live_runs():
@@ -311,7 +331,14 @@ class Durability:
         else:
             self._go_on_if_trouble_is_over()
 
+    def _patience_seconds(self) -> float:
+        engine = self._engine()
+        return engine.flow.store_patience if engine is not None else 0.0
+
     def _go_on_if_trouble_is_over(self) -> None:
+        """After a write: runs that wait for the store go on."""
+        if self.group.trouble is None or isinstance(self.group.trouble, LeaseLostError):
+            return
         self.group.trouble = None
         for run in self._live_runs():
             run.go_on_with_store()

@@ -60,8 +60,10 @@ class DurableRun(Run):
         "_careful_count",
         "_flush_number",
         "_is_released",
+        "_is_reopening",
         "_renew_number",
         "_retry_number",
+        "_shared_changes",
         "_status",
         "_unstaged_tokens",
         "durability",
@@ -84,6 +86,11 @@ class DurableRun(Run):
         self._status = ""
         # Whether another process may drive it.
         self._is_released = False
+        # Between a resume and the state that it writes, nothing else is written: half of a resume is none.
+        self._is_reopening = False
+        # Shared values that were written, and that are kept with the settlement that comes next: an activation that
+        # runs again must not find what it has written itself.
+        self._shared_changes: list[tuple[Any, ...]] = []
         # Counted as outstanding while its end cannot be written.
         self._awaits_store = False
         # After a crash, so many beginnings are still written before their handlers are called: to know which kills it.
@@ -111,6 +118,11 @@ class DurableRun(Run):
             raise
         self._renew_later()
 
+    def reopen(self, timeout: float | None) -> None:
+        """With the lock held: as every run."""
+        self._is_reopening = True
+        super().reopen(timeout)
+
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released = False
@@ -119,8 +131,10 @@ class DurableRun(Run):
         try:
             self.durability.keep_anew(self)
         except (StoreError, LeaseLostError):
+            self._is_reopening = False
             self.stop_for_store()
             raise
+        self._is_reopening = False
         self._status = JobStatus.RUNNING.value
         self._renew_later()
 
@@ -172,11 +186,13 @@ class DurableRun(Run):
 
     def note_retry(self, task: Activation, due_ns: int) -> None:
         """An attempt has failed, and there will be another."""
+        self._note_shared()
         self.scribe.retry(task, due_ns)
         self._cut()
 
     def _note_left(self, task: Activation, outcome: str) -> None:
         super()._note_left(task, outcome)
+        self._note_shared()
         if outcome == "failed":
             self.scribe.fail(task)
         elif outcome == "completed" and not task.retry_count:
@@ -187,6 +203,11 @@ class DurableRun(Run):
         self._cut()
         if task.staged is not None:
             self._unstage(task)
+
+    def _note_shared(self) -> None:
+        if self._shared_changes:
+            changes, self._shared_changes = self._shared_changes, []
+            self.scribe.share(changes)
 
     def _unstage(self, task: Activation) -> None:
         """At the level "sync": what an activation has caused starts when its settlement is kept."""
@@ -202,7 +223,7 @@ class DurableRun(Run):
             self._unstaged_tokens += self.tokens_for(len(staged))
 
     def _cut(self) -> None:
-        if self.lost is not None:
+        if self.lost is not None or self._is_reopening:
             return
         status = self.ledger.status
         changed = status if status != self._status else None
@@ -242,10 +263,12 @@ class DurableRun(Run):
         return self._after_settlement(super().settle_failure(task, error, decision, delay, turn))
 
     def _write_shared(self) -> None:
-        changes = self.job_state.take_shared_changes()
-        if changes:
-            with self.lock:
-                self.scribe.share(changes)
+        """Have what the handler has shared kept with its settlement, which follows."""
+        self.job_state.take_shared_changes(self._add_shared_changes)
+
+    def _add_shared_changes(self, changes: list[tuple[Any, ...]]) -> None:
+        with self.lock:  # under that of the shared data, so that changes stand in their order
+            self._shared_changes += changes
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
         if self._unstaged_tokens:
@@ -349,7 +372,8 @@ class DurableRun(Run):
     def lose(self, error: LeaseLostError) -> None:
         """Another process has taken it over: drop what is queued, and do nothing more."""
         with self.lock:
-            if self.lost is not None or self._gate == Gate.ENDED:
+            # One that is not kept yet is nobody else's; if it was just being kept, its first write finds out.
+            if self.lost is not None or self._gate == Gate.ENDED or not self._status:
                 return
             self.lost = error
             self.ledger.refuses = True

@@ -20,6 +20,7 @@ from routilux.flow.serialization import describe_flow, read_flow, restore_added_
 from routilux.flow.settings import (
     checked_count,
     checked_history_limit,
+    checked_seconds,
     checked_strategy,
     checked_timeout,
     checked_workers,
@@ -65,6 +66,8 @@ class Flow(DurableFlow):
             an activation has caused starts when its settlement is safe, also from a loss of power). A `Store` has its
             own.
         max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
+        store_patience: While the store cannot be written, nothing new starts, and the write is tried again; after so
+            many seconds runs become "paused", and their pause point has the reason "store".
 
     Raises:
         ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
@@ -101,6 +104,7 @@ class Flow(DurableFlow):
         store: Store | str | os.PathLike[str] | None = None,
         store_level: str = "group",
         max_recoveries: int = 3,
+        store_patience: float = 30.0,
     ) -> None:
         if store is not None and not flow_id:
             raise InvalidValueError(
@@ -117,6 +121,7 @@ class Flow(DurableFlow):
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
         self.max_recoveries = checked_count("max_recoveries", max_recoveries)
+        self.store_patience = checked_seconds("store_patience", store_patience)
         owns_store = not isinstance(store, Store)
         self._engine = Engine(
             self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store

@@ -62,7 +62,8 @@ class GroupCommit:
         self._parts: dict[str, _Part] = {}
         self._row_count = 0
         self._since_ns = 0
-        #: Why the store cannot be written; None while it can. Runs start nothing new while it is set.
+        #: Why the store cannot be written; None while it can. Runs start nothing new while it is set. A write that
+        #: succeeds does not end it: whoever ends it has to see to the runs that wait for it.
         self.trouble: StoreError | LeaseLostError | None = None
         self._trouble_since_ns = 0
         self._retry_ns = RETRY_FIRST_NS
@@ -133,7 +134,6 @@ class GroupCommit:
         except BaseException:
             self._put_back(parts, count)
             raise
-        self.trouble = None
 
     def _put_back(self, parts: dict[str, _Part], count: int) -> None:
         # In front of what has come meanwhile. Nobody has written that: the caller holds `_writing`.
@@ -154,6 +154,12 @@ class GroupCommit:
                 self._row_count -= len(part.rows) or 1
             if not self._parts:
                 self._row_count = 0
+
+    def forget_all(self) -> None:
+        """Nothing that waits is this process's to write any more."""
+        with self._writing, self._lock:
+            self._parts = {}
+            self._row_count = 0
 
     # -- trouble
 
