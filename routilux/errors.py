@@ -7,6 +7,7 @@
     │   ├── DuplicateNameError              a name that is taken already
     │   ├── ForeignStateError               a JobState of another flow
     │   ├── InvalidDataError                saved data that are broken, foreign or newer
+    │   ├── BrokenDrawingError              a flow in which something is certain to fail
     │   ├── NotPendingError                 a JobState that was executed before
     │   ├── CallableError                   a function that cannot be saved or restored
     │   ├── ExpressionError                 a condition as text that is none, or goes too far
@@ -36,8 +37,13 @@ and the names that exist, and then what to do.
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what a flow's checks find
+    from routilux.flow.checks import Finding
 
 __all__ = [
+    "BrokenDrawingError",
     "CallableError",
     "DuplicateNameError",
     "ExpressionError",
@@ -116,6 +122,24 @@ class DuplicateNameError(InvalidValueError):
 
 class ForeignStateError(InvalidValueError):
     """A JobState that belongs to another flow."""
+
+
+class BrokenDrawingError(InvalidValueError):
+    """A flow is executed in whose drawing something is certain to fail; nothing has run.
+
+    Attributes:
+        flow_id: The flow's.
+        findings: What is wrong; see `Flow.validate`.
+    """
+
+    def __init__(self, flow_id: str, findings: "Iterable[Finding]") -> None:
+        self.flow_id = flow_id
+        self.findings = tuple(findings)
+        listed = "".join(f"\n  {each.where}: {each.message} {each.advice} [{each.code}]" for each in self.findings)
+        super().__init__(f"Flow {flow_id!r} cannot be executed; correct its drawing:{listed}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (BrokenDrawingError, (self.flow_id, self.findings))
 
 
 class NotPendingError(InvalidValueError):

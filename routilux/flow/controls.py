@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, delivering_output
 from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.flow.durability import Durability
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.revival import go_on
 from routilux.flow.run import Run
@@ -60,11 +61,11 @@ def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunL
         run = _driver_of(engine, state)
         if run is not None and run.pause(point):
             return run
-        is_kept = run is None and engine.durability is not None and engine.durability.take_in_hand(state)
+        kept = _claim_if_kept(engine, state)
         # Unless it was executed or resumed since we looked: then there is something to pause after all.
         if note_pause(state, point, run.active_count() if run is not None else 0):
-            if is_kept:
-                engine.durable_side().keep_still(state)
+            if kept is not None:
+                kept.keep_still(state)
             return run
 
 
@@ -80,15 +81,24 @@ def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
         if run is not None and run.cancel(reason):
             is_told = not run.is_adopted
             break
-        is_kept = run is None and engine.durability is not None and engine.durability.take_in_hand(state)
+        kept = _claim_if_kept(engine, state)
         found = note_cancellation(state, reason)
         if found is not None:  # else it was executed or resumed since we looked
-            if is_kept:
-                engine.durable_side().keep_still(state)
             before, is_told = found, False
+            if kept is not None:
+                kept.keep_still(state)
             break
     if not is_told and before not in FINAL:
         engine.listeners.tell_end(state)
+
+
+def _claim_if_kept(engine: "Engine", state: JobState) -> Durability | None:
+    """Drive a run that stands still, where the store has it; returns what keeps it."""
+    durability = engine.durability
+    if durability is None or state.status == JobStatus.PENDING or durability.store.find(state.job_id) is None:
+        return None
+    durability.claim(state)
+    return durability
 
 
 def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:

@@ -1,14 +1,24 @@
 """Drawing: the routines of a flow and the lines between them; what a Flow is before it runs."""
 
+import logging
 from collections.abc import Callable, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
 from routilux.connection import Connection
 from routilux.error_handler import ErrorHandler
-from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.errors import (
+    BrokenDrawingError,
+    DuplicateNameError,
+    InvalidTypeError,
+    InvalidValueError,
+    UnknownNameError,
+)
 from routilux.flow.chain import Chain, Step
+from routilux.flow.checks import Finding, check_graph, sorted_findings
 from routilux.flow.graph import FlowGraph, read_graph
+from routilux.flow.mermaid import mermaid_of
+from routilux.flow.object_checks import check_objects, check_saving
 from routilux.functions import FunctionRoutine, routine
 from routilux.ids import new_id
 from routilux.registration import OwnFields
@@ -19,6 +29,8 @@ if TYPE_CHECKING:  # a drawing that runs
     from routilux.stores.base import Store
 
 __all__ = ["Drawing"]
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Routine)
 P = ParamSpec("P")
@@ -39,6 +51,11 @@ class Drawing(OwnFields):
         self._drawing_lock = RLock()
         # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
         self._owner = object()
+        # Counts what `add_routine` and `connect` change: a check does not count for what came while it was looking.
+        self._change_count = 0
+        # Whether `refuse_broken` has looked at the drawing since then. Read without the lock, by every execution.
+        self.is_checked = False
+        self._told: set[Finding] = set()
 
     def add_routine(self, routine: Routine, routine_id: str | None = None) -> str:
         """Put a routine into the flow; returns its id, by default the routine's own `_id`.
@@ -50,12 +67,12 @@ class Drawing(OwnFields):
             raise InvalidTypeError(
                 f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
             )
-        if routine_id is None and self.store is not None:
+        key = routine._id if routine_id is None else routine_id
+        if self.store is not None and key == hex(id(routine)):  # however it got here, by a chain, say
             raise InvalidValueError(
                 f"A flow with a store needs ids that are the same in the next process, and that of {routine!r} is made "
                 "up: add_routine(routine, routine_id='...')."
             )
-        key = routine._id if routine_id is None else routine_id
         if not isinstance(key, str) or not key:
             raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
         with self._drawing_lock:
@@ -65,6 +82,7 @@ class Drawing(OwnFields):
                     "add_routine(routine, routine_id='...')."
                 )
             self.routines[key] = routine
+            self._changed()
         routine._current_flow = cast("Flow", self)  # the one kind of drawing that there is
         return key
 
@@ -89,6 +107,7 @@ class Drawing(OwnFields):
             ValueError: Something of it does not exist; the message lists what does.
         """
         with self._drawing_lock:
+            self._changed()
             source = self._known_routine(source_routine_id)
             event = source.get_event(source_event)
             if event is None:
@@ -206,6 +225,59 @@ class Drawing(OwnFields):
         """
         with self._drawing_lock:
             return read_graph(self.flow_id, self.routines, self._owner)
+
+    def to_mermaid(self, direction: str = "LR") -> str:
+        """The drawing as a Mermaid flowchart, which many Markdown viewers show as a picture.
+
+        Args:
+            direction: "LR" (left to right), "RL", "TB" (top to bottom) or "BT".
+
+        Raises:
+            ValueError: Another direction.
+        """
+        return mermaid_of(self.graph(), direction)
+
+    def validate(self) -> list[Finding]:
+        """What looks wrong in the drawing as it is now: the errors first, then warnings, then what is worth knowing.
+
+        Nothing is raised, and nothing of the application is called. `execute` looks as well, when something was added
+        or connected: an error is raised there, and a warning is logged.
+        """
+        return sorted_findings([*self._find(), *check_saving(self.routines)])
+
+    def refuse_broken(self) -> None:
+        """Raise when something is certain to fail, and log what is hardly meant, each finding once.
+
+        Raises:
+            BrokenDrawingError: Something is certain to fail.
+        """
+        count = self._change_count
+        try:
+            findings = self._find()
+        except Exception:  # a check that fails is our fault, and no reason not to run
+            logger.exception("The drawing of flow %r could not be checked", self.flow_id)
+            findings = []
+        # Where an execution begins there is a trigger, whatever a subclass has done to show it.
+        errors = [each for each in findings if each.severity == "error" and each.code != "missing-trigger"]
+        if errors:
+            raise BrokenDrawingError(self.flow_id, errors)
+        with self._drawing_lock:
+            new = [each for each in findings if each.severity == "warning" and each not in self._told]
+            self._told.update(new)
+            self.is_checked = count == self._change_count
+        for finding in new:
+            logger.warning("Flow %r, %s", self.flow_id, finding)
+
+    def _changed(self) -> None:
+        self._change_count += 1
+        self.is_checked = False
+
+    def _find(self) -> list[Finding]:
+        return [*check_objects(self.routines, self.connections), *check_graph(self.graph())]
+
+    def forget_threads(self) -> None:
+        """In a forked child, where the thread that held the lock does not exist."""
+        self._drawing_lock = RLock()
 
     def get_routine_retry_count(self, routine_id: str) -> int | None:
         """Retries granted to a routine's latest activation; None without an error handler."""

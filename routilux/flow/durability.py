@@ -6,7 +6,15 @@ import weakref
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import InvalidValueError, LeaseLostError, StoreError, UnknownRunError
+from routilux.errors import (
+    ForeignStateError,
+    InvalidValueError,
+    LeaseLostError,
+    RunDrivenError,
+    StoreError,
+    UnknownRunError,
+)
+from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
@@ -147,6 +155,14 @@ class Durability:
             RunDrivenError: Another process drives it.
             InvalidValueError: It went on elsewhere since this record was made.
         """
+        with self._lock:
+            known = self._known.setdefault(job_state.job_id, job_state)
+        live = ledger_of(known).live
+        if known is not job_state and live is not None and (live.is_open() or live.active_count()):
+            raise RunDrivenError(
+                f"{job_state!r} is a copy: the run itself is at work in this process. Take flow.load("
+                f"{job_state.job_id!r}), which is its own record."
+            )
         scribe = self.scribe_of(job_state)
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
         self.group.write()
@@ -162,6 +178,16 @@ class Durability:
                 f"{job_state!r} is not how the run stands: it went on elsewhere since this record was made. "
                 f"Take flow.load({job_state.job_id!r}) instead."
             )
+        with self._lock:
+            self._known[job_state.job_id] = job_state
+
+    def claim_again(self, job_state: JobState) -> None:
+        """Drive a run that this process knows to the end of its journal.
+
+        Raises:
+            RunDrivenError: Another process drives it.
+        """
+        self.store.claim(job_state.flow_id, job_state.job_id)
 
     def load(self, job_id: str) -> JobState:
         """A run as the store has it; the object of this process where there is one.
@@ -173,14 +199,43 @@ class Durability:
             known = self._known.get(job_id)
         if known is not None and ledger_of(known).live is not None:
             return known
+        engine = self._engine()
         header = self.store.find(job_id)
         if header is None:
             raise UnknownRunError(f"The store {self.store.url} has no run {job_id!r}.")
-        return self._restored(header)
+        if engine is not None and header.flow_id != engine.flow.flow_id:
+            raise ForeignStateError(
+                f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
+                f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
+            )
+        job_state = self._restored(header)
+        if header.status == JobStatus.RUNNING:
+            ledger_of(job_state).live = RunElsewhere(self, job_state)
+        return job_state
+
+    def refuse_driven_elsewhere(self, job_state: JobState) -> None:
+        """Raise for a run that does not go on in this process.
+
+        Raises:
+            RunDrivenError: It does not.
+        """
+        if isinstance(ledger_of(job_state).live, RunElsewhere):
+            raise RunDrivenError(
+                f"Run {job_state.job_id} does not go on in this process, so nothing can be emitted into it here. Emit "
+                "where it runs, or take it up first, with flow.recover() or flow.resume(job_state)."
+            )
+
+    def refresh(self, job_state: JobState, header: RunHeader) -> None:
+        """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""
+        replay, number = self._replayed(header)
+        ledger = ledger_of(job_state)
+        ledger.live = None
+        job_state.deserialize(replay.saved_form(header.status))
+        self.attend(job_state, number)
+        ledger.was_live = True
 
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
-        rows = self.store.rows(header.job_id)
-        replay = Replay().apply_all(row.body for row in rows)
+        replay, number = self._replayed(header)
         if is_recovery:
             # Of those that were only waiting, it was the first, as far as anybody can tell.
             suspects = replay.begun() or replay.waiting()[:1]
@@ -189,10 +244,14 @@ class Durability:
                 self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in suspects}
         job_state = JobState()
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, rows[-1].number if rows else 0)
+        self.attend(job_state, number)
         with self._lock:
             self._known[header.job_id] = job_state
         return job_state
+
+    def _replayed(self, header: RunHeader) -> tuple[Replay, int]:
+        rows = self.store.rows(header.job_id)
+        return Replay().apply_all(row.body for row in rows), rows[-1].number if rows else 0
 
     def take_over(self) -> list[JobState]:
         """Drive every unfinished run that no living process drives; returns their records."""
@@ -203,7 +262,8 @@ class Durability:
         for header in self.store.claim(engine.flow.flow_id):
             with self._lock:
                 known = self._known.get(header.job_id)
-            if known is None or ledger_of(known).live is None:
+            live = ledger_of(known).live if known is not None else None
+            if live is None or not live.is_open():
                 found.append(self._restored(header, is_recovery=True))
         return found
 
@@ -211,19 +271,6 @@ class Durability:
         """For the resume that follows: it keeps them with the run."""
         with self._lock:
             self._deaths[job_id] = deaths
-
-    def take_in_hand(self, job_state: JobState) -> bool:
-        """Drive a run that stands still, to change it and to `keep_still`; False: the store does not know it.
-
-        Raises:
-            RunDrivenError: Another process drives it.
-            InvalidValueError: It went on elsewhere since this record was made.
-            StoreError: The store cannot be written.
-        """
-        if self.store.find(job_state.job_id) is None:
-            return False
-        self.claim(job_state)
-        return True
 
     def park(self, job_state: JobState, reason: str) -> None:
         """A run that cannot go on is paused, and nobody's."""
@@ -272,6 +319,8 @@ class Durability:
         """Write what nobody has written in time."""
         if self.group.trouble is None:
             self.try_to_write()
+        else:
+            self.retry()
 
     def renew(self) -> None:
         """Give a sign of life."""
@@ -288,8 +337,8 @@ class Durability:
         engine = self._engine()
         if engine is None or not self.group.note_trouble(error):
             return
-        # On a thread of its own: the caller may hold a run's lock.
-        engine.workers.call(self._see_to_trouble)
+        # On a thread of its own: the caller may hold a run's lock. Without one, the next flush of a run sees to it.
+        engine.workers.call(self._see_to_trouble, or_here=False)
 
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
@@ -301,7 +350,7 @@ class Durability:
                 for run in lost:
                     self._known.pop(run.job_id, None)
             self.group.forget_all()
-            self.store.close()
+            self.store.close()  # what comes later is another driver's
             self.group.trouble = None
         elif error is not None:
             self._retry_later()
@@ -319,10 +368,10 @@ class Durability:
             self.group.write()
             self.store.renew()
         except LeaseLostError as error:
-            self.group.trouble = error
+            self.group.note_trouble(error)
             self._see_to_trouble()
         except StoreError as error:
-            self.group.trouble = error
+            self.group.note_trouble(error)
             if self.group.trouble_seconds() < self._patience_seconds():
                 self._retry_later()
                 return
@@ -336,7 +385,8 @@ class Durability:
         return engine.flow.store_patience if engine is not None else 0.0
 
     def _go_on_if_trouble_is_over(self) -> None:
-        """After a write: runs that wait for the store go on."""
+        # Runs give their tokens back under their locks when they see the trouble, and get them again under the same
+        # locks after it was cleared: so no run is left without.
         if self.group.trouble is None or isinstance(self.group.trouble, LeaseLostError):
             return
         self.group.trouble = None

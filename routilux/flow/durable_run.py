@@ -5,6 +5,7 @@ What happens is written under the run's lock, in the order in which it happens, 
 happened: a process that dies loses the last moments of it, and what was lost is done again, in the same way.
 """
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
@@ -30,6 +31,7 @@ from routilux.status import JobStatus
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
+    from routilux.slot import Slot
     from routilux.waiting import Progress
 
 __all__ = ["DurableRun"]
@@ -59,6 +61,7 @@ class DurableRun(Run):
         "_awaits_store",
         "_careful_count",
         "_flush_number",
+        "_has_metadata",
         "_is_released",
         "_is_reopening",
         "_renew_number",
@@ -99,6 +102,7 @@ class DurableRun(Run):
         self.recoveries: dict[str, int] = {}
         self._flush_number = self._renew_number = self._retry_number = 0
         self._unstaged_tokens = 0
+        self._has_metadata = False
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
         super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
@@ -125,7 +129,7 @@ class DurableRun(Run):
 
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
-        self._is_released = False
+        self._is_released, self.lost = False, None
         self.recoveries = self.durability.deaths_of(self.job_id)
         self._careful_count = CAREFUL_COUNT if self.recoveries else 0
         try:
@@ -176,6 +180,40 @@ class DurableRun(Run):
         emission.data = plain(emission.data, _what(emission.wired))
         return emission
 
+    def emit(
+        self,
+        activation: Activation,
+        routine: Any,
+        event_name: str,
+        data: dict[str, Any],
+        delay: float = 0.0,
+        priority: TaskPriority = TaskPriority.NORMAL,
+    ) -> None:
+        """As every run; what comes from outside, and no settlement will keep, is kept now."""
+        super().emit(activation, routine, event_name, data, delay, priority)
+        if not activation.port.node.id:
+            self._keep_from_outside()
+
+    def _keep_from_outside(self) -> None:
+        if self._is_released and self.lost is None:  # into a run that is paused, and that nobody drives
+            self.durability.claim_again(self.job_state)
+            with self.lock:
+                self._is_released = False
+                self._cut()
+                self._release_ownership()
+        else:
+            with self.lock:
+                self._cut()
+        self.durability.try_to_write()
+
+    def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
+        """Replace what a slot holds in this run, and write that down."""
+        key = (activation.routine_id_of(slot.routine), slot.name)
+        self.scribe.check(data, f"the data of slot {slot.name!r}")
+        with self.lock:
+            self.ledger.slot_data[key] = data
+            self.scribe.slot_data(key, data)
+
     def merge(self, task: Activation) -> None:
         """Merge a delivery, and write it down in the order of the merges."""
         with self._merge_lock:
@@ -223,8 +261,9 @@ class DurableRun(Run):
             self._unstaged_tokens += self.tokens_for(len(staged))
 
     def _cut(self) -> None:
-        if self.lost is not None or self._is_reopening:
-            return
+        if self.lost is not None or self._is_released or self._is_reopening:
+            return  # not this process's to write; what is told meanwhile stands in the row of the next resume
+        self._note_metadata()
         status = self.ledger.status
         changed = status if status != self._status else None
         row = self.scribe.cut()
@@ -234,6 +273,13 @@ class DurableRun(Run):
         self.durability.group.add(self.job_id, row, changed)
         if not self._flush_number and not self.over:
             self._flush_number = self.timers.schedule(self.now() + FLUSH_NS)
+
+    def _note_metadata(self) -> None:
+        metadata = self.job_state.metadata
+        if metadata or self._has_metadata:
+            self._has_metadata = True
+            with contextlib.suppress(NotPlainError):  # for the application; saving the run will tell
+                self.scribe.metadata(metadata)
 
     def _write_now(self) -> None:
         """With the lock held, which only this run's threads and readers want: write, or note that it cannot be done."""
@@ -386,6 +432,7 @@ class DurableRun(Run):
             self.durability.group.forget(self.job_id)
             self.over = True
             self.engine.loop.retire(self.key, self.timers.heap_count)
+            self.engine.absorb(self)
             self._waiters.notify()
 
     def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:

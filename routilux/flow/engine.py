@@ -121,6 +121,8 @@ class Engine:
     ) -> JobState:
         """Start a run. With `inline` the entry handler runs here and now; else on the pool, as the first task."""
         port = self._entry_port(entry_id, params)
+        if not self.flow.is_checked:
+            self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         if self.durability is not None and job_id is None and job_state is None:
             job_id = _nested_job_id()
@@ -279,6 +281,8 @@ class Engine:
     ) -> None:
         """An emission that no activation makes: by the application, or for a job that it names."""
         run = ledger_of(job_state).live if job_state is not None else None
+        if self.durability is not None and job_state is not None:
+            self.durability.refuse_driven_elsewhere(job_state)
         if isinstance(run, Run):
             run.emit(self.outsider(run), routine, event_name, data, delay, priority)
             return
@@ -530,6 +534,7 @@ class Engine:
         self.loop.forget_threads()
         self.workers.forget_threads()
         self.wiring.forget_threads()
+        self.flow.forget_threads()
         self.listeners.forget_threads()
         if self.durability is not None:
             self.durability.forget_threads()

@@ -186,7 +186,8 @@ class Flow(DurableFlow):
             history_limit: Records that this run keeps; else the flow's.
 
         Raises:
-            ValueError: Unknown entry, one without a trigger, an unknown strategy, a timeout that is not positive.
+            ValueError: Unknown entry, one without a trigger, an unknown strategy, a timeout that is not positive, or a
+                drawing in which something is certain to fail; see `validate`.
             RuntimeError: The flow is shutting down, or no thread can be started.
         """
         return self._start(

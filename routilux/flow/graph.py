@@ -2,22 +2,33 @@
 
 import inspect
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from routilux.event import Event
 from routilux.flow.wiring import Wiring
+from routilux.slot import Slot
 
 if TYPE_CHECKING:  # what is read
     from routilux.routine import Routine
-    from routilux.slot import Slot
 
-__all__ = ["EventNode", "FlowGraph", "FlowNode", "Line", "SlotNode", "read_graph"]
+__all__ = ["EventNode", "FlowGraph", "FlowNode", "Line", "SlotNode", "ports_of", "read_graph"]
 
 # A routine that has it can be executed.
 ENTRY_SLOT = "trigger"
 
 
 class SlotNode(NamedTuple):
-    """A slot: its name, its handler's name or None, and what the handler can be given."""
+    """A slot: its name, its handler's name or None, and what the handler can be given.
+
+    Attributes:
+        merge_strategy: Its name, or that of a function.
+        required: The parameters that the handler cannot do without.
+        optional: Its others.
+        takes_everything: Whether any data suit it: it has `**kwargs`, or at most one parameter.
+        takes_keywords: Whether it has `**kwargs`: then it gets everything by keyword, and `required` must be there.
+        merges_by_function: Whether the merge strategy is a function, which may bring any names.
+        broken: Why every delivery is certain to fail; mostly "".
+    """
 
     name: str
     handler: str | None
@@ -25,6 +36,9 @@ class SlotNode(NamedTuple):
     required: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     takes_everything: bool = True
+    takes_keywords: bool = False
+    merges_by_function: bool = False
+    broken: str = ""
 
 
 class EventNode(NamedTuple):
@@ -68,18 +82,26 @@ class FlowGraph:
         nodes: By routine id.
         lines: From each event to each slot, as an emission would go: also slots that were connected without a
             Connection.
+        lines_out: Those that an emission would go as well, and that end at a routine which the flow does not have.
     """
 
-    def __init__(self, flow_id: str, nodes: Iterable[FlowNode], lines: Iterable[Line]) -> None:
+    def __init__(
+        self, flow_id: str, nodes: Iterable[FlowNode], lines: Iterable[Line], lines_out: Iterable[Line] = ()
+    ) -> None:
         self.flow_id = flow_id
         self.nodes = {node.id: node for node in nodes}
         self.lines = tuple(lines)
+        self.lines_out = tuple(lines_out)
         # Dicts for sets that keep the order of drawing.
         self._after: dict[str, dict[str, None]] = {routine_id: {} for routine_id in self.nodes}
         self._before: dict[str, dict[str, None]] = {routine_id: {} for routine_id in self.nodes}
+        self._lines_from: dict[str, list[Line]] = {routine_id: [] for routine_id in self.nodes}
+        self._lines_to: dict[str, list[Line]] = {routine_id: [] for routine_id in self.nodes}
         for line in self.lines:
             self._after[line.source_id][line.target_id] = None
             self._before[line.target_id][line.source_id] = None
+            self._lines_from[line.source_id].append(line)
+            self._lines_to[line.target_id].append(line)
 
     @property
     def entry_points(self) -> list[str]:
@@ -96,11 +118,11 @@ class FlowGraph:
 
     def lines_from(self, routine_id: str, event: str | None = None) -> list[Line]:
         """The lines that leave a routine, or one of its events."""
-        return [line for line in self.lines if line.source_id == routine_id and event in (None, line.event)]
+        return [line for line in self._lines_from.get(routine_id, ()) if event in (None, line.event)]
 
     def lines_to(self, routine_id: str, slot: str | None = None) -> list[Line]:
         """The lines that reach a routine, or one of its slots."""
-        return [line for line in self.lines if line.target_id == routine_id and slot in (None, line.slot)]
+        return [line for line in self._lines_to.get(routine_id, ()) if slot in (None, line.slot)]
 
     def reachable(self, start: Iterable[str] | None = None) -> set[str]:
         """What can be reached from some routines, themselves included; from the entry points by default."""
@@ -165,51 +187,109 @@ def _cut_off(path: list[str], first: str, on_path: set[str]) -> list[str]:
 
 
 def read_graph(flow_id: str, routines: "dict[str, Routine]", owner: object) -> FlowGraph:
-    """The graph of a flow, as it is drawn now. `owner` stands in the connections that the flow has drawn."""
+    """The graph of a flow, as it is drawn now. `owner` stands in the connections that the flow has drawn.
+
+    No method of a routine is called: subclasses may override them all.
+    """
     routines = dict(routines)
+    # The engine's own reading of the drawing: a picture must not show what an emission would not do.
+    lines = list(_lines(Wiring(routines, owner), routines))
     return FlowGraph(
         flow_id,
         [_node(routine_id, routine) for routine_id, routine in routines.items()],
-        # The engine's own reading of the drawing: a picture must not show what an emission would not do.
-        _lines(Wiring(routines, owner), routines),
+        [line for line in lines if line.target_id in routines],
+        [line for line in lines if line.target_id not in routines],
     )
 
 
 def _lines(wiring: Wiring, routines: "dict[str, Routine]") -> Iterator[Line]:
     for routine_id, routine in routines.items():
-        for event in list(routine._events):
-            for delivery in wiring.wired(wiring.node(routine_id), event).deliveries:
-                target = delivery.port.node.id
-                if target in routines:
-                    yield Line(routine_id, event, target, delivery.port.slot.name, dict(delivery.mapping or {}))
+        node = wiring.node(routine_id)
+        for name, event in ports_of(routine, "_events").items():
+            for delivery in wiring.deliveries(node, name, event):
+                port = delivery.port
+                yield Line(routine_id, name, port.node.id, port.slot.name, dict(delivery.mapping or {}))
 
 
-def _node(routine_id: str, routine: "Routine") -> FlowNode:
-    slots = tuple(_slot(name, slot) for name, slot in list(routine._slots.items()))
-    events = tuple(EventNode(name, tuple(event.output_params)) for name, event in list(routine._events.items()))
+def ports_of(routine: object, kind: str) -> dict[str, Any]:
+    """A copy of the `_slots` or `_events` of a routine; empty where it has none, because it was never initialised."""
+    found = getattr(routine, "__dict__", {}).get(kind)
+    ports = found.copy() if isinstance(found, dict) else {}
+    return {name: port for name, port in ports.items() if isinstance(port, Slot | Event)}
+
+
+def _node(routine_id: str, routine: object) -> FlowNode:
+    slots = tuple(_slot(name, slot) for name, slot in ports_of(routine, "_slots").items())
+    events = tuple(EventNode(name, _names(event)) for name, event in ports_of(routine, "_events").items())
     return FlowNode(routine_id, type(routine).__name__, slots, events)
 
 
-def _slot(name: str, slot: "Slot") -> SlotNode:
-    merge = slot.merge_strategy
-    strategy = merge if isinstance(merge, str) else getattr(merge, "__name__", repr(merge))
-    if slot.handler is None:
-        return SlotNode(name, None, strategy)
-    return SlotNode(name, getattr(slot.handler, "__name__", repr(slot.handler)), strategy, *_wanted(slot.handler))
+def _names(event: Event) -> tuple[str, ...]:
+    params: object = event.output_params  # the application may have assigned anything
+    return tuple(each for each in params if isinstance(each, str)) if isinstance(params, list | tuple) else ()
 
 
-def _wanted(handler: object) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
-    """The names that a handler needs, those that it may be given, and whether it can take all the data as they are."""
-    if not callable(handler):
-        return (), (), True
+def _slot(name: str, slot: Slot) -> SlotNode:
+    merge, handler = slot.merge_strategy, slot.handler
+    is_function = not isinstance(merge, str)
+    node = SlotNode(name, None, _name_of(merge), merges_by_function=is_function, broken=_broken_merge(merge))
+    if handler is None:
+        return node
+    parameters = _parameters(handler)
+    required, optional, takes_keywords = _wanted(parameters)
+    return node._replace(
+        handler=_name_of(handler),
+        required=required,
+        optional=optional,
+        # One parameter gets the whole dict when its name is not in the data, and one called `data` always.
+        takes_everything=takes_keywords or len(required) + len(optional) <= 1,
+        takes_keywords=takes_keywords,
+        broken=_broken_handler(_name_of(handler), parameters) or node.broken,
+    )
+
+
+def _name_of(value: object) -> str:
+    # Not its `repr`, which is the application's code.
+    return value if isinstance(value, str) else str(getattr(value, "__name__", type(value).__name__))
+
+
+def _parameters(handler: object) -> list[inspect.Parameter]:
+    """The parameters of a callable; those of `*args` where they cannot be read."""
     try:
-        parameters = list(inspect.signature(handler).parameters.values())
-    except (TypeError, ValueError):  # some callables of C have none
-        return (), (), True
+        return list(inspect.signature(handler).parameters.values())  # type: ignore[arg-type]  # or else a TypeError
+    except Exception:  # noqa: BLE001 - some callables of C have none, and `__signature__` is the application's code
+        return [inspect.Parameter("args", inspect.Parameter.VAR_POSITIONAL)]
+
+
+def _wanted(parameters: list[inspect.Parameter]) -> tuple[tuple[str, ...], tuple[str, ...], bool]:
+    """The names that a handler needs, those that it may be given besides, and whether it has `**kwargs`."""
     kind = inspect.Parameter
     named = [p for p in parameters if p.kind not in (kind.VAR_POSITIONAL, kind.VAR_KEYWORD)]
     required = tuple(p.name for p in named if p.default is kind.empty)
     optional = tuple(p.name for p in named if p.default is not kind.empty)
-    takes_keywords = any(p.kind is kind.VAR_KEYWORD for p in parameters)
-    # One parameter gets the whole dict when its name is not in the data, and one called `data` always.
-    return required, optional, takes_keywords or len(named) <= 1
+    return required, optional, any(p.kind is kind.VAR_KEYWORD for p in parameters)
+
+
+def _broken_handler(name: str, parameters: list[inspect.Parameter]) -> str:
+    kind = inspect.Parameter
+    leading = [p.name for p in parameters if p.kind is kind.POSITIONAL_ONLY and p.default is kind.empty]
+    if leading and any(p.kind is kind.VAR_KEYWORD for p in parameters):
+        return (
+            f"The handler {name!r} has **kwargs and so is given everything by keyword, but takes "
+            f"{', '.join(map(repr, leading))} by position only."
+        )
+    return ""
+
+
+def _broken_merge(merge: object) -> str:
+    if isinstance(merge, str):
+        return ""
+    kind = inspect.Parameter
+    parameters = _parameters(merge)
+    positional = [p for p in parameters if p.kind in (kind.POSITIONAL_ONLY, kind.POSITIONAL_OR_KEYWORD)]
+    takes_more = any(p.kind is kind.VAR_POSITIONAL for p in parameters)
+    needed = [p for p in positional if p.default is kind.empty]
+    needs_keyword = any(p.kind is kind.KEYWORD_ONLY and p.default is kind.empty for p in parameters)
+    if len(needed) > 2 or needs_keyword or (len(positional) < 2 and not takes_more):
+        return f"The merge strategy {_name_of(merge)!r} cannot be called with two arguments, (old, new)."
+    return ""

@@ -149,9 +149,7 @@ class GroupCommit:
     def forget(self, job_id: str) -> None:
         """What waits of a run is not this process's to write any more."""
         with self._lock:
-            part = self._parts.pop(job_id, None)
-            if part is not None:
-                self._row_count -= len(part.rows) or 1
+            self._parts.pop(job_id, None)
             if not self._parts:
                 self._row_count = 0
 

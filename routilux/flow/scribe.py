@@ -47,11 +47,12 @@ class Scribe:
     run: rows are numbered on through pauses and resumes.
     """
 
-    __slots__ = ("_base_us", "_ledger", "_ops", "number")
+    __slots__ = ("_base_us", "_ledger", "_metadata", "_ops", "number")
 
     def __init__(self, job_state: JobState, number: int = 0) -> None:
         self._ledger = ledger_of(job_state)
         self._ops: list[str] = []
+        self._metadata = ""
         #: Of the last row.
         self.number = number
         # As `Ledger.instant` reckons, so that a record has the same time wherever it is read.
@@ -146,6 +147,17 @@ class Scribe:
     def retry(self, activation: Activation, due_ns: int) -> None:
         """It failed, and will be tried again."""
         self._ops.append(f'["y","{as_text(activation.identity)}",{activation.retry_count + 1},{self._at(due_ns)}]')
+
+    def slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
+        """A handler has set what a slot holds."""
+        self._ops.append(dumps(["d", *key, plain(data, "slot data")]))
+
+    def metadata(self, metadata: dict[str, Any]) -> None:
+        """The metadata, if they are not what they were."""
+        text = encoded(metadata, "metadata")
+        if text != self._metadata:
+            self._metadata = text
+            self._ops.append(f'["t",{text}]')
 
     def share(self, changes: list[tuple[Any, ...]]) -> None:
         """Shared values were written."""

@@ -19,7 +19,7 @@ from routilux.saved import Reader
 if TYPE_CHECKING:  # the flow stands above this room
     from routilux.flow.flow import Flow
 
-__all__ = ["Drawing", "describe_flow", "read_flow", "restore_added_fields"]
+__all__ = ["Drawing", "describe_flow", "read_flow", "required_arguments", "restore_added_fields"]
 
 logger = logging.getLogger(__name__)
 
@@ -146,17 +146,22 @@ def _check_constructable(whose: str, root: Serializable) -> None:
         names = [*getattr(part, "fields_to_serialize", ()), *getattr(type(part), "__serilux_fields__", ())]
         values = [getattr(part, name, None) for name in names]
         parts += [value for value in values if isinstance(value, Serializable)]
-        required = [
-            parameter.name
-            for parameter in inspect.signature(type(part)).parameters.values()
-            if parameter.default is parameter.empty
-            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        ]
+        required = required_arguments(type(part))
         if required:
             raise InvalidTypeError(
                 f"{whose} cannot be restored: {type(part).__name__} needs the constructor arguments "
                 f"{', '.join(required)}. Give them defaults, and put what they set into the config."
             )
+
+
+def required_arguments(cls: type) -> list[str]:
+    """The arguments without which a class cannot be constructed: restoring has none to give."""
+    return [
+        parameter.name
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
 
 
 class Drawing:

@@ -154,15 +154,19 @@ class Wiring:
             known = [] if node.routine is None else list(node.routine._events)
             raise UnknownNameError("event", event_name, known, f"routine {node.id!r}")
         version = event.version  # read before the links: a change in between makes this one stale, not wrong
-        deliveries: dict[tuple[str, Slot], Delivery] = {}
+        wired = Wired(node, event, event_name, version, self.deliveries(node, event_name, event))
+        node.wired[event_name] = wired
+        return wired
+
+    def deliveries(self, node: Node, event_name: str, event: "Event") -> tuple[Delivery, ...]:
+        """The lines of an event, as an emission by a node goes along them."""
+        found: dict[tuple[str, Slot], Delivery] = {}
         for link in list(event.links):
             if self._is_ours(link, node):
                 target = self._target(link)
                 # The same pair again takes the place of the earlier line: it replaces the mapping and delivers once.
-                deliveries[target.id, link.slot] = _delivery(node, event_name, link, target)
-        wired = Wired(node, event, event_name, version, tuple(deliveries.values()))
-        node.wired[event_name] = wired
-        return wired
+                found[target.id, link.slot] = _delivery(node, event_name, link, target)
+        return tuple(found.values())
 
     def _is_ours(self, link: Link, node: Node) -> bool:
         connection = link.connection

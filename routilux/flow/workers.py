@@ -213,14 +213,18 @@ class Workers:
             self._extra_pool = self._factory.open_pool(EXTRA_THREADS_MAX)
         return self._extra_pool
 
-    def call(self, function: Callable[[], None]) -> None:
-        """Have a thread of its own make a call, however busy the workers are."""
+    def call(self, function: Callable[[], None], or_here: bool = True) -> None:
+        """Have a thread of its own make a call, however busy the workers are.
+
+        Where no thread can be had, this one makes it; or nobody does, without `or_here`.
+        """
         with self._lock:
             pool = self._extra()
         try:
             pool.submit(function)
         except RuntimeError:  # no thread to be had: better on this one than not at all
-            function()
+            if or_here:
+                function()
 
     def _leave(self, start: _Start) -> None:
         self._working -= 1

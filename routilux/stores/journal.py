@@ -19,6 +19,8 @@ letter; times are microseconds since the epoch, activations are named by their i
 | `s` routine, state | the state of a routine, as a whole |
 | `k` key, value | a shared value was set; without value: it is gone |
 | `g` entry, `o` entry, `f` entries | an entry of the shared log, of the output log, deferred events |
+| `d` routine, slot, data | a handler has set what a slot holds |
+| `t` metadata | the metadata, as a whole |
 | `z` pause point | the run was paused |
 
 A payload is stored once, with its emission; a delivery says where it goes and how its names change. What "append" has
@@ -251,6 +253,12 @@ class Replay:
         else:
             shared.pop(key, None)
 
+    def _set_slot(self, routine: str, slot: str, data: dict[str, Any]) -> None:
+        self._slot_data[routine, slot] = data
+
+    def _set_metadata(self, metadata: dict[str, Any]) -> None:
+        self._state["metadata"] = metadata
+
     def _defer(self, entries: list[dict[str, Any]]) -> None:
         self._state.setdefault("deferred_events", []).extend(entries)
 
@@ -280,6 +288,8 @@ _STEPS: dict[str, Callable[..., None]] = {
     "g": Replay._log_entry,  # noqa: SLF001
     "o": Replay._output,  # noqa: SLF001
     "f": Replay._defer,  # noqa: SLF001
+    "d": Replay._set_slot,  # noqa: SLF001
+    "t": Replay._set_metadata,  # noqa: SLF001
     "z": Replay._pause,  # noqa: SLF001
 }
 

@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,25 @@ def test_an_example_prints_what_is_expected(name, run_example):
     assert finished.stderr == ""
     assert finished.stdout == (EXPECTED / f"{name}.txt").read_text(encoding="utf-8")
     assert finished.returncode == 0
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - CHECKED_BY_ITS_STRUCTURE))
+def test_the_checks_have_nothing_against_the_flows_of_an_example(name, tmp_path):
+    # As the example's own process, but with the library's warnings on stderr.
+    told = (
+        "import logging, runpy, sys; logging.basicConfig(); sys.argv = sys.argv[1:]; "
+        "runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", told, str(EXAMPLES / f"{name}.py")],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=50,
+        check=True,
+    )
+
+    assert "routilux.flow.drawing" not in finished.stderr
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ from routilux.errors import RoutiluxError, SourceFileError, UnknownNameError
 
 BUILT_IN = {
     "InvalidValueError": ValueError,
+    "BrokenDrawingError": ValueError,
     "UnknownNameError": ValueError,
     "DuplicateNameError": ValueError,
     "ForeignStateError": ValueError,

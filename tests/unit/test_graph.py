@@ -56,7 +56,18 @@ def test_a_slot_shows_what_its_handler_can_be_given():
     assert (taking.required, taking.optional, taking.takes_everything) == (("value", "unit"), ("scale",), False)
     assert anything.takes_everything
     assert trigger.takes_everything
+    assert (trigger.takes_keywords, anything.takes_keywords, taking.takes_keywords) == (False, True, False)
     assert silent.handler is None
+
+
+def test_keywords_take_everything_beside_what_the_handler_needs():
+    routine = Routine()
+    routine.define_slot("input", lambda value, unit, **rest: None)
+    flow = Flow()
+    flow.add_routine(routine, "a")
+    (slot,) = flow.graph().nodes["a"].slots
+
+    assert (slot.required, slot.takes_everything, slot.takes_keywords) == (("value", "unit"), True, True)
 
 
 def test_a_slot_that_hears_an_event_without_a_connection_is_in_the_graph():
@@ -123,3 +134,51 @@ def test_an_event_object_that_hears_nothing_has_no_line():
 
     assert isinstance(flow.routines["a"].get_event("output"), Event)
     assert flow.graph().lines == ()
+
+
+def test_a_line_that_leads_out_of_the_flow_is_kept_apart():
+    flow, outside = flow_of("a"), Step()
+    outside._id = "outside"
+    flow.routines["a"].get_event("output").connect(outside.get_slot("any"), {"value": "x"})
+    graph = flow.graph()
+
+    assert graph.lines == ()
+    assert graph.lines_out == (Line("a", "output", "outside", "any", {"value": "x"}),)
+
+
+def test_a_slot_shows_that_a_function_merges_and_what_breaks_every_delivery():
+    def append(old, new, extra):
+        return new
+
+    routine = Routine()
+    routine.define_slot("merged", print, append)
+    routine.define_slot("called", lambda text, /, **rest: None)
+    routine.define_slot("fine", lambda text, /, more=1: None, "append")
+    flow = Flow()
+    flow.add_routine(routine, "a")
+    merged, called, fine = flow.graph().nodes["a"].slots
+
+    assert (merged.merge_strategy, merged.merges_by_function) == ("append", True)
+    assert "'append' cannot be called with two arguments" in merged.broken
+    assert "takes 'text' by position only" in called.broken
+    assert (fine.merge_strategy, fine.merges_by_function, fine.broken) == ("append", False, "")
+
+
+def test_the_lines_of_one_routine_can_be_asked_for():
+    flow = flow_of("a", "b")
+    flow.connect("a", "output", "b", "input")
+    flow.connect("a", "other", "b", "any")
+    graph = flow.graph()
+    first, second = graph.lines
+
+    assert graph.lines_from("a") == graph.lines_to("b") == [first, second]
+    assert graph.lines_from("a", "other") == graph.lines_to("b", "any") == [second]
+    assert graph.lines_from("b") == graph.lines_to("nobody") == []
+
+
+def test_output_params_that_are_no_names_are_left_out():
+    flow = flow_of("a")
+    flow.routines["a"].get_event("output").output_params = ["value", 5]
+    flow.routines["a"].get_event("other").output_params = None
+
+    assert [event.output_params for event in flow.graph().nodes["a"].events] == [("value",), ()]

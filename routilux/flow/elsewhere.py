@@ -1,0 +1,89 @@
+"""RunElsewhere: what a record of this process knows of a run that another process drives, or that nobody does."""
+
+import time
+from contextlib import nullcontext
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from routilux.errors import StoreError
+from routilux.job_state import JobState, ledger_of
+from routilux.status import JobStatus
+
+if TYPE_CHECKING:  # asked for news
+    from routilux.flow.durability import Durability
+    from routilux.waiting import Progress
+
+__all__ = ["RunElsewhere"]
+
+# How often a wait asks the store: soon at first, since most runs are short.
+FIRST_SECONDS = 0.01
+MOST_SECONDS = 0.5
+
+
+class RunElsewhere:
+    """In the place of a live run: waits ask the store, because another process can wake nobody here."""
+
+    def __init__(self, durability: "Durability", job_state: JobState) -> None:
+        self._durability = durability
+        self._job_state = job_state
+
+    def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
+        """Until the store says that the run is over, or paused; the record then is what the store has."""
+        until = None if timeout is None else time.monotonic() + timeout
+        pause = FIRST_SECONDS
+        while not self._is_over():
+            left = MOST_SECONDS if until is None else until - time.monotonic()
+            if left <= 0:
+                return False
+            if progress is not None:
+                progress.report(0, 0, self._job_state.status)
+            Event().wait(min(pause, left))
+            pause = min(2 * pause, MOST_SECONDS)
+        return True
+
+    def _is_over(self) -> bool:
+        ledger = ledger_of(self._job_state)
+        if ledger.live is not self:
+            return True  # it was resumed here meanwhile, or another wait was quicker: the caller looks again
+        try:
+            header = self._durability.store.find(self._job_state.job_id)
+        except StoreError:
+            return False  # as long as nobody can say, it is not over
+        if header is not None and header.status == JobStatus.RUNNING:
+            return False
+        if header is not None:
+            self._durability.refresh(self._job_state, header)
+        return True
+
+    def wait_for_change(self, timeout: float | None) -> None:
+        """At most `timeout` seconds: nothing here can tell of a change."""
+        Event().wait(MOST_SECONDS if timeout is None else min(timeout, MOST_SECONDS))
+
+    def wait_for_news(self, record_count: int, output_count: int) -> None:  # noqa: ARG002 - a live run's
+        """As `wait_for_change`."""
+        self.wait_for_change(None)
+
+    # -- nothing of it is here: what it has left to do stands in the record itself
+
+    def outstanding_tasks(self) -> list[dict[str, Any]]:
+        """None besides the record's own."""
+        return []
+
+    def snapshot_lock(self) -> Any:
+        """None: nothing is merged here."""
+        return nullcontext()
+
+    def poke(self) -> None:
+        """Nobody waits for what is written here."""
+
+    def is_open(self) -> bool:
+        """It does not go on in this process."""
+        return False
+
+    def queue_size(self) -> int:
+        """None that is known of."""
+        return 0
+
+    def active_count(self) -> int:
+        """None that is known of."""
+        return 0
