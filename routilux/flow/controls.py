@@ -106,8 +106,8 @@ def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
     return live if isinstance(live, RunLifecycle) else engine.adopted(state)
 
 
-def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobState:
-    """See `Flow.resume`."""
+def resume(engine: "Engine", job_state: JobState, timeout: float | None, is_recovery: bool = False) -> JobState:
+    """See `Flow.resume`, and `go_on`."""
     _check_flow(engine, job_state)
     with _resuming:
         live = _driver_of(engine, job_state)
@@ -134,7 +134,7 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None) -> JobS
         else:
             run = engine.open_run(job_state)
         try:
-            go_on(run, engine.wiring, timeout)
+            go_on(run, engine.wiring, timeout, is_recovery)
         except BaseException:
             if run is not live:
                 engine.withdraw(run)

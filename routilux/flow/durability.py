@@ -209,6 +209,7 @@ class Durability:
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
         job_state = self._restored(header)
+        ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
         return job_state
@@ -264,7 +265,10 @@ class Durability:
                 known = self._known.get(header.job_id)
             live = ledger_of(known).live if known is not None else None
             if live is None or not live.is_open():
-                found.append(self._restored(header, is_recovery=True))
+                job_state = self._restored(header, is_recovery=True)
+                # Until it goes on, a handler of one that already does may wait for it.
+                ledger_of(job_state).live = RunElsewhere(self, job_state)
+                found.append(job_state)
         return found
 
     def note_deaths(self, job_id: str, deaths: dict[str, int]) -> None:

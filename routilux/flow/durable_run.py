@@ -265,6 +265,8 @@ class DurableRun(Run):
             return  # not this process's to write; what is told meanwhile stands in the row of the next resume
         self._note_metadata()
         status = self.ledger.status
+        if self._awaits_store and status == JobStatus.RUNNING:
+            status = self._status  # its end is on its way
         changed = status if status != self._status else None
         row = self.scribe.cut()
         if row is None and changed is None:
@@ -405,6 +407,8 @@ class DurableRun(Run):
         """The store cannot be written for too long: be paused, in memory."""
         with self.lock:
             if self._awaits_store:
+                if self._end_is_kept():
+                    return  # it ends when the store can be written again
                 self._awaits_store = False
                 self.outstanding -= 1
             if self._gate != OPEN:
@@ -467,17 +471,24 @@ class DurableRun(Run):
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
+        if self._end_is_kept():
+            self._awaits_store, self._is_released = False, True
+            return True
         self._cut()
         if self.ledger.status == JobStatus.RUNNING:
             self._status = self.ledger.final_status()
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
-            self._is_released = True
+            self._awaits_store, self._is_released = False, True
             return True
-        if self.lost is None and not self._awaits_store:
+        if self.lost is None:
             self._awaits_store = True
             self.outstanding += 1
         return False
+
+    def _end_is_kept(self) -> bool:
+        """With the lock held: whether somebody has written the end that could not be written at first."""
+        return self._awaits_store and not self.durability.group.has_rows_of(self.job_id)
 
     def _release_ownership(self) -> None:
         if not self._is_released and self.lost is None:
@@ -488,7 +499,6 @@ class DurableRun(Run):
         """The store can be written again."""
         with self.lock:
             if self._awaits_store:
-                self._awaits_store = False
                 self.outstanding -= 1
                 self._end_if_over()
                 due = self._take_announcement()

@@ -87,6 +87,11 @@ class GroupCommit:
                 self._since_ns = self._clock.monotonic_ns()
             self._row_count += 1
 
+    def has_rows_of(self, job_id: str) -> bool:
+        """Whether something of a run waits, or is just being written."""
+        with self._writing, self._lock:
+            return job_id in self._parts
+
     def is_empty(self) -> bool:
         """Whether nothing waits."""
         return not self._row_count

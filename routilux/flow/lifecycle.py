@@ -387,7 +387,6 @@ class RunLifecycle(RunEnd):
         self.ledger.refuses = False
         self.ledger.status = JobStatus.RUNNING.value
         self.ledger.live = self
-        self.ledger.routine_states.forget_failures()
         self.engine.loop.adopt(self)
         self.timeout = timeout
         self.timers.forget_deadline()

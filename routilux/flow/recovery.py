@@ -49,7 +49,7 @@ def _go_on(engine: "Engine", durability: Durability, job_state: JobState) -> Non
         return
     durability.note_deaths(job_state.job_id, deaths)
     try:
-        resume(engine, job_state, engine.flow.execution_timeout)
+        resume(engine, job_state, engine.flow.execution_timeout, is_recovery=True)
     except RoutiluxError as error:
         # The drawing has changed, perhaps: the others go on, and this one waits for somebody who looks at it.
         logger.error(  # noqa: TRY400 - the message says it all, and names what to do

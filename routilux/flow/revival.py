@@ -17,11 +17,19 @@ if TYPE_CHECKING:  # the run that they are for
 __all__ = ["Revival", "go_on"]
 
 
-def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
-    """Take up everything that the state of a run keeps, and run again."""
+def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_recovery: bool = False) -> None:
+    """Take up everything that the state of a run keeps, and run again.
+
+    Args:
+        run: The run, with the state that it goes on with.
+        wiring: The flow's.
+        timeout: For the leg that begins.
+        is_recovery: Nobody has stopped it: it goes on as if its process had not died, so what waits for a resume
+            still waits, and a routine that had failed has failed.
+    """
     while True:
         revival = Revival(wiring, run.job_state)
-        given = _reopen_with(run, revival, timeout)
+        given = _reopen_with(run, revival, timeout, is_recovery)
         if given is not None:
             run.reopened()
             run.hand_out(given)
@@ -29,7 +37,7 @@ def go_on(run: "Run", wiring: Wiring, timeout: float | None) -> None:
             return
 
 
-def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int | None:
+def _reopen_with(run: "Run", revival: "Revival", timeout: float | None, is_recovery: bool) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
@@ -37,14 +45,16 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None) -> int |
     """
     job_state = run.job_state
     with run.lock:
-        events = list(job_state.deferred_events)
+        events = [] if is_recovery else list(job_state.deferred_events)
         if not revival.knows(job_state.pending_tasks, events):
             return None
         revived = [revival.activation(run, entry) for entry in job_state.pending_tasks]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
         run.reopen(timeout)
         job_state.pending_tasks.clear()
-        job_state.deferred_events.clear()
+        if not is_recovery:
+            run.ledger.routine_states.forget_failures()
+            job_state.deferred_events.clear()
         for task, delay in revived:
             run.outstanding += 1
             if delay > 0:

@@ -65,6 +65,7 @@ class Scribe:
         """A row of what has happened since the last one; None when nothing has."""
         states = self._ledger.routine_states
         if states.changed:
+            states.bring_up_to_date()  # what it writes stands after the completions of this row, and holds them
             changed, states.changed = states.changed, {}
             for routine_id in changed:
                 self._ops.append(dumps(["s", routine_id, dict.get(states, routine_id)]))

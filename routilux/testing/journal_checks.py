@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from routilux.errors import InvalidDataError
 from routilux.stores.base import JournalRow, RunHeader
 from routilux.stores.journal import Replay
 
@@ -84,6 +85,12 @@ def problems_of(
     if last.header is None:
         yield "the run is not there"
         return
+    for life in lives:
+        try:
+            life.saved_form()
+        except InvalidDataError as error:
+            yield f"its journal cannot be read: {error}"
+            return
     for life in lives[:-1]:
         if last.rows[: len(life.rows)] != life.rows:
             yield "rows that were kept have changed"
