@@ -238,11 +238,11 @@ class Durability:
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
         replay, number = self._replayed(header)
         if is_recovery:
-            # Of those that were only waiting, it was the first, as far as anybody can tell.
-            suspects = replay.begun() or replay.waiting()[:1]
+            # Those that were only waiting are not to blame, though one of them may have begun without that being kept:
+            # from now on beginnings are kept before handlers are called, so it is found out if it kills again.
             before = replay.deaths()
             with self._lock:
-                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in suspects}
+                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in replay.begun()}
         job_state = JobState()
         job_state.deserialize(replay.saved_form(header.status))
         self.attend(job_state, number)
@@ -298,10 +298,10 @@ class Durability:
         job_state.write_live_form(write_down)
         self.group.write()
 
-    def deaths_of(self, job_id: str) -> dict[str, int]:
-        """How often the process of a run that is being recovered has died in an activation, by its id."""
+    def deaths_of(self, job_id: str) -> dict[str, int] | None:
+        """How often the process of a run has died in an activation, by its id; None: it is not being recovered."""
         with self._lock:
-            return self._deaths.pop(job_id, {})
+            return self._deaths.pop(job_id, None)
 
     # -- writing
 

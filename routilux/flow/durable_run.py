@@ -130,8 +130,9 @@ class DurableRun(Run):
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released, self.lost = False, None
-        self.recoveries = self.durability.deaths_of(self.job_id)
-        self._careful_count = CAREFUL_COUNT if self.recoveries else 0
+        deaths = self.durability.deaths_of(self.job_id)
+        self.recoveries = deaths or {}
+        self._careful_count = 0 if deaths is None else CAREFUL_COUNT
         try:
             self.durability.keep_anew(self)
         except (StoreError, LeaseLostError):
@@ -179,6 +180,12 @@ class DurableRun(Run):
         """What is kept of an emission: what its handler changes afterwards must not make it unfit for the store."""
         emission.data = plain(emission.data, _what(emission.wired))
         return emission
+
+    def defer(self, activation: Activation, event: tuple[str, str, dict[str, Any]]) -> None:
+        """As every run; data that cannot be kept are refused now, and not when the activation ends."""
+        routine_id, event_name, data = event
+        what = f"what {routine_id!r} defers as {event_name!r}"
+        super().defer(activation, (routine_id, event_name, plain(data, what)))
 
     def emit(
         self,

@@ -42,7 +42,7 @@ def _side_of(engine: "Engine") -> Durability:
 
 
 def _go_on(engine: "Engine", durability: Durability, job_state: JobState) -> None:
-    deaths = durability.deaths_of(job_state.job_id)
+    deaths = durability.deaths_of(job_state.job_id) or {}
     deadly = [key for key, count in deaths.items() if count >= engine.flow.max_recoveries]
     if deadly:
         _fail(durability, job_state, set(deadly), engine.flow.max_recoveries)
