@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, delivering_output
 from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, UnknownNameError
-from routilux.flow.durability import Durability
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.revival import go_on
 from routilux.flow.run import Run
@@ -20,6 +19,7 @@ from routilux.state_data import check_deferred, check_pending
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # driven by the flow that owns it
+    from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["cancel", "pause", "resume"]
@@ -92,7 +92,7 @@ def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
         engine.listeners.tell_end(state)
 
 
-def _claim_if_kept(engine: "Engine", state: JobState) -> Durability | None:
+def _claim_if_kept(engine: "Engine", state: JobState) -> "Durability | None":
     """Drive a run that stands still, where the store has it; returns what keeps it."""
     durability = engine.durability
     if durability is None or state.status == JobStatus.PENDING or durability.store.find(state.job_id) is None:

@@ -14,8 +14,11 @@ from routilux.errors import (
     StoreError,
     UnknownRunError,
 )
+from routilux.flow.durable_run import DurableRun
 from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
+from routilux.flow.lifecycle import RunExists
+from routilux.flow.recovery import recover
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
 from routilux.job_state import JobState, ledger_of
@@ -25,20 +28,11 @@ from routilux.stores.base import JournalRow, RunHeader, Store, Write
 from routilux.stores.journal import Replay
 
 if TYPE_CHECKING:  # whose runs are kept
-    from routilux.flow.durable_run import DurableRun
     from routilux.flow.engine import Engine
 
-__all__ = ["Durability", "RunExists"]
+__all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
-
-
-class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
-    """The store has a run of this job_id."""
-
-    def __init__(self, job_state: JobState) -> None:
-        super().__init__(job_state.job_id)
-        self.job_state = job_state
 
 
 class Durability:
@@ -57,6 +51,13 @@ class Durability:
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+
+    run_class = DurableRun
+
+    def recover(self) -> list[JobState]:
+        """See `Flow.recover`."""
+        engine = self._engine()
+        return [] if engine is None else recover(engine, self)
 
     def scribe_of(self, job_state: JobState) -> Scribe:
         """Who writes a record down; one for all legs of its run."""

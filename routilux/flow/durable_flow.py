@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from routilux.errors import InvalidValueError
 from routilux.flow.drawing import Drawing
-from routilux.flow.recovery import load, recover
 from routilux.job_state import JobState
 
 if TYPE_CHECKING:  # what drives it
+    from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["DurableFlow"]
@@ -29,7 +30,7 @@ class DurableFlow(Drawing):
             ValueError: The flow has no store.
             StoreError: The store cannot be read or written.
         """
-        return recover(self._engine)
+        return self._kept().recover()
 
     def load(self, job_id: str) -> JobState:
         """A run of this flow as the store has it; for one of this process, its own JobState.
@@ -38,4 +39,13 @@ class DurableFlow(Drawing):
             ValueError: The flow has no store, or the store no such run.
             StoreError: The store cannot be read.
         """
-        return load(self._engine, job_id)
+        return self._kept().load(job_id)
+
+    def _kept(self) -> "Durability":
+        durability = self._engine.durability
+        if durability is None:
+            raise InvalidValueError(
+                f"Flow {self.flow_id!r} has no store, so its runs end with this process. Give it one: "
+                "Flow(flow_id, store='runs.db')."
+            )
+        return durability

@@ -22,12 +22,10 @@ from routilux.errors import (
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.activation import perform, settle
-from routilux.flow.durability import Durability, RunExists
-from routilux.flow.durable_run import DurableRun
 from routilux.flow.ending import ancestors_here
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.identity import new_identity
-from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
@@ -39,10 +37,12 @@ from routilux.job_state import JobState, ledger_of
 from routilux.output_handler import check_output_handler
 from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
-from routilux.stores.base import Store
 from routilux.waiting import Progress
 
 if TYPE_CHECKING:  # the flow stands above its engine
+    from collections.abc import Callable
+
+    from routilux.flow.durability import Durability
     from routilux.flow.flow import Flow
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
@@ -69,8 +69,7 @@ class Engine:
         executor: PoolFactory,
         journal: Journal | None,
         hooks: Hooks | None,
-        store: Store | None = None,
-        owns_store: bool = False,
+        make_durable: "Callable[[Engine], Durability] | None" = None,
     ) -> None:
         self.flow = flow
         self.clock = clock
@@ -95,11 +94,11 @@ class Engine:
         self.has_executed = False
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
-        self.durability = None if store is None else Durability(self, store, owns_store)
-        self._run_class = Run if store is None else DurableRun
+        self.durability = None if make_durable is None else make_durable(self)
+        self._run_class: type[Run] = Run if self.durability is None else self.durability.run_class
         _engines.add(self)
 
-    def durable_side(self) -> Durability:
+    def durable_side(self) -> "Durability":
         """What keeps the runs of a flow that has a store."""
         assert self.durability is not None  # noqa: S101 - for the type checker: only durable runs ask
         return self.durability
@@ -551,7 +550,7 @@ _OUTSIDE = Port(Node("", None), Slot())
 def _nested_job_id() -> str | None:
     """For a run that a durable handler starts: the same when that handler runs again."""
     activation = current_activation.get()
-    if activation is None or not isinstance(activation.run, DurableRun):
+    if not isinstance(activation, Activation) or not activation.run.is_durable:
         return None
     return f"{activation.activation_id}.{activation.next_execute()}"
 

@@ -16,6 +16,7 @@ from routilux.flow.controls import cancel, pause, resume
 from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import Engine
 from routilux.flow.observed import ActiveTask, ObservedQueue
+from routilux.flow.opening import open_for_flow
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import (
     checked_count,
@@ -32,11 +33,10 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.stores.base import Store
-from routilux.stores.opening import open_store
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
+    from routilux.stores.base import Store
 
 __all__ = ["Flow"]
 
@@ -101,7 +101,7 @@ class Flow(DurableFlow):
         executor: PoolFactory | None = None,
         journal: Journal | None = None,
         hooks: Hooks | None = None,
-        store: Store | str | os.PathLike[str] | None = None,
+        store: "Store | str | os.PathLike[str] | None" = None,
         store_level: str = "group",
         max_recoveries: int = 3,
         store_patience: float = 30.0,
@@ -112,7 +112,9 @@ class Flow(DurableFlow):
                 "Flow('orders', store=...)."
             )
         super().__init__(flow_id)
-        self.store = None if store is None else open_store(store, store_level)
+        make_durable = None
+        if store is not None:
+            self.store, make_durable = open_for_flow(store, store_level)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
@@ -122,10 +124,7 @@ class Flow(DurableFlow):
         self.history_limit = checked_history_limit(history_limit)
         self.max_recoveries = checked_count("max_recoveries", max_recoveries)
         self.store_patience = checked_seconds("store_patience", store_patience)
-        owns_store = not isinstance(store, Store)
-        self._engine = Engine(
-            self, self._owner, clock, executor or ThreadPools(), journal, hooks, self.store, owns_store
-        )
+        self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks, make_durable)
         self._show_inside()
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the engine makes runs
     from routilux.flow.engine import Engine
     from routilux.waiting import Progress
 
-__all__ = ["RunLifecycle"]
+__all__ = ["RunExists", "RunLifecycle"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,14 @@ RESUME_HOLD_NS = 50_000_000
 # Looking a member up in its enum costs more than comparing it.
 NORMAL, HIGH = TaskPriority.NORMAL, TaskPriority.HIGH
 OPEN = Gate.OPEN
+
+
+class RunExists(Exception):  # noqa: N818 - it is no error: `execute` returns the run that is there
+    """A run of this job_id was kept before."""
+
+    def __init__(self, job_state: JobState) -> None:
+        super().__init__(job_state.job_id)
+        self.job_state = job_state
 
 
 class RunLifecycle(RunEnd):

@@ -3,45 +3,30 @@
 import logging
 from typing import TYPE_CHECKING
 
-from routilux.errors import InvalidValueError, RoutiluxError
+from routilux.errors import RoutiluxError
 from routilux.flow.controls import resume
-from routilux.flow.durability import Durability
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.status import JobStatus, RoutineStatus
 
 if TYPE_CHECKING:  # whose runs they are
+    from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
-__all__ = ["load", "recover"]
+__all__ = ["recover"]
 
 logger = logging.getLogger(__name__)
 
 
-def recover(engine: "Engine") -> list[JobState]:
+def recover(engine: "Engine", durability: "Durability") -> list[JobState]:
     """See `Flow.recover`."""
-    durability = _side_of(engine)
     found = durability.take_over()
     for job_state in found:
         _go_on(engine, durability, job_state)
     return found
 
 
-def load(engine: "Engine", job_id: str) -> JobState:
-    """See `Flow.load`."""
-    return _side_of(engine).load(job_id)
-
-
-def _side_of(engine: "Engine") -> Durability:
-    if engine.durability is None:
-        raise InvalidValueError(
-            f"Flow {engine.flow.flow_id!r} has no store, so its runs end with this process. Give it one: "
-            "Flow(flow_id, store='runs.db')."
-        )
-    return engine.durability
-
-
-def _go_on(engine: "Engine", durability: Durability, job_state: JobState) -> None:
+def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> None:
     deaths = durability.deaths_of(job_state.job_id) or {}
     deadly = [key for key, count in deaths.items() if count >= engine.flow.max_recoveries]
     if deadly:
@@ -58,7 +43,7 @@ def _go_on(engine: "Engine", durability: Durability, job_state: JobState) -> Non
         durability.park(job_state, f"cannot go on: {error}")
 
 
-def _fail(durability: Durability, job_state: JobState, deadly: set[str], count: int) -> None:
+def _fail(durability: "Durability", job_state: JobState, deadly: set[str], count: int) -> None:
     """The activations that kill the process are not tried again: the run fails with them, and can be looked at."""
     ledger = ledger_of(job_state)
     for entry in job_state.pending_tasks:

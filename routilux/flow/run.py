@@ -38,6 +38,8 @@ class Run(RunLifecycle):
 
     drain = drain  # a worker's turn with this run
 
+    is_durable = False  # whether it outlives its process
+
     # -- emitting
 
     def emit(

@@ -46,7 +46,8 @@ class RunHeader(NamedTuple):
         flow_id: The flow that it belongs to.
         status: As `JobState.status`.
         created_at: Seconds since the epoch.
-        updated_at: Seconds since the epoch, when its driver wrote something of it last, by the store's clock.
+        updated_at: Seconds since the epoch, when its driver wrote something of it last, by the store's clock. Of a run
+            that got rows and nothing else it may be a second old.
         fingerprint: The structure of the flow that has started it, as the engine describes it.
         driver: Who drives it, or None; a lease that has run out and that nobody took counts.
     """

@@ -9,8 +9,9 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from routilux.errors import InvalidValueError, StoreBusyError, StoreError, StoreUnavailableError
-from routilux.stores.relational import RelationalStore, Transaction
+from routilux.stores.relational import RelationalStore
 from routilux.stores.statements import migrations, statements
+from routilux.stores.transactions import Transaction
 
 __all__ = ["PostgresStore"]
 

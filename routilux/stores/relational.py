@@ -1,18 +1,19 @@
 """Relational: what the stores in SQL databases have in common, which is all but how a transaction is made.
 
-The statements have the same names in every backend (`sql/<backend>/statements.sql`); this file says in which order
-they are executed, and what their results mean.
+Here a driver has its lease and its runs; `transactions` says what is done to the database.
 """
 
 import contextlib
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from threading import Lock
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from routilux.errors import NewerStoreError, StoreError
-from routilux.stores.base import FINISHED, JournalRow, RunHeader, Store, StoredInput, Write
+from routilux.stores.base import JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
     checked_level,
     checked_limit,
@@ -28,50 +29,36 @@ from routilux.stores.checks import (
 from routilux.stores.forking import watch_forks
 from routilux.stores.processes import is_gone, new_driver_name, this_process
 from routilux.stores.statements import migrations
+from routilux.stores.transactions import (
+    Ownership,
+    Transaction,
+    add_input,
+    add_run,
+    are_there,
+    end_if_dead,
+    forget_finished,
+    forget_run,
+)
 
-__all__ = ["RelationalStore", "Transaction"]
+__all__ = ["RelationalStore"]
 
 T = TypeVar("T")
 
 # Runs that `prune` forgets in one transaction: others want to write as well.
 _PRUNED_AT_ONCE = 100
 _BEGINNING = -1.0e300
+# A run that gets rows and nothing else says so in its header no more often than this.
+_TOUCH_SECONDS = 1.0
 
 
-class Transaction(Protocol):
-    """A transaction of a database that is open."""
+class _Driven:
+    """A run that this driver drives: its number, and when its header was written last, in monotonic seconds."""
 
-    def rows(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
-        """What a statement finds."""
+    __slots__ = ("number", "touched_at")
 
-    def change(self, name: str, /, **values: object) -> int:
-        """How many rows a statement has changed."""
-
-    def change_each(self, name: str, values: Sequence[dict[str, object]]) -> int:
-        """How many rows a statement has changed, over all of the values."""
-
-    def append(self, rows: Sequence[tuple[int, int, str]]) -> None:
-        """Add to the journal, as (run, number, body), what is not there yet."""
-
-    def be_alone(self) -> None:
-        """Wait until no other transaction claims or forgets runs, and let none do so before this one's end."""
-
-
-class _Ownership(NamedTuple):
-    """A run and the lease that its driver has, if there is one."""
-
-    job_id: str
-    flow_id: str
-    status: str
-    created_at: float
-    updated_at: float
-    fingerprint: str
-    number: int
-    driver: int | None
-    lease: int | None
-    driver_name: str | None
-    process: str | None
-    has_expired: bool | None
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.touched_at = -inf  # by somebody else, or never
 
 
 class _NotOursError(Exception):
@@ -98,7 +85,7 @@ class RelationalStore(Store):
         self._lock = Lock()
         self._read_lock = Lock()
         self._fence: int | None = None
-        self._driving: dict[str, int] = {}  # the runs' numbers
+        self._driving: dict[str, _Driven] = {}
         watch_forks(self)
 
     @abstractmethod
@@ -109,6 +96,14 @@ class RelationalStore(Store):
             work: What to do. It may be called again, when the connection broke.
             repeatable: Whether it may be done twice: then it is repeated also where it may have arrived.
         """
+
+    def _append(self, fence: int, writes: Sequence[Write]) -> bool:  # noqa: ARG002 - for subclasses
+        """Write rows of runs in `_driving`, in a way that is quicker than a transaction of several statements.
+
+        Whether they are all new and all written. A backend need not have such a way: then, and whenever something is
+        not as it should be, nothing has happened, or some of the rows are there, and `_change` follows.
+        """
+        return False
 
     @abstractmethod
     def _read(self, work: Callable[[Transaction], T]) -> T:
@@ -141,15 +136,18 @@ class RelationalStore(Store):
         refuse_header(header)
         checked_rows(rows)
         with self._lock:
-            number = self._drive(lambda transaction, fence: _add_run(transaction, fence, header, rows))
+            number = self._drive(lambda transaction, fence: add_run(transaction, fence, header, rows))
             if number is None:
                 return False
-            self._driving[header.job_id] = number
+            self._driving[header.job_id] = _Driven(number)
             return True
 
     def write(self, writes: Sequence[Write]) -> None:  # noqa: D102
         refuse_writes(writes)
         with self._lock:
+            now = time.monotonic()
+            if self._fence is not None and self._are_only_rows(writes, now) and self._append(self._fence, writes):
+                return
             try:
                 self._change(lambda transaction: self._write_all(transaction, writes))
             except _NotOursError:
@@ -157,6 +155,8 @@ class RelationalStore(Store):
             for write in writes:
                 if write.release:
                     self._driving.pop(write.job_id, None)
+                elif write.job_id in self._driving:
+                    self._driving[write.job_id].touched_at = now
 
     def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:  # noqa: D102
         if not is_text(flow_id + (job_id or "")):
@@ -165,7 +165,7 @@ class RelationalStore(Store):
             raise unknown_run(job_id, flow_id)
         with self._lock:
             taken = self._drive(lambda transaction, fence: self._take(transaction, fence, flow_id, job_id))
-            self._driving.update((run.job_id, run.number) for run in taken)
+            self._driving.update((run.job_id, _Driven(run.number)) for run in taken)
             return [RunHeader(*run[:6], self.driver) for run in taken]
 
     def renew(self) -> None:  # noqa: D102
@@ -220,7 +220,7 @@ class RelationalStore(Store):
             raise unknown_run(job_id)
         with self._lock:
             # Not repeated where it may have arrived: the run would get it twice.
-            return self._change(lambda transaction: _add_input(transaction, job_id, name, data), repeatable=False)
+            return self._change(lambda transaction: add_input(transaction, job_id, name, data), repeatable=False)
 
     def inputs(self, job_id: str, after: int = 0) -> list[StoredInput]:  # noqa: D102
         return [StoredInput(*row) for row in self._rows_of(job_id, "inputs", after=after)]
@@ -231,7 +231,7 @@ class RelationalStore(Store):
         if not is_text(job_id):
             raise unknown_run(job_id)
         with self._lock:
-            self._change(lambda transaction: _forget_one(transaction, job_id))
+            self._change(lambda transaction: forget_run(transaction, job_id))
             self._driving.pop(job_id, None)
 
     def prune(self, older_than: float | None = None, keep: int | None = None) -> int:  # noqa: D102
@@ -243,7 +243,7 @@ class RelationalStore(Store):
         for start in range(0, len(jobs), _PRUNED_AT_ONCE):
             some = jobs[start : start + _PRUNED_AT_ONCE]
             with self._lock:
-                forgotten += self._change(partial(_forget_finished, jobs=some))
+                forgotten += self._change(partial(forget_finished, jobs=some))
         return forgotten
 
     def close(self) -> None:  # noqa: D102
@@ -305,6 +305,20 @@ class RelationalStore(Store):
         found: int = transaction.rows("fence_of", driver=self.driver)[0][0]
         return found
 
+    def _are_only_rows(self, writes: Sequence[Write], now: float) -> bool:
+        """Whether there are rows to write and nothing else, to runs whose headers need not say so yet."""
+        for write in writes:
+            run = self._driving.get(write.job_id)
+            if (
+                run is None
+                or now - run.touched_at > _TOUCH_SECONDS
+                or write.release
+                or not write.rows
+                or not write.status is write.snapshot is write.fingerprint is None
+            ):
+                return False
+        return True
+
     def _write_all(self, transaction: Transaction, writes: Sequence[Write]) -> None:
         if self._fence is None:
             raise lost_lease(self)
@@ -318,7 +332,7 @@ class RelationalStore(Store):
                 raise _NotOursError
             touched.append(
                 {
-                    "number": run,
+                    "number": run.number,
                     "job_id": write.job_id,
                     "fence": fence,
                     "status": write.status,
@@ -326,9 +340,9 @@ class RelationalStore(Store):
                     "release": write.release,
                 }
             )
-            rows.extend([(run, number, body) for number, body in write.rows])
+            rows.extend([(run.number, number, body) for number, body in write.rows])
             if write.snapshot is not None:
-                snapshots.append({"run": run, "number": write.snapshot_number, "body": write.snapshot})
+                snapshots.append({"run": run.number, "number": write.snapshot_number, "body": write.snapshot})
         if touched and transaction.change_each("touch_run", touched) != len(touched):
             raise _NotOursError
         if rows:
@@ -347,16 +361,16 @@ class RelationalStore(Store):
             found = transaction.rows("run", job_id=write.job_id)
             if found and found[0][3] == self._fence and write.job_id in self._driving:
                 remaining.append(write)
-            elif not (write.release and found and _are_there(transaction, write.job_id, write.rows)):
+            elif not (write.release and found and are_there(transaction, write.job_id, write.rows)):
                 raise lost_lease(self, write.job_id)
         return remaining
 
-    def _take(self, transaction: Transaction, fence: int, flow_id: str, job_id: str | None) -> list[_Ownership]:
+    def _take(self, transaction: Transaction, fence: int, flow_id: str, job_id: str | None) -> list[Ownership]:
         transaction.be_alone()
         if job_id is None:
-            found = [_Ownership(*row) for row in transaction.rows("claimable", flow_id=flow_id)]
+            found = [Ownership(*row) for row in transaction.rows("claimable", flow_id=flow_id)]
         else:
-            found = [_Ownership(*row) for row in transaction.rows("ownership", job_id=job_id)]
+            found = [Ownership(*row) for row in transaction.rows("ownership", job_id=job_id)]
             if not found or found[0].flow_id != flow_id:
                 raise unknown_run(job_id, flow_id)
         alive: dict[int, bool] = {}
@@ -368,7 +382,7 @@ class RelationalStore(Store):
                     taken.append(run)
                 continue
             if run.lease is not None and run.lease not in alive:
-                alive[run.lease] = not _end_if_dead(transaction, run)
+                alive[run.lease] = not end_if_dead(transaction, run)
             is_free = run.lease is None or not alive[run.lease]
             if is_free and transaction.change("take_run", fence=fence, number=run.number, before=run.driver):
                 taken.append(run)
@@ -381,77 +395,3 @@ class RelationalStore(Store):
             return []
         with self._read_lock:
             return self._read(lambda transaction: transaction.rows(name, job_id=job_id, **values))
-
-
-def _add_run(transaction: Transaction, fence: int, header: RunHeader, rows: Sequence[JournalRow]) -> int | None:
-    """The number of a new run, or of this driver's that is this very one; None if its job_id is taken."""
-    is_new = transaction.change("add_run", fence=fence, **header._replace(driver=None)._asdict())
-    number, flow_id, created_at, driver = transaction.rows("run", job_id=header.job_id)[0]
-    if is_new:
-        transaction.append([(number, row.number, row.body) for row in rows])
-    elif (driver, flow_id, created_at) != (fence, header.flow_id, header.created_at) or not _are_there(
-        transaction, header.job_id, rows
-    ):
-        return None
-    found: int = number
-    return found
-
-
-def _are_there(transaction: Transaction, job_id: str, rows: Sequence[JournalRow]) -> bool:
-    """Whether a run's journal has all of the rows."""
-    if not rows:
-        return True
-    first = rows[0].number
-    found = dict(transaction.rows("rows", job_id=job_id, after=first - 1, limit=rows[-1].number - first + 1))
-    return all(found.get(row.number) == row.body for row in rows)
-
-
-def _end_if_dead(transaction: Transaction, run: _Ownership) -> bool:
-    """Whether a lease can be ended: if its driver goes on after all, it finds that out when it writes next."""
-    if is_gone(run.process or ""):
-        transaction.change("end_lease", fence=run.lease)
-        return True
-    return bool(run.has_expired and transaction.change("end_expired_lease", fence=run.lease))
-
-
-def _add_input(transaction: Transaction, job_id: str, name: str, data: str) -> int:
-    found = transaction.rows("lock_run", job_id=job_id)
-    if not found:
-        raise unknown_run(job_id)
-    run = found[0][0]
-    transaction.change("add_input", run=run, name=name, data=data)
-    number: int = transaction.rows("last_input", run=run)[0][0]
-    return number
-
-
-def _forget_one(transaction: Transaction, job_id: str) -> None:
-    transaction.be_alone()
-    found = transaction.rows("ownership", job_id=job_id)
-    if not found:
-        raise unknown_run(job_id)
-    run = _Ownership(*found[0])
-    if _is_driven(run):
-        raise driven_run(run.job_id, run.driver_name)
-    _forget(transaction, run.number)
-
-
-def _forget_finished(transaction: Transaction, jobs: Sequence[str]) -> int:
-    """Forget those of the runs that are finished still; returns how many."""
-    transaction.be_alone()
-    forgotten = 0
-    for job_id in jobs:
-        for row in transaction.rows("ownership", job_id=job_id):
-            run = _Ownership(*row)
-            if run.status in FINISHED and not _is_driven(run):
-                _forget(transaction, run.number)
-                forgotten += 1
-    return forgotten
-
-
-def _is_driven(run: _Ownership) -> bool:
-    return run.lease is not None and not run.has_expired and not is_gone(run.process or "")
-
-
-def _forget(transaction: Transaction, run: int) -> None:
-    for name in ("forget_run", "forget_rows", "forget_snapshot", "forget_inputs"):
-        transaction.change(name, run=run)

@@ -24,7 +24,12 @@ def saved_flow():
 
 def test_there_is_a_test_for_every_file():
     names = {path.name for path in DATA.iterdir()}
-    assert names == {"flow_format_1.json", "job_state_format_1.json", "job_state_oldest_form.json"}
+    assert names == {
+        "flow_format_1.json",
+        "job_state_format_1.json",
+        "job_state_oldest_form.json",
+        "store_version_1.db",
+    }
 
 
 def test_a_flow_of_format_1_is_what_it_was():

@@ -3,8 +3,11 @@
 import shutil
 import sqlite3
 import tempfile
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,6 +219,37 @@ def test_who_holds_the_file_for_too_long_makes_others_busy_and_readers_do_not_ca
     holder.close()
     store.write([Write("a", journal(2, 2))])
     assert store.rows("a") == journal(1, 2)
+
+
+class NotingRefusals(sqlite3.Connection):
+    """A connection that says when a statement of it was refused at once."""
+
+    refused = threading.Event()
+
+    def execute(self, *args: Any) -> sqlite3.Cursor:
+        try:
+            return super().execute(*args)
+        except sqlite3.OperationalError:
+            NotingRefusals.refused.set()
+            raise
+
+
+def test_a_new_file_that_somebody_writes_to_is_waited_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = sqlite3.connect(path, isolation_level=None)  # without a write-ahead log, as a file is in the beginning
+    holder.execute("BEGIN IMMEDIATE")
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        "routilux.stores.sqlite.sqlite3.connect",
+        lambda *args, **settings: connect(*args, factory=NotingRefusals, **settings),
+    )
+    store = SQLiteStore(path, busy_seconds=30.0)
+    with ThreadPoolExecutor(1) as pool:
+        creating = pool.submit(store.create, header("a"), [])
+        assert NotingRefusals.refused.wait(10.0)
+        holder.execute("ROLLBACK")
+        assert creating.result(30.0)
+    holder.close()
+    store.close()
 
 
 # -- levels and size

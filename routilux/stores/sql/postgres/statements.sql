@@ -122,9 +122,10 @@ DELETE FROM routilux_inputs WHERE run = %(run)s;
 -- name: set_version
 UPDATE routilux_schema SET version = %(version)s;
 
+-- As binary arrays (b): as texts they take three times as long, of both sides.
 -- name: append
 INSERT INTO routilux_journal (run, number, body)
-SELECT * FROM unnest(%(runs)s::bigint[], %(numbers)s::bigint[], %(bodies)s::text[])
+SELECT * FROM unnest(%(runs)b::bigint[], %(numbers)b::bigint[], %(bodies)b::text[])
 ON CONFLICT (run, number) DO NOTHING;
 
 -- Until the end of the transaction; the schema's name is in the key because each schema may hold a store.

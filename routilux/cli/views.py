@@ -1,0 +1,104 @@
+"""What the command line shows of a run, for people and for programs."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from routilux.job_state import ExecutionRecord, JobState
+
+__all__ = ["VIEWS", "Lines", "line"]
+
+Lines = Iterator[str]
+
+
+def _show(state: JobState) -> Lines:
+    yield f"run       {line(state.job_id)}"
+    yield f"flow      {line(state.flow_id)}"
+    yield f"status    {line(state.status)}"
+    yield f"created   {state.created_at.isoformat(sep=' ')}"
+    yield f"updated   {state.updated_at.isoformat(sep=' ')}"
+    yield f"records   {len(state.execution_history)}"
+    yield f"errors    {len(state.errors)}"
+    yield f"pending   {len(state.pending_tasks)}"
+    yield f"deferred  {len(state.deferred_events)}"
+    if state.pause_points:
+        point = state.pause_points[-1]
+        yield f"paused    {line(point.get('timestamp'))}  {line(point.get('reason'))}"
+    if state.routine_states:
+        yield ""
+        yield "routines"
+        for routine_id, routine_state in state.routine_states.items():
+            error = f"  {line(routine_state['error'])}" if "error" in routine_state else ""
+            yield f"  {line(routine_id)}  {line(routine_state.get('status', ''))}{error}"
+
+
+def _show_data(state: JobState) -> dict[str, Any]:
+    return {
+        "job_id": state.job_id,
+        "flow_id": state.flow_id,
+        "status": state.status,
+        "created_at": state.created_at.isoformat(),
+        "updated_at": state.updated_at.isoformat(),
+        "record_count": len(state.execution_history),
+        "error_count": len(state.errors),
+        "pending_count": len(state.pending_tasks),
+        "deferred_count": len(state.deferred_events),
+        "pause_points": state.pause_points,
+        "routine_states": dict(state.routine_states),
+    }
+
+
+def _history(state: JobState) -> Lines:
+    for record in state.execution_history:
+        yield _record(record)
+
+
+def _errors(state: JobState) -> Lines:
+    if not state.errors:
+        yield "no errors"
+    for record in state.errors:
+        yield _record(record, ("error_type", "error", "slot", "retry_in"))
+        for text in str(record.data.get("traceback", "")).splitlines():
+            yield f"    {line(text)}"
+
+
+def _record(record: ExecutionRecord, keys: tuple[str, ...] | None = None) -> str:
+    data = record.data if keys is None else {key: record.data[key] for key in keys if key in record.data}
+    at = record.timestamp.isoformat(sep=" ", timespec="milliseconds")
+    return f"{at}  {line(record.routine_id)}.{line(record.event_name)}  {line(json.dumps(data))}"
+
+
+def _pending(state: JobState) -> Lines:
+    if not state.pending_tasks and not state.deferred_events:
+        yield "nothing is pending"
+    for entry in state.pending_tasks:
+        due = f"  due {line(entry['due_at'])}" if entry.get("due_at") else ""
+        attempt = f"  attempt {line(entry.get('attempt', 1))}"
+        place = f"{line(entry['routine_id'])}.{line(entry['slot'])}"
+        yield f"{line(entry.get('was', 'queued')):7} {place}{attempt}{due}  {line(json.dumps(entry.get('data')))}"
+    for event in state.deferred_events:
+        place = f"{line(event['routine_id'])}.{line(event['event_name'])}"
+        yield f"deferred {place}  {line(json.dumps(event.get('data')))}"
+
+
+def line(value: Any) -> str:
+    """Text that keeps to its line, whatever a file has put into it: terminals obey control characters."""
+    text = str(value)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return shown if len(shown) <= 500 else shown[:497] + "..."
+
+
+def _records_data(records: list[ExecutionRecord]) -> list[dict[str, Any]]:
+    return [record.serialize() for record in records]
+
+
+# For each view: for people, and for programs.
+VIEWS: dict[str, tuple[Callable[[JobState], Lines], Callable[[JobState], Any]]] = {
+    "show": (_show, _show_data),
+    "history": (_history, lambda state: _records_data(state.execution_history)),
+    "errors": (_errors, lambda state: _records_data(state.errors)),
+    "pending": (
+        _pending,
+        lambda state: {"pending_tasks": state.pending_tasks, "deferred_events": state.deferred_events},
+    ),
+}

@@ -1,0 +1,145 @@
+"""`python -m routilux runs ... --store URL`: runs in a store, for a person to look at and to decide about."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routilux import Flow, JobState, Routine
+from routilux.cli import main
+from tests.drawings import wait
+
+
+class Fragile(Routine):
+    """Fails until it is repaired."""
+
+    broken = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", self.work)
+
+    def work(self, n: int) -> None:
+        if self.get_config("broken"):
+            raise ValueError("broken")
+        self.send_output("worked", n=n)
+
+
+def draw(path: Path, broken: bool = True) -> Flow:
+    flow = Flow("fragile", store=str(path))
+    routine = Fragile()
+    routine.set_config(broken=broken)
+    flow.add_routine(routine, "fragile")
+    return flow
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with a run that has failed, and one that is completed."""
+    path = tmp_path / "runs.db"
+    with draw(path) as flow:
+        wait(flow, flow.execute("fragile", {"n": 1}, job_id="failed-1"))
+    with draw(path, broken=False) as flow:
+        wait(flow, flow.execute("fragile", {"n": 2}, job_id="completed-2"))
+    return path
+
+
+def called(*words: Any) -> tuple[int, str]:
+    out = io.StringIO()
+    return main([str(word) for word in words], out), out.getvalue()
+
+
+def test_list_shows_the_runs_of_a_store_newest_first(store: Path) -> None:
+    status, text = called("runs", "list", "--store", store)
+
+    assert status == 0
+    assert [line.split()[:3] for line in text.splitlines()] == [
+        ["completed-2", "fragile", "completed"],
+        ["failed-1", "fragile", "failed"],
+    ]
+
+
+def test_list_shows_only_what_was_asked_for(store: Path) -> None:
+    assert called("runs", "list", "--store", store, "--status", "failed")[1].split()[0] == "failed-1"
+    assert called("runs", "list", "--store", store, "--flow", "other") == (0, "no runs\n")
+    assert len(called("runs", "list", "--store", store, "--limit", 1)[1].splitlines()) == 1
+    data = json.loads(called("runs", "list", "--store", store, "--json")[1])
+    assert [header["job_id"] for header in data] == ["completed-2", "failed-1"]
+
+
+@pytest.mark.parametrize("view", ["show", "history", "errors", "pending"])
+def test_every_view_of_a_file_is_there_for_a_run_in_a_store(store: Path, tmp_path: Path, view: str) -> None:
+    with draw(store) as flow:
+        flow.load("failed-1").save(tmp_path / "run.json")
+
+    assert called("runs", view, "failed-1", "--store", store) == called("runs", view, tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("decision", ["resume", "retry"])
+def test_a_run_that_is_resumed_goes_on_when_the_application_recovers(store: Path, decision: str) -> None:
+    status, text = called("runs", decision, "failed-1", "--store", store)
+
+    assert (status, text) == (0, "failed-1 goes on when the application calls flow.recover()\n")
+    with draw(store, broken=False) as flow:
+        (job_state,) = flow.recover()
+        assert JobState.wait_for_completion(flow, job_state, timeout=20)
+    assert (job_state.job_id, job_state.status) == ("failed-1", "completed")
+    assert [entry["data"] for entry in job_state.outputs("worked")] == [{"n": 1}]
+
+
+def test_a_cancelled_run_stays_cancelled(store: Path) -> None:
+    assert called("runs", "cancel", "failed-1", "--store", store) == (0, "failed-1 is cancelled\n")
+
+    with draw(store, broken=False) as flow:
+        assert flow.recover() == []
+        job_state = flow.load("failed-1")
+        assert (job_state.status, job_state.pending_tasks) == ("cancelled", [])
+        with pytest.raises(ValueError, match="was cancelled for good"):
+            flow.resume(job_state)
+
+
+def test_a_deleted_run_is_gone(store: Path) -> None:
+    assert called("runs", "delete", "failed-1", "--store", store) == (0, "failed-1 is deleted\n")
+
+    assert "failed-1" not in called("runs", "list", "--store", store)[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("resume", "completed-2"), "only a run that is paused or has failed is resumed"),
+        (("retry", "completed-2"), "only a run that has failed is tried again"),
+        (("cancel", "completed-2"), "is completed already"),
+        (("show", "nobody"), "has no run 'nobody'"),
+        (("delete", "nobody"), "nobody"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_one_line(
+    store: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert called("runs", *words, "--store", store) == (2, "")
+
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_that_a_living_process_drives_is_left_alone(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with draw(store, broken=False) as flow:
+        flow.execute("fragile", {"n": 3}, job_id="again-3")
+        assert flow.store is not None
+        flow.store.claim("fragile", "failed-1")
+
+        assert called("runs", "delete", "failed-1", "--store", store) == (2, "")
+        assert called("runs", "cancel", "failed-1", "--store", store) == (2, "")
+
+    assert capsys.readouterr().err.count("driven") == 2
+
+
+def test_looking_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("runs", "list", "--store", tmp_path / "none.db") == (2, "")
+
+    assert "There is no store" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
