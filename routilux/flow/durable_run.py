@@ -75,6 +75,8 @@ class DurableRun(Run):
         "scribe",
     )
 
+    is_durable = True
+
     def __init__(
         self,
         engine: "Engine",
