@@ -77,11 +77,11 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
         tolerated = status in (RoutineStatus.ERROR_CONTINUED, RoutineStatus.SKIPPED)
         self.merge(routine_id, changes, ("error",) if tolerated else ())
 
-    def forget_failures(self) -> None:
-        """With the lock held: routines that failed have no state until they run again."""
+    def forget_failures(self, spared: Collection[str] = ()) -> None:
+        """With the lock held: routines that failed, but for some, have no state until they run again."""
         self.bring_up_to_date()
         for routine_id, state in list(dict.items(self)):
-            if isinstance(state, dict) and state.get("status") in FAILED_ROUTINE:
+            if isinstance(state, dict) and state.get("status") in FAILED_ROUTINE and routine_id not in spared:
                 self._note((routine_id,))
                 rest = {key: value for key, value in state.items() if key not in ("status", "error", "error_time")}
                 if rest:

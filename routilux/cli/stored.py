@@ -10,7 +10,6 @@ from routilux.errors import InvalidValueError, UnknownRunError
 from routilux.job_state import JobState
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
-from routilux.stores.journal import Replay
 
 __all__ = ["DECISIONS", "listed", "stored"]
 
@@ -38,10 +37,8 @@ def stored(store: Store, job_id: str) -> JobState:
     Raises:
         UnknownRunError: The store has no such run.
     """
-    header = _header(store, job_id)
-    job_state = JobState()
-    job_state.deserialize(Replay().apply_all(row.body for row in store.rows(job_id)).saved_form(header.status))
-    return job_state
+    _header(store, job_id)
+    return store.load(job_id)
 
 
 def _header(store: Store, job_id: str) -> RunHeader:

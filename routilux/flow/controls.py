@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -61,11 +62,13 @@ def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunL
         run = _driver_of(engine, state)
         if run is not None and run.pause(point):
             return run
-        kept = _claim_if_kept(engine, state)
+        kept = _claim_if_kept(engine, state) if run is None or run.over else None
         # Unless it was executed or resumed since we looked: then there is something to pause after all.
         if note_pause(state, point, run.active_count() if run is not None else 0):
             if kept is not None:
                 kept.keep_still(state)
+            elif run is not None:
+                run.keep_note()  # its handlers are still at work, so it is this process's
             return run
 
 
@@ -81,12 +84,14 @@ def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
         if run is not None and run.cancel(reason):
             is_told = not run.is_adopted
             break
-        kept = _claim_if_kept(engine, state)
+        kept = _claim_if_kept(engine, state) if run is None or run.over else None
         found = note_cancellation(state, reason)
         if found is not None:  # else it was executed or resumed since we looked
             before, is_told = found, False
             if kept is not None:
                 kept.keep_still(state)
+            elif run is not None:
+                run.keep_note()
             break
     if not is_told and before not in FINAL:
         engine.listeners.tell_end(state)
@@ -106,8 +111,23 @@ def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
     return live if isinstance(live, RunLifecycle) else engine.adopted(state)
 
 
-def resume(engine: "Engine", job_state: JobState, timeout: float | None, is_recovery: bool = False) -> JobState:
-    """See `Flow.resume`, and `go_on`."""
+def resume(
+    engine: "Engine",
+    job_state: JobState,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool] | None = None,
+    is_recovery: bool = False,
+) -> JobState:
+    """See `Flow.resume`.
+
+    Args:
+        engine: What runs it.
+        job_state: The run.
+        timeout: Seconds that it may take.
+        is_kept_back: Which pending tasks stay where they are; None: dead letters that were kept back before, unless the
+            run is over.
+        is_recovery: As `go_on` takes it.
+    """
     _check_flow(engine, job_state)
     with _resuming:
         live = _driver_of(engine, job_state)
@@ -121,7 +141,7 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None, is_reco
                 )
             if live.is_open():
                 return job_state
-        _check_status(job_state)
+        status = _checked_status(job_state)
         _check_names(engine, job_state)
         engine.refuse_when_closed(is_execute=True)
         if engine.durability is not None:
@@ -134,7 +154,8 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None, is_reco
         else:
             run = engine.open_run(job_state)
         try:
-            go_on(run, engine.wiring, timeout, is_recovery)
+            kept_back = is_kept_back or (_takes_all if status in FINAL else _was_kept_back)
+            go_on(run, engine.wiring, timeout, kept_back, is_recovery)
         except BaseException:
             if run is not live:
                 engine.withdraw(run)
@@ -142,7 +163,15 @@ def resume(engine: "Engine", job_state: JobState, timeout: float | None, is_reco
     return job_state
 
 
-def _check_status(job_state: JobState) -> None:
+def _takes_all(entry: dict[str, Any]) -> bool:  # noqa: ARG001 - as `_was_kept_back`
+    return False
+
+
+def _was_kept_back(entry: dict[str, Any]) -> bool:
+    return entry.get("kept_back") is True
+
+
+def _checked_status(job_state: JobState) -> str:
     status = job_state.status
     if status == JobStatus.PAUSED and job_state.pause_points:
         # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
@@ -154,6 +183,7 @@ def _check_status(job_state: JobState) -> None:
             else "has not started. Use execute(), with a new JobState if this one was paused"
         )
         raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
+    return status
 
 
 def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:

@@ -2,7 +2,9 @@
 
 import contextlib
 import logging
+import sys
 import weakref
+from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +21,16 @@ from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
 from routilux.flow.lifecycle import RunExists
 from routilux.flow.recovery import recover
+from routilux.flow.retention import Retention
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
+from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
-from routilux.stores.journal import Replay
+from routilux.stores.journal import snapshot_text
+from routilux.stores.reading import find_run, replayed
 
 if TYPE_CHECKING:  # whose runs are kept
     from routilux.flow.engine import Engine
@@ -41,7 +46,9 @@ class Durability:
     `_lock` protects `_known`, and is taken alone.
     """
 
-    def __init__(self, engine: "Engine", store: Store, owns_store: bool) -> None:
+    def __init__(
+        self, engine: "Engine", store: Store, owns_store: bool, keep_finished: int | timedelta | None = None
+    ) -> None:
         self._engine = weakref.ref(engine)
         self.store = store
         self.owns_store = owns_store
@@ -51,6 +58,7 @@ class Durability:
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+        self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
 
@@ -58,6 +66,14 @@ class Durability:
         """See `Flow.recover`."""
         engine = self._engine()
         return [] if engine is None else recover(engine, self)
+
+    def fork(
+        self, run: JobState | str, at: int, changes: Changes, job_id: str | None, timeout: float | None
+    ) -> JobState:
+        """See `Flow.fork`."""
+        engine = self._engine()
+        assert engine is not None  # noqa: S101 - for the type checker: its flow has called
+        return fork(engine, self, run, at, changes, job_id, timeout)
 
     def scribe_of(self, job_state: JobState) -> Scribe:
         """Who writes a record down; one for all legs of its run."""
@@ -67,11 +83,11 @@ class Durability:
         assert isinstance(ledger.scribe, Scribe)  # noqa: S101 - for the type checker
         return ledger.scribe
 
-    def attend(self, job_state: JobState, number: int) -> None:
+    def attend(self, job_state: JobState, number: int, snapshot_number: int = 0) -> None:
         """Write down what happens to a record from now on, after the row of this number."""
         ledger = ledger_of(job_state)
         with ledger.lock:
-            ledger.scribe = Scribe(job_state, number)
+            ledger.scribe = Scribe(job_state, number, snapshot_number)
             ledger.routine_states.changed = {}
         job_state.track_shared_data()
 
@@ -108,8 +124,8 @@ class Durability:
 
         def write_down(state: dict[str, Any]) -> None:
             state["pending_tasks"] = [*state["pending_tasks"], *entries]
+            rows.extend(scribe.copy_history(job_state))
             scribe.begin_from(state)
-            scribe.copy_history(job_state)
             row = scribe.cut()
             assert row is not None  # noqa: S101 - it holds the state
             rows.append(row)
@@ -146,6 +162,38 @@ class Durability:
         run.job_state.write_live_form(write_down)
         self.group.write()
         self._go_on_if_trouble_is_over()
+
+    def take_snapshot(self, run: "DurableRun") -> None:
+        """Keep what the rows so far add up to, but for the records; in place of the snapshot before.
+
+        A run that keeps all its records has none: to go on with it takes every row.
+        """
+        scribe, ledger = run.scribe, ledger_of(run.job_state)
+
+        def write_down(state: dict[str, Any]) -> None:
+            if scribe.number < scribe.snapshot_due:
+                return  # another worker was quicker
+            if ledger.limit is None:
+                scribe.snapshot_due = sys.maxsize
+                return
+            if run.over or run.lost is not None:
+                return  # it is not this process's any more
+            if run.recoveries:
+                state["recoveries"] = run.recoveries
+            record, record_count = run.job_state, run.job_state.record_total()
+            row = scribe.cut()  # the state has it already
+            scribe.snapshot_due = 2 * scribe.number
+            text = snapshot_text(state, record_count, record.output_log, record.shared_log)
+            # One payload that waits for many routines stands once in the journal, and once for each in here.
+            kept = (scribe.number, text) if len(text) <= scribe.size else None
+            if row is not None or kept is not None:
+                self.group.add(run.job_id, row, snapshot=kept)
+
+        try:
+            run.job_state.write_live_form(write_down)
+        except (TypeError, ValueError) as error:  # metadata, perhaps, which nobody has looked at until now
+            scribe.snapshot_due = 2 * scribe.number
+            logger.warning("No snapshot of run %s: %s", run.job_id, error, extra={"job_id": run.job_id})
 
     # -- taking up
 
@@ -201,9 +249,7 @@ class Durability:
         if known is not None and ledger_of(known).live is not None:
             return known
         engine = self._engine()
-        header = self.store.find(job_id)
-        if header is None:
-            raise UnknownRunError(f"The store {self.store.url} has no run {job_id!r}.")
+        header = find_run(self.store, job_id)
         if engine is not None and header.flow_id != engine.flow.flow_id:
             raise ForeignStateError(
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
@@ -229,15 +275,15 @@ class Durability:
 
     def refresh(self, job_state: JobState, header: RunHeader) -> None:
         """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""
-        replay, number = self._replayed(header)
+        replay, number, snapshot_number = replayed(self.store, header.job_id)
         ledger = ledger_of(job_state)
         ledger.live = None
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number)
+        self.attend(job_state, number, snapshot_number)
         ledger.was_live = True
 
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
-        replay, number = self._replayed(header)
+        replay, number, snapshot_number = replayed(self.store, header.job_id)
         if is_recovery:
             # Those that were only waiting are not to blame, though one of them may have begun without that being kept:
             # from now on beginnings are kept before handlers are called, so it is found out if it kills again.
@@ -246,14 +292,20 @@ class Durability:
                 self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in replay.begun()}
         job_state = JobState()
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number)
+        self.attend(job_state, number, snapshot_number)
         with self._lock:
             self._known[header.job_id] = job_state
         return job_state
 
-    def _replayed(self, header: RunHeader) -> tuple[Replay, int]:
-        rows = self.store.rows(header.job_id)
-        return Replay().apply_all(row.body for row in rows), rows[-1].number if rows else 0
+    def keep_up(self, job_id: str) -> None:
+        """If a run is live in this process, have in the store what it has done until now.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        for run in self._live_runs():
+            if run.job_id == job_id:
+                run.keep_up()
 
     def take_over(self) -> list[JobState]:
         """Drive every unfinished run that no living process drives; returns their records."""
@@ -336,6 +388,12 @@ class Durability:
         except StoreError:
             logger.warning("The lease on %s could not be renewed", self.store.url, exc_info=True)
 
+    def note_end(self) -> None:
+        """With a run's lock held: one more has ended, and perhaps one is to be forgotten."""
+        engine = self._engine()
+        if self.retention is not None and engine is not None and self.retention.is_due():
+            engine.workers.call(self.retention.prune, or_here=False)  # not under the run's lock
+
     # -- trouble
 
     def _on_trouble(self, error: StoreError | LeaseLostError) -> None:
@@ -412,3 +470,5 @@ class Durability:
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
         self.group.forget_threads()
+        if self.retention is not None:
+            self.retention.forget_threads()

@@ -1,9 +1,12 @@
 """DurableFlow: the side of a Flow whose runs outlive their process; see `Flow(store=...)`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from routilux.errors import InvalidValueError
+from routilux.flow.dead_letters import retry_failed
 from routilux.flow.drawing import Drawing
+from routilux.flow.settings import checked_timeout
 from routilux.job_state import JobState
 
 if TYPE_CHECKING:  # what drives it
@@ -18,6 +21,7 @@ class DurableFlow(Drawing):
 
     if TYPE_CHECKING:  # set by Flow; serilux would make a saved field of an annotation that is executed
         _engine: "Engine"
+        execution_timeout: float | None
 
     def recover(self) -> list[JobState]:
         """Go on with every unfinished run of this flow that no living process drives; returns their records.
@@ -40,6 +44,69 @@ class DurableFlow(Drawing):
             StoreError: The store cannot be read.
         """
         return self._kept().load(job_id)
+
+    def fork(
+        self,
+        run: JobState | str,
+        at: int,
+        changes: Mapping[str, Any] | Callable[[JobState], Any] | None = None,
+        *,
+        job_id: str | None = None,
+        timeout: float | None = None,
+    ) -> JobState:
+        """Start a new run from a point in the history of another one, which stays as it is; returns the new one.
+
+        The new run has the history up to that point, and goes on at once: with what waited then, and with the handlers
+        that were at work, which run again. Its `metadata["forked_from"]` says the old run's job_id and how many of its
+        records it has taken over.
+
+        Args:
+            run: A run of this flow, or its job_id; one that is live too, of which then counts what it has done so far.
+            at: The number of a record, from 0. The point is the last settlement of an activation that is not after it,
+                or the last resume; before the first, the start. In a run that has forgotten its oldest records in
+                memory, `execution_history[0]` has the number `metadata["history_dropped"]`; `store.history` pages
+                through all.
+            changes: What is different: a dict of shared values by their keys, or a function that is given the new
+                JobState before it is kept, and may change its shared data, pending tasks, deferred events, metadata.
+            job_id: Names the new run; a uuid4 by default.
+            timeout: Seconds that it may take; else the flow's `execution_timeout`.
+
+        Raises:
+            ValueError: The flow has no store; the store has no such run, or has one of the new job_id already; there is
+                no such record, or it is older than what the store can go back to; the run names something that is gone.
+            StoreError: The store cannot be read or written.
+        """
+        return self._kept().fork(run, at, changes, job_id, self._limit(timeout))
+
+    def retry_failed(
+        self,
+        run: JobState | str,
+        routine_id: str | None = None,
+        *,
+        activation_id: str | None = None,
+        timeout: float | None = None,
+    ) -> JobState:
+        """Go on with a run that has failed, and try its dead letters again, with all their retries; returns the run.
+
+        A dead letter is a pending task with `was` "failed". What else is pending goes on as well, as `resume` has it.
+        Dead letters that were not asked for stay: the run becomes failed again when all the rest is done, and they can
+        be tried later. It needs no store, but for a run that is named by its job_id.
+
+        Args:
+            run: The run, or its job_id.
+            routine_id: Only those of this routine.
+            activation_id: Only this one: the `id` of its pending task.
+            timeout: Seconds that the run may take from now on; else the flow's `execution_timeout`.
+
+        Raises:
+            ValueError: There is no such dead letter, the run is at work, or as `resume` says.
+            StoreError: The store cannot be read or written.
+        """
+        job_state = self._kept().load(run) if isinstance(run, str) else run
+        return retry_failed(self._engine, job_state, routine_id, activation_id, self._limit(timeout))
+
+    def _limit(self, timeout: float | None) -> float | None:
+        return checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
 
     def _kept(self) -> "Durability":
         durability = self._engine.durability

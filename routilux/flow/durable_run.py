@@ -6,6 +6,7 @@ happened: a process that dies loses the last moments of it, and what was lost is
 """
 
 import contextlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
@@ -26,7 +27,7 @@ from routilux.interfaces import Settlement
 from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
-from routilux.status import JobStatus
+from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durability import Durability
@@ -124,10 +125,10 @@ class DurableRun(Run):
             raise
         self._renew_later()
 
-    def reopen(self, timeout: float | None) -> None:
+    def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
         """With the lock held: as every run."""
         self._is_reopening = True
-        super().reopen(timeout)
+        super().reopen(timeout, still_failed)
 
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
@@ -328,6 +329,8 @@ class DurableRun(Run):
             self._shared_changes += changes
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
+        if self.scribe.number >= self.scribe.snapshot_due:
+            self.durability.take_snapshot(self)
         if self._unstaged_tokens:
             with self.lock:
                 given, self._unstaged_tokens = self._unstaged_tokens, 0
@@ -405,6 +408,10 @@ class DurableRun(Run):
         self._keep_stop()
         return True
 
+    def keep_note(self) -> None:
+        """Keep what its record was told of another stop."""
+        self._keep_stop()
+
     def _keep_stop(self) -> None:
         with self.lock:
             self._cut()
@@ -472,11 +479,13 @@ class DurableRun(Run):
             return
         if is_end and not self._keep_end():
             return
-        super()._end_if_over()
         if not is_end:
+            # Before it is over: who waits must not come back while the store says that it runs.
             self._cut()
             self._release_ownership()
-            self.durability.try_to_write()
+            if self.durability.try_to_write() and self.ledger.status in FINAL:
+                self.durability.note_end()
+        super()._end_if_over()
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
@@ -489,6 +498,7 @@ class DurableRun(Run):
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
             self._awaits_store, self._is_released = False, True
+            self.durability.note_end()
             return True
         if self.lost is None:
             self._awaits_store = True
@@ -517,6 +527,16 @@ class DurableRun(Run):
         self.hand_out(given)
         if due:
             self.announce(due)
+
+    def keep_up(self) -> None:
+        """Have in the store what has happened until now.
+
+        Raises:
+            StoreError: The store cannot be written.
+        """
+        with self.lock:
+            self._cut()
+        self.durability.group.write()
 
     # -- timers
 

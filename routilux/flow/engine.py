@@ -15,8 +15,8 @@ from routilux.errors import (
     InvalidTypeError,
     InvalidValueError,
     NotPendingError,
-    RunEndedError,
     RoutiluxError,
+    RunEndedError,
     RunError,
     WorkerStartError,
 )

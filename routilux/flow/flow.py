@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +22,7 @@ from routilux.flow.serialization import describe_flow, read_flow, restore_added_
 from routilux.flow.settings import (
     checked_count,
     checked_history_limit,
+    checked_retention,
     checked_seconds,
     checked_strategy,
     checked_timeout,
@@ -68,6 +70,8 @@ class Flow(DurableFlow):
         max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
         store_patience: While the store cannot be written, nothing new starts, and the write is tried again; after so
             many seconds runs become "paused", and their pause point has the reason "store".
+        keep_finished: How many finished runs of this flow the store keeps, or (a timedelta) for how long; None: all,
+            for good. What is too much is forgotten now and then, when a run has ended: at most 64 more are there.
 
     Raises:
         ValueError: Unknown strategy, fewer than 1 worker, a timeout that is not positive, a store without a flow_id.
@@ -105,16 +109,18 @@ class Flow(DurableFlow):
         store_level: str = "group",
         max_recoveries: int = 3,
         store_patience: float = 30.0,
+        keep_finished: int | timedelta | None = None,
     ) -> None:
         if store is not None and not flow_id:
             raise InvalidValueError(
                 "A flow with a store needs a flow_id of its own, by which its runs are found again: "
                 "Flow('orders', store=...)."
             )
+        checked_retention(keep_finished, store is not None)
         super().__init__(flow_id)
         make_durable = None
         if store is not None:
-            self.store, make_durable = open_for_flow(store, store_level)
+            self.store, make_durable = open_for_flow(store, store_level, keep_finished)
         self.execution_tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS

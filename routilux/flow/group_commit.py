@@ -33,12 +33,18 @@ RETRY_MOST_NS = 1_000_000_000
 class _Part:
     """What waits to be written of one run."""
 
-    __slots__ = ("release", "rows", "status")
+    __slots__ = ("release", "rows", "snapshot", "status")
 
     def __init__(self) -> None:
         self.rows: list[JournalRow] = []
+        # The last row that it stands for, and its text.
+        self.snapshot: tuple[int, str] | None = None
         self.status: str | None = None
         self.release = False
+
+    def as_write(self, job_id: str) -> Write:
+        number, text = self.snapshot or (0, None)
+        return Write(job_id, self.rows, self.status, text, number, release=self.release)
 
 
 class GroupCommit:
@@ -72,7 +78,14 @@ class GroupCommit:
         self._lock = Lock()
         self._writing = Lock()
 
-    def add(self, job_id: str, row: JournalRow | None, status: str | None = None, release: bool = False) -> None:
+    def add(
+        self,
+        job_id: str,
+        row: JournalRow | None,
+        status: str | None = None,
+        release: bool = False,
+        snapshot: tuple[int, str] | None = None,
+    ) -> None:
         """With the run's lock held: have something written, soon."""
         with self._lock:
             part = self._parts.get(job_id)
@@ -83,6 +96,7 @@ class GroupCommit:
             if status is not None:
                 part.status = status
             part.release = release or part.release
+            part.snapshot = snapshot or part.snapshot
             if not self._row_count:
                 self._since_ns = self._clock.monotonic_ns()
             self._row_count += 1
@@ -133,9 +147,7 @@ class GroupCommit:
         if not parts:
             return
         try:
-            self.store.write(
-                [Write(job_id, part.rows, part.status, release=part.release) for job_id, part in parts.items()]
-            )
+            self.store.write([part.as_write(job_id) for job_id, part in parts.items()])
         except BaseException:
             self._put_back(parts, count)
             raise
@@ -148,6 +160,7 @@ class GroupCommit:
                 earlier.rows += part.rows
                 earlier.status = part.status or earlier.status
                 earlier.release = part.release or earlier.release
+                earlier.snapshot = part.snapshot or earlier.snapshot
             self._parts = parts
             self._row_count += count
 

@@ -9,6 +9,7 @@ import contextlib
 import logging
 from abc import abstractmethod
 from collections import deque
+from collections.abc import Collection
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -381,8 +382,16 @@ class RunLifecycle(RunEnd):
             self.announce(due)
         return True
 
-    def reopen(self, timeout: float | None) -> None:
-        """With the lock held: be as a run that has begun, closed to workers until `open_for_tasks`."""
+    def keep_note(self) -> None:
+        """Called when its record was told of another stop: for runs that outlive their process."""
+
+    def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
+        """With the lock held: be as a run that has begun, closed to workers until `open_for_tasks`.
+
+        Args:
+            timeout: Seconds until the run expires.
+            still_failed: Routines whose failures are not tried again, so that the run fails when it ends.
+        """
         now = self.now()
         self._gate, self.over, self._announced = Gate.OPEN, False, False
         self._leg += 1
@@ -395,6 +404,7 @@ class RunLifecycle(RunEnd):
         self.ledger.refuses = False
         self.ledger.status = JobStatus.RUNNING.value
         self.ledger.live = self
+        self.ledger.routine_states.forget_failures(still_failed)
         self.engine.loop.adopt(self)
         self.timeout = timeout
         self.timers.forget_deadline()

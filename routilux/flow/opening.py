@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ __all__ = ["open_for_flow"]
 
 
 def open_for_flow(
-    store: "Store | str | os.PathLike[str]", level: str
+    store: "Store | str | os.PathLike[str]", level: str, keep_finished: int | timedelta | None
 ) -> "tuple[Store, Callable[[Engine], Durability]]":
     """A store by its path or URL, and what gives an engine its durable side."""
     from routilux.flow.durability import Durability  # noqa: PLC0415 - see above
     from routilux.stores.opening import open_store  # noqa: PLC0415
 
     opened = open_store(store, level)
-    return opened, partial(Durability, store=opened, owns_store=opened is not store)
+    return opened, partial(Durability, store=opened, owns_store=opened is not store, keep_finished=keep_finished)

@@ -1,5 +1,6 @@
 """Pending tasks as activations again: the other half of `pending.py`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,19 +18,26 @@ if TYPE_CHECKING:  # the run that they are for
 __all__ = ["Revival", "go_on"]
 
 
-def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_recovery: bool = False) -> None:
-    """Take up everything that the state of a run keeps, and run again.
+def go_on(
+    run: "Run",
+    wiring: Wiring,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool],
+    is_recovery: bool = False,
+) -> None:
+    """Take up what the state of a run keeps, but for what is kept back, and run again.
 
     Args:
         run: The run, with the state that it goes on with.
         wiring: The flow's.
         timeout: For the leg that begins.
+        is_kept_back: Which pending tasks stay where they are.
         is_recovery: Nobody has stopped it: it goes on as if its process had not died, so what waits for a resume
             still waits, and a routine that had failed has failed.
     """
     while True:
         revival = Revival(wiring, run.job_state)
-        given = _reopen_with(run, revival, timeout, is_recovery)
+        given = _reopen_with(run, revival, timeout, is_kept_back, is_recovery)
         if given is not None:
             run.reopened()
             run.hand_out(given)
@@ -37,7 +45,13 @@ def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_recovery: bool =
             return
 
 
-def _reopen_with(run: "Run", revival: "Revival", timeout: float | None, is_recovery: bool) -> int | None:
+def _reopen_with(
+    run: "Run",
+    revival: "Revival",
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool],
+    is_recovery: bool,
+) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
@@ -48,12 +62,13 @@ def _reopen_with(run: "Run", revival: "Revival", timeout: float | None, is_recov
         events = [] if is_recovery else list(job_state.deferred_events)
         if not revival.knows(job_state.pending_tasks, events):
             return None
-        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks]
+        kept_back = [{**entry, "kept_back": True} for entry in job_state.pending_tasks if is_kept_back(entry)]
+        revived = [revival.activation(run, entry) for entry in job_state.pending_tasks if not is_kept_back(entry)]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
-        run.reopen(timeout)
-        job_state.pending_tasks.clear()
+        still_failed = {entry["routine_id"] for entry in kept_back}
+        run.reopen(timeout, set(dict.keys(run.ledger.routine_states)) if is_recovery else still_failed)
+        job_state.pending_tasks[:] = kept_back
         if not is_recovery:
-            run.ledger.routine_states.forget_failures()
             job_state.deferred_events.clear()
         for task, delay in revived:
             run.outstanding += 1

@@ -25,6 +25,12 @@ dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _SIMPLE = frozenset({str, bool, type(None), float, int})
 _INT_MAX = 1 << 64
 
+# Of a history that is copied, so many records stand in a row.
+COPIED_RECORDS = 1000
+
+# The rows of a journal when its first snapshot is taken.
+SNAPSHOT_ROWS = 1000
+
 
 def encoded(data: dict[str, Any], path: str) -> str:
     """A payload as JSON text.
@@ -47,14 +53,20 @@ class Scribe:
     run: rows are numbered on through pauses and resumes.
     """
 
-    __slots__ = ("_base_us", "_ledger", "_metadata", "_ops", "number")
+    __slots__ = ("_base_us", "_ledger", "_metadata", "_names", "_ops", "number", "size", "snapshot_due")
 
-    def __init__(self, job_state: JobState, number: int = 0) -> None:
+    def __init__(self, job_state: JobState, number: int = 0, snapshot_number: int = 0) -> None:
         self._ledger = ledger_of(job_state)
         self._ops: list[str] = []
+        # Of ports, as the rows of a bounded history say them.
+        self._names: dict[tuple[str, str], tuple[str, str]] = {}
         self._metadata = ""
         #: Of the last row.
         self.number = number
+        #: Characters of the rows that were made here.
+        self.size = 0
+        #: The row at which a snapshot is taken next: when the journal has doubled, so that their sum stays linear.
+        self.snapshot_due = max(SNAPSHOT_ROWS, 2 * snapshot_number)
         # As `Ledger.instant` reckons, so that a record has the same time wherever it is read.
         self._base_us = round(self._ledger.origin.timestamp() * 1e6)
 
@@ -74,6 +86,7 @@ class Scribe:
         body = f"[{','.join(self._ops)}]"
         self._ops.clear()
         self.number += 1
+        self.size += len(body)
         return JournalRow(self.number, body)
 
     # -- what a run does
@@ -120,7 +133,17 @@ class Scribe:
     def begin(self, activation: Activation, at_ns: int, record: int, merges: bool) -> None:
         """A handler is about to be called."""
         key = as_text(activation.identity)
-        self._ops.append(f'["b","{key}",{self._at(at_ns)},{record},{1 if merges else 0}]')
+        names = "" if self._ledger.limit is None else self._names_of(activation)[0]
+        self._ops.append(f'["b","{key}",{self._at(at_ns)},{record},{1 if merges else 0}{names}]')
+
+    def _names_of(self, activation: Activation) -> tuple[str, str]:
+        """Of routine and slot, and of the routine."""
+        key = activation.port.key
+        names = self._names.get(key)
+        if names is None:
+            routine_id, slot = map(dumps, key)
+            names = self._names[key] = f",{routine_id},{slot}", f",{routine_id}"
+        return names
 
     def merged(self, activation: Activation, held: dict[str, Any] | None) -> None:
         """A delivery was merged: by "append", or into what a function has returned."""
@@ -135,7 +158,8 @@ class Scribe:
 
     def complete(self, activation: Activation, at_ns: int, duration_ns: int) -> None:
         """It completed at its first attempt."""
-        self._ops.append(f'["c","{as_text(activation.identity)}",{self._at(at_ns)},{duration_ns}]')
+        names = "" if self._ledger.limit is None else self._names_of(activation)[1]
+        self._ops.append(f'["c","{as_text(activation.identity)}",{self._at(at_ns)},{duration_ns}{names}]')
 
     def leave(self, activation: Activation) -> None:
         """It is over, and records and states say how."""
@@ -192,9 +216,18 @@ class Scribe:
         """There is a pause point more."""
         self._ops.append(dumps(["z", plain(point, "a pause point")]))
 
-    def copy_history(self, job_state: JobState) -> None:
-        """What a record holds already that no row says: for a state that comes from elsewhere."""
-        for number, record in enumerate(job_state.folded_history()):
+    def copy_history(self, job_state: JobState) -> list[JournalRow]:
+        """Rows of what a record holds already that no row says: for a state that comes from elsewhere.
+
+        They come before the state: one can go back to where that stands, and not to what was before.
+        """
+        rows: list[JournalRow | None] = []
+        history = job_state.folded_history()
+        if self._ledger.dropped:
+            self._ops.append(f'["h",{self._ledger.dropped}]')
+        for number, record in enumerate(history):
+            if number and not number % COPIED_RECORDS:
+                rows.append(self.cut())
             saved = record.saved_form(f"execution_history[{number}].data")
             at_us = round(record.timestamp.timestamp() * 1e6)
             self._ops.append(
@@ -202,6 +235,8 @@ class Scribe:
             )
         self._ops.extend(dumps(["o", plain(entry, "output_log")]) for entry in job_state.output_log)
         self._ops.extend(dumps(["g", plain(entry, "shared_log")]) for entry in job_state.shared_log)
+        rows.append(self.cut())
+        return [row for row in rows if row is not None]
 
 
 def _text_of(delivery: Delivery) -> tuple[str, str]:

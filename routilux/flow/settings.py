@@ -1,5 +1,6 @@
 """What the settings of a flow and of a run may be."""
 
+from datetime import timedelta
 from typing import Any
 
 from routilux.errors import InvalidTypeError, InvalidValueError
@@ -7,6 +8,7 @@ from routilux.errors import InvalidTypeError, InvalidValueError
 __all__ = [
     "checked_count",
     "checked_history_limit",
+    "checked_retention",
     "checked_seconds",
     "checked_strategy",
     "checked_timeout",
@@ -80,6 +82,27 @@ def checked_timeout(name: str, seconds: Any) -> float | None:
             f"{name} must be more than 0 seconds, and {seconds!r} is not. Use {no_limit} for no limit."
         )
     return None if seconds == float("inf") else seconds
+
+
+def checked_retention(keep_finished: Any, has_store: bool) -> None:
+    """Raise unless something is how many finished runs are kept, or for how long.
+
+    Raises:
+        TypeError: Neither a number nor a timedelta.
+        ValueError: A negative one, or there is nowhere to keep them.
+    """
+    if keep_finished is None:
+        return
+    if isinstance(keep_finished, bool) or not isinstance(keep_finished, int | timedelta):
+        raise InvalidTypeError(
+            f"keep_finished is a number of runs, or a timedelta for their age, not {keep_finished!r}."
+        )
+    if (keep_finished.total_seconds() if isinstance(keep_finished, timedelta) else keep_finished) < 0:
+        raise InvalidValueError(f"keep_finished cannot be less than nothing, and is {keep_finished!r}.")
+    if not has_store:
+        raise InvalidValueError(
+            "keep_finished is about the runs in a store: Flow('orders', store=..., keep_finished=100)."
+        )
 
 
 def checked_history_limit(limit: Any) -> int | None:

@@ -1,7 +1,7 @@
 """Store: where runs are kept so that they outlive their process. This is the contract of every backend.
 
 A store keeps, for each run, a header (which flow, which status, who drives it), a journal (numbered rows of text, of
-which nothing in a store reads a word) and at most one snapshot (the text that stands for all rows up to its number).
+which no backend reads a word) and at most one snapshot (the text that stands for all rows up to its number).
 
 **Order.** The rows of a run are numbered from 1 without gaps, and are read back in that order.
 
@@ -29,8 +29,12 @@ on with the next sign of life. One clock counts for all who share a store: the d
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
+
+from routilux.job_state import ExecutionRecord, JobState
+from routilux.stores.reading import loaded, records
 
 __all__ = ["FINISHED", "JournalRow", "RunHeader", "Store", "StoredInput", "Write"]
 
@@ -192,6 +196,40 @@ class Store(ABC):
     def snapshot(self, job_id: str) -> tuple[int, str] | None:
         """The number and text of a run's snapshot, or None."""
 
+    # -- looking at runs; every backend has these
+
+    def load(self, job_id: str) -> JobState:
+        """A run as the store has it, to be looked at: nobody drives this object. `Flow.load` gives one to go on with.
+
+        Raises:
+            UnknownRunError: There is no such run.
+        """
+        return loaded(self, job_id)
+
+    def history(self, job_id: str, start: int = 0, count: int = 100) -> list[ExecutionRecord]:
+        """A page of what happened in a run, whatever it keeps in memory.
+
+        Args:
+            job_id: The run.
+            start: The number of the first record, from 0. In a run that has forgotten the oldest in memory,
+                `execution_history[0]` has the number `metadata["history_dropped"]`.
+            count: At most so many.
+
+        It reads the journal from its beginning, and holds no more of it than a page. For all of it, take `records`.
+
+        Raises:
+            UnknownRunError: There is no such run.
+        """
+        return list(islice(self.records(job_id, start), count))
+
+    def records(self, job_id: str, start: int = 0) -> Iterator[ExecutionRecord]:
+        """What happened in a run, from a record on, read as it is asked for.
+
+        Raises:
+            UnknownRunError: There is no such run.
+        """
+        return records(self, job_id, start)
+
     # -- what comes from outside
 
     @abstractmethod
@@ -218,12 +256,13 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def prune(self, older_than: float | None = None, keep: int | None = None) -> int:
+    def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:
         """Forget finished runs that no living driver drives; returns how many. All of them, if nothing else is said.
 
         Args:
             older_than: Only those that were written last before this instant, in seconds since the epoch.
             keep: All but so many of the newest finished ones.
+            flow_id: Only those of this flow.
         """
 
     @abstractmethod

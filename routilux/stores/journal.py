@@ -7,11 +7,12 @@ letter; times are microseconds since the epoch, activations are named by their i
 | operation | what happened |
 |---|---|
 | `S` state | a state to begin from: at the start, and whenever the run was resumed |
+| `h` count | so many records came before, and are not here: of a bounded history that was kept later |
 | `n` id, routine, slot, data, source, priority | a task came from outside |
 | `e` id, routine, event, time, data, deliveries, priority, due | an activation emitted; id null: somebody outside |
-| `b` id, time, record, merges | an activation began; `record` 1: with a start record, 2: one that says its data |
+| `b` id, time, record, merges, routine, slot | an activation began; `record` 1: has a record, 2: one with its data |
 | `m` id, held, data | its delivery was merged by a function, or (held null) by "append" |
-| `c` id, time, nanoseconds | it completed at its first attempt |
+| `c` id, time, nanoseconds, routine | it completed at its first attempt |
 | `l` id | it is over otherwise |
 | `y` id, attempt, due | it failed, and is tried again |
 | `x` id | it failed for good; the run fails with it |
@@ -24,7 +25,10 @@ letter; times are microseconds since the epoch, activations are named by their i
 | `z` pause point | the run was paused |
 
 A payload is stored once, with its emission; a delivery says where it goes and how its names change. What "append" has
-collected is not stored, since it follows from the deliveries in their order.
+collected is not stored, since it follows from the deliveries in their order. `b` and `c` name the routine only where
+the history is bounded: the last rows must then tell the newest records without those before them.
+
+A snapshot is what rows add up to, without the records: JSON of the state, of the logs, and of their number.
 """
 
 import json
@@ -40,7 +44,7 @@ from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
-__all__ = ["Replay", "source_of"]
+__all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of"]
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
 _APPEND = Slot("", merge_strategy="append")
@@ -59,13 +63,14 @@ class Replay:
 
     Args:
         limit: Keep so many of the newest records; None: all.
+        only_records: Keep neither the output log nor the shared log.
 
     Attributes:
         record_count: Records so far, those that were not kept included.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None = None, *, only_records: bool = False) -> None:
+        self._only_records = only_records
         self._state: dict[str, Any] = {}
         self._tasks: dict[str, dict[str, Any]] = {}
         self._states = RoutineStates({}, Lock())
@@ -114,6 +119,43 @@ class Replay:
         """The saved forms of the records that were kept."""
         return list(self._history)
 
+    def take_history(self) -> list[dict[str, Any]]:
+        """The saved forms of the records since the last call; they are not kept any more."""
+        taken = list(self._history)
+        self._history.clear()
+        return taken
+
+    def drop_surplus(self) -> None:
+        """Keep only so many of the newest records as the run itself does."""
+        limit = self.history_limit()
+        while limit is not None and len(self._history) > limit:
+            self._history.popleft()
+
+    def history_limit(self) -> int | None:
+        """How many records the run keeps in memory; None: all."""
+        limit: int | None = self._state.get("history_limit")
+        return limit
+
+    def begin_from_snapshot(self, text: str) -> None:
+        """Be as the rows that a snapshot stands for have it, but for the records.
+
+        Raises:
+            InvalidDataError: It is no snapshot.
+        """
+        try:
+            found = json.loads(text)
+            self._begin_from(found["state"])
+            self._outputs, self._log = found["output_log"], found["shared_log"]
+            self.record_count = found["record_count"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidDataError(
+                f"No snapshot of a run: {shortened(text)} ({type(error).__name__}: {error})"
+            ) from error
+
+    def put_before(self, records: list[dict[str, Any]]) -> None:
+        """Take up the records that were the newest when the snapshot was taken."""
+        self._history.extendleft(reversed(records))
+
     def saved_form(self, status: str) -> dict[str, Any]:
         """What `JobState.deserialize` takes: the run as it was after the last row, with the status of its header."""
         self._states.bring_up_to_date()
@@ -122,7 +164,8 @@ class Replay:
             slot_data.setdefault(routine_id, {})[slot] = held
         tasks = sorted(self._tasks.values(), key=lambda task: task["was"] != "active")  # stable: else as they came
         dropped = self.record_count - len(self._history)
-        metadata = self._state.get("metadata", {})
+        metadata = dict(self._state.get("metadata", {}))
+        metadata.pop("history_dropped", None)  # of another moment
         return {
             **self._state,
             "status": status,
@@ -191,7 +234,10 @@ class Replay:
             source = None if line and line[0] is None else source_of(routine, event)
             self._arrive(task_id, target, slot, mapped(data, mapping), source, priority, due)
 
-    def _begin(self, key: str, at: int, record: int, merges: int) -> None:
+    def _skip(self, count: int) -> None:
+        self.record_count += count
+
+    def _begin(self, key: str, at: int, record: int, merges: int, *_names: str) -> None:
         task = self._tasks.pop(key)
         self._tasks[key] = task  # at the end: those that have begun are told apart by their order
         task["was"] = "active"
@@ -211,10 +257,10 @@ class Replay:
         self._slot_data[place] = held
         task["data"], task["merged"] = data, True
 
-    def _complete(self, key: str, at: int, nanoseconds: int) -> None:
+    def _complete(self, key: str, at: int, nanoseconds: int, *_names: str) -> None:
         routine = self._tasks.pop(key)["routine_id"]
         self._states.completions[routine] = nanoseconds
-        self._record(routine, "completed", at, {"execution_time": nanoseconds / 1e9})
+        self._record(routine, "completed", at, _completion(nanoseconds))
 
     def _leave(self, key: str) -> None:
         del self._tasks[key]
@@ -226,16 +272,7 @@ class Replay:
         self._tasks[key].update(was="failed")
 
     def _record(self, routine: str, event: str, at: int, data: dict[str, Any], is_emission: bool = False) -> None:
-        record: dict[str, Any] = {
-            "_type": "ExecutionRecord",
-            "routine_id": routine,
-            "event_name": event,
-            "data": data,
-            "timestamp": _local_time(at),
-        }
-        if is_emission:
-            record["is_emission"] = True
-        self._history.append(record)
+        self._history.append(_saved_record(routine, event, at, data, is_emission))
         self._last_us = at
         self.record_count += 1
 
@@ -266,14 +303,17 @@ class Replay:
         self._state.setdefault("pause_points", []).append(point)
 
     def _log_entry(self, entry: dict[str, Any]) -> None:
-        self._log.append(entry)
+        if not self._only_records:
+            self._log.append(entry)
 
     def _output(self, entry: dict[str, Any]) -> None:
-        self._outputs.append(entry)
+        if not self._only_records:
+            self._outputs.append(entry)
 
 
 _STEPS: dict[str, Callable[..., None]] = {
     "S": Replay._begin_from,  # noqa: SLF001 - the class's own
+    "h": Replay._skip,  # noqa: SLF001
     "n": Replay._arrive,  # noqa: SLF001
     "e": Replay._emit,  # noqa: SLF001
     "b": Replay._begin,  # noqa: SLF001
@@ -300,3 +340,63 @@ def _local_time(microseconds: int) -> str:
 
 def _utc_time(microseconds: int) -> str:
     return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat()
+
+
+def _completion(nanoseconds: int) -> dict[str, Any]:
+    return {"execution_time": nanoseconds / 1e9}
+
+
+def _saved_record(routine: str, event: str, at: int, data: dict[str, Any], is_emission: bool = False) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "_type": "ExecutionRecord",
+        "routine_id": routine,
+        "event_name": event,
+        "data": data,
+        "timestamp": _local_time(at),
+    }
+    if is_emission:
+        record["is_emission"] = True
+    return record
+
+
+# -- rows without what came before them
+
+# Operations that add nothing to the history; a beginning does not always.
+_WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtz")
+
+
+def is_point(body: str) -> bool:
+    """Whether a row ends with the settlement of an activation, or says a whole state: one may go on from there."""
+    return any(operation[0] in ("S", "c", "l", "x") for operation in json.loads(body))
+
+
+def records_of(body: str) -> list[dict[str, Any]] | None:
+    """The saved forms of a row's records; None where they cannot be told without the rows before it."""
+    found = []
+    for code, *values in json.loads(body):
+        if code == "e":
+            _, routine, event, at, data, *_ = values
+            found.append(_saved_record(routine, event, at, data, is_emission=True))
+        elif code == "r":
+            found.append(_saved_record(*values))
+        elif code == "c":
+            _, at, nanoseconds, *names = values
+            if not names:
+                return None
+            found.append(_saved_record(names[0], "completed", at, _completion(nanoseconds)))
+        elif code == "b" and values[2]:
+            _, at, record, _, *names = values
+            if not names or record != 1:
+                return None
+            found.append(_saved_record(names[0], "start", at, {"slot": names[1]}))
+        elif code not in _WITHOUT_RECORD:
+            return None
+    return found
+
+
+def snapshot_text(
+    state: dict[str, Any], record_count: int, output_log: list[dict[str, Any]], shared_log: list[dict[str, Any]]
+) -> str:
+    """What `Replay.begin_from_snapshot` takes."""
+    snapshot = {"state": state, "record_count": record_count, "output_log": output_log, "shared_log": shared_log}
+    return json.dumps(snapshot, separators=(",", ":"), check_circular=False)

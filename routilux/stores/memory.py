@@ -264,10 +264,14 @@ class MemoryStore(Store):
             del self._memory.runs[job_id]
             self._driving.discard(job_id)
 
-    def prune(self, older_than: float | None = None, keep: int | None = None) -> int:  # noqa: D102
+    def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:  # noqa: D102
         spared = checked_limit(keep) if keep is not None else 0
         with self._memory.lock:
-            finished = [run for run in self._memory.newest_first() if run.header.status in FINISHED]
+            finished = [
+                run
+                for run in self._memory.newest_first()
+                if run.header.status in FINISHED and flow_id in (None, run.header.flow_id)
+            ]
             forgotten = [
                 run.header.job_id
                 for run in finished[spared:]

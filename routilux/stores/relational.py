@@ -234,10 +234,12 @@ class RelationalStore(Store):
             self._change(lambda transaction: forget_run(transaction, job_id))
             self._driving.pop(job_id, None)
 
-    def prune(self, older_than: float | None = None, keep: int | None = None) -> int:  # noqa: D102
+    def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:  # noqa: D102
         spared = 0 if keep is None else checked_limit(keep)
+        if flow_id is not None and not is_text(flow_id):
+            return 0
         with self._read_lock:
-            finished = self._read(lambda transaction: transaction.rows("finished"))
+            finished = self._read(lambda transaction: transaction.rows("finished", flow_id=flow_id))
         jobs = [row[0] for row in finished[spared:] if older_than is None or row[1] < older_than]
         forgotten = 0
         for start in range(0, len(jobs), _PRUNED_AT_ONCE):

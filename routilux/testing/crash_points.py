@@ -183,9 +183,7 @@ def _one_life(context: Any, plan: _Plan) -> tuple[bool, dict[str, Life]]:
     return _run_child(context, plan, may_die=True), _lives_of(plan)
 
 
-def _problems_after(
-    context: Any, plan: _Plan, lives: list[dict[str, Life]], wanted: dict[str, Any]
-) -> Iterator[str]:
+def _problems_after(context: Any, plan: _Plan, lives: list[dict[str, Life]], wanted: dict[str, Any]) -> Iterator[str]:
     """Recover the runs of processes that were killed, and yield what is not as it must be."""
     try:
         _run_child(context, plan._replace(moment=""), may_die=False)

@@ -416,3 +416,13 @@ def test_every_method_may_be_called_from_any_thread(store: Store) -> None:
         for each in working:
             each.result(30.0)
     assert store.rows("written") == journal(1, 59)
+
+
+def test_prune_forgets_the_finished_runs_of_one_flow(store: Store) -> None:
+    for number, flow_id in enumerate(["one", "other", "one", "other"]):
+        assert store.create(header(f"job {number}", flow_id, "completed", 100.0 + number), journal(1, 1))
+        store.write([Write(f"job {number}", release=True)])
+
+    assert store.prune(keep=1, flow_id="one") == 1
+    assert store.prune(flow_id="nobody's") == store.prune(flow_id="no\0text") == 0
+    assert {run.job_id for run in store.list_runs()} == {"job 1", "job 2", "job 3"}

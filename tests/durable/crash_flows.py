@@ -7,7 +7,18 @@ from routilux.priority import TaskPriority
 from routilux.stores import Store
 from tests.drawings import Act, entry, node
 
-__all__ = ["FLOWS", "chain", "concurrent", "counted", "failing", "many_kinds", "merging", "nested", "retrying", "tolerant"]
+__all__ = [
+    "FLOWS",
+    "chain",
+    "concurrent",
+    "counted",
+    "failing",
+    "many_kinds",
+    "merging",
+    "nested",
+    "retrying",
+    "tolerant",
+]
 
 # More than any test kills: the handlers here do not kill anybody.
 MANY = 1000
@@ -199,9 +210,7 @@ def concurrent(store: Store) -> Flow:
         "all": node(merge_strategy="append"),
         "sum": node(merge_strategy=add_up),
     }
-    flow = draw(
-        store, routines, "start share, share all, share sum", execution_strategy="concurrent", max_workers=4
-    )
+    flow = draw(store, routines, "start share, share all, share sum", execution_strategy="concurrent", max_workers=4)
     return flow
 
 

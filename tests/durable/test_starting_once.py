@@ -55,9 +55,7 @@ def test_of_many_threads_that_execute_one_run_at_once_one_starts_it(hasty_switch
                 ready.wait(DEADLINE)
                 found.append(flow.execute("order", {"n": 1}, job_id=job_id))
 
-            threads = [
-                threading.Thread(target=execute, args=(f"{ORDER}-{number}", ready, found)) for _ in range(4)
-            ]
+            threads = [threading.Thread(target=execute, args=(f"{ORDER}-{number}", ready, found)) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:

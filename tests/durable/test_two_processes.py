@@ -46,15 +46,20 @@ flow.connect("start", "output", "step", "input")
 flow.connect("step", "output", "step", "input")
 """
 
-BEGINS = COMPETING + """
+BEGINS = (
+    COMPETING
+    + """
 for number in range(100):
     flow.execute("start", {"n": 5}, job_id=f"old {number}")
 started.wait()
 say("begun")
 os.kill(os.getpid(), signal.SIGKILL)
 """
+)
 
-COMPETES = COMPETING + """
+COMPETES = (
+    COMPETING
+    + """
 say("ready")
 sys.stdin.readline()
 found = flow.recover()
@@ -70,6 +75,7 @@ while flow.store.list_runs(status="running", flow_id="competing"):
 say("nothing is left")
 os._exit(0)  # whoever is killed does not tidy up, and whoever goes on has nothing to tidy up
 """
+)
 
 
 def test_two_processes_compete_for_two_hundred_runs_and_one_is_killed(tmp_path: Path) -> None:
@@ -147,9 +153,7 @@ say(loaded.status)
 
 
 @pytest.mark.parametrize("level", ["group", "sync"])
-def test_a_process_that_was_stopped_past_its_lease_writes_nothing_and_starts_afresh(
-    level: str, tmp_path: Path
-) -> None:
+def test_a_process_that_was_stopped_past_its_lease_writes_nothing_and_starts_afresh(level: str, tmp_path: Path) -> None:
     place = tmp_path / "runs.db"
     seen: list[int] = []
 

@@ -34,7 +34,10 @@ ACTS = (
 )
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
@@ -96,7 +99,9 @@ class Plan:
             "tolerate": lambda: fail(KeyError("as planned")),
             "pause": lambda: self.flow.pause(state, checkpoint={"value": value}),
             "cancel": lambda: self.flow.cancel(state, reason="as planned"),
-            "slot": lambda: setattr(routine._slots["input"], "_data", {"value": value}) if "input" in routine._slots else None,
+            "slot": lambda: (
+                setattr(routine._slots["input"], "_data", {"value": value}) if "input" in routine._slots else None
+            ),
             "metadata": lambda: state.metadata.update(value=value),
         }
         acts[act]()
@@ -180,7 +185,6 @@ def _check_prefixes(plan: Any) -> None:
         replay = Replay().apply_all(row.body for row in rows[:count])
         prefix = JobState()
         prefix.deserialize(replay.saved_form("running"))
-        assert prefix.serialize()["pending_tasks"] == replay.saved_form("running")["pending_tasks"]
         prefix.job_id = "again"
         prefix._ledger.journal_row = 0
         with Plan({}).flow as flow:

@@ -108,6 +108,9 @@ def flows(flow: Flow) -> None:
     assert_type(flow.get_routine_retry_count("a"), int | None)
     assert_type(flow.execute("a", {"n": 1}, timeout=1.0), JobState)
     assert_type(flow.execute("a", job_state=JobState(), output_handler=NullOutputHandler(), job_id="x"), JobState)
+    assert_type(flow.fork("x", 3, {"n": 2}, job_id="y"), JobState)
+    assert_type(flow.fork(JobState(), 3, lambda job_state: job_state.update_shared_data("n", 2)), JobState)
+    assert_type(flow.retry_failed("x", "b", timeout=1.0), JobState)
     assert_type(flow.run("a", {"n": 1}, 1.0, lambda queue_size, active_count, status: None), JobState)
     items: Iterator[ExecutionRecord | dict[str, Any]] = flow.stream("a")
     for item in items:

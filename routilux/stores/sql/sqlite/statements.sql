@@ -101,6 +101,7 @@ ORDER BY number;
 -- name: finished
 SELECT job_id, updated_at FROM routilux_runs
 WHERE status IN ('completed', 'failed', 'cancelled')
+    AND (:flow_id IS NULL OR flow_id = :flow_id)
 ORDER BY created_at DESC, number DESC;
 
 -- name: forget_run
