@@ -192,9 +192,9 @@ def _problems_after(context: Any, plan: _Plan, lives: list[dict[str, Life]], wan
         return
     every = [*lives, _lives_of(plan)]
     yield from (f"{job_id} should not be there" for job_id in every[-1].keys() - wanted.keys())
-    for job_id in wanted:
+    for job_id, wanted_of_run in wanted.items():
         of_run = [life.get(job_id) or Life(None, ()) for life in every]
-        yield from (f"{job_id}: {problem}" for problem in problems_of(of_run, wanted[job_id], plan.result))
+        yield from (f"{job_id}: {problem}" for problem in problems_of(of_run, wanted_of_run, plan.result))
 
 
 def _lives_of(plan: _Plan) -> dict[str, Life]:

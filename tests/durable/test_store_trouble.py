@@ -283,7 +283,6 @@ def test_a_server_that_is_gone_in_the_middle_and_back_changes_nothing(countdown:
         drawn.may_go.set()
         with pytest.raises(StoreUnavailableError):
             drawn.started("other")
-        until(lambda: drawn.flow._engine.durability.group.trouble is not None)
         assert not JobState.wait_for_completion(drawn.flow, job_state, timeout=0.2)
         server.ensure_postgres_running()
         assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
