@@ -5,13 +5,12 @@ from typing import Any
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.priority import TaskPriority
 from routilux.stores import Store
-from tests.drawings import Act, entry, node
+from tests.drawings import entry, node
 
 __all__ = [
     "FLOWS",
     "chain",
     "concurrent",
-    "counted",
     "failing",
     "many_kinds",
     "merging",
@@ -210,8 +209,7 @@ def concurrent(store: Store) -> Flow:
         "all": node(merge_strategy="append"),
         "sum": node(merge_strategy=add_up),
     }
-    flow = draw(store, routines, "start share, share all, share sum", execution_strategy="concurrent", max_workers=4)
-    return flow
+    return draw(store, routines, "start share, share all, share sum", execution_strategy="concurrent", max_workers=4)
 
 
 def failing(store: Store) -> Flow:

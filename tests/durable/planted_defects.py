@@ -1,4 +1,6 @@
-"""Engines that are broken, each in one way. Child processes draw flows by these functions, and are broken from then on."""
+"""Engines that are broken, each in one way: child processes draw flows by these functions, and are broken then."""
+
+# ruff: noqa: SLF001 - a defect is planted inside
 
 import json
 from collections.abc import Callable

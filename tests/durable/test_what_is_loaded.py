@@ -155,7 +155,8 @@ def _check(plan: Any, policies: dict[str, ErrorHandler]) -> None:
             assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
             loaded = loaded_without_this_process(flow, "job")
             assert as_saved(loaded) == as_saved(job_state)
-            if job_state.status != "paused":
+            previous = job_state.pause_points[-1].get("previous_status") if job_state.pause_points else None
+            if job_state.status != "paused" or previous == "cancelled":
                 break
             flow.resume(job_state)
 
