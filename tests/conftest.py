@@ -17,8 +17,8 @@ settings.register_profile("routilux", deadline=None, derandomize=False, print_bl
 settings.load_profile("routilux")
 
 
-# What durable runs do not do, and these tests do: keep live objects in payloads, go on with a copy of a record while its
-# run goes on as well, or leave no memory behind.
+# What durable runs do not do, and these tests do: keep live objects in payloads, go on with a copy of a record while
+# its run goes on as well, or leave no memory behind.
 NOT_DURABLE = frozenset(
     {
         "test_a_copy_goes_on_in_the_same_flow_while_the_original_is_alive",

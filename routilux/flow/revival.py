@@ -66,7 +66,10 @@ def _reopen_with(
         revived = [revival.activation(run, entry) for entry in job_state.pending_tasks if not is_kept_back(entry)]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
         still_failed = {entry["routine_id"] for entry in kept_back}
-        run.reopen(timeout, set(dict.keys(run.ledger.routine_states)) if is_recovery else still_failed)
+        if is_recovery:
+            tried_again = {entry["routine_id"] for entry in job_state.pending_tasks if entry.get("was") == "failed"}
+            still_failed |= dict.keys(run.ledger.routine_states) - tried_again
+        run.reopen(timeout, still_failed)
         job_state.pending_tasks[:] = kept_back
         if not is_recovery:
             job_state.deferred_events.clear()
