@@ -8,6 +8,7 @@
     │   ├── ForeignStateError               a JobState of another flow
     │   ├── InvalidDataError                saved data that are broken, foreign or newer
     │   ├── BrokenDrawingError              a flow in which something is certain to fail
+    │   ├── ResumeRefusedError              a run that cannot go on with the flow as it is drawn now
     │   ├── NotPendingError                 a JobState that was executed before
     │   ├── CallableError                   a function that cannot be saved or restored
     │   ├── ExpressionError                 a condition as text that is none, or goes too far
@@ -41,6 +42,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what a flow's checks find
     from routilux.flow.checks import Finding
+    from routilux.flow.code_change import ResumeCheck
 
 __all__ = [
     "BrokenDrawingError",
@@ -61,6 +63,7 @@ __all__ = [
     "NotPendingError",
     "NotPlainError",
     "RegisteredNameError",
+    "ResumeRefusedError",
     "RoutiluxError",
     "RunDrivenError",
     "RunEndedError",
@@ -140,6 +143,24 @@ class BrokenDrawingError(InvalidValueError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (BrokenDrawingError, (self.flow_id, self.findings))
+
+
+class ResumeRefusedError(InvalidValueError):
+    """A run cannot go on with the flow as it is drawn now; nothing has happened.
+
+    Attributes:
+        job_id: The run's.
+        checks: What stands in its way, routine by routine; see `Flow.check_resume`.
+    """
+
+    def __init__(self, job_id: str, checks: "Iterable[ResumeCheck]") -> None:
+        self.job_id = job_id
+        self.checks = tuple(checks)
+        listed = "".join(f"\n  {check.routine_id}: {check.reason} {check.advice}" for check in self.checks)
+        super().__init__(f"Run {job_id} cannot go on with the flow as it is drawn now:{listed}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (ResumeRefusedError, (self.job_id, self.checks))
 
 
 class NotPendingError(InvalidValueError):

@@ -8,27 +8,28 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, delivering_output
-from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, UnknownNameError
+from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, ResumeRefusedError
+from routilux.flow.code_change import ResumePlan
 from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.resume_plans import is_up_to_date, plan_for, put_migrated
 from routilux.flow.revival import go_on
 from routilux.flow.run import Run
 from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
-from routilux.state_data import check_deferred, check_pending
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # driven by the flow that owns it
     from routilux.flow.durability import Durability
     from routilux.flow.engine import Engine
 
-__all__ = ["cancel", "pause", "resume"]
+__all__ = ["cancel", "check_flow", "pause", "resume"]
 
 
 # Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
-# Taken before every other lock. Of user code, only a routine's own `get_slot` or `get_event` may run while it is held,
-# and none under the lock of a run.
+# Taken before every other lock. Of user code, only a routine's own `get_slot` or `get_event` may run while it is held
+# (`Revival` asks for them), and none under the lock of a run.
 _resuming = RLock()
 
 
@@ -128,39 +129,68 @@ def resume(
             run is over.
         is_recovery: As `go_on` takes it.
     """
-    _check_flow(engine, job_state)
-    with _resuming:
-        live = _driver_of(engine, job_state)
-        if live is not None and live.is_adopted and live.is_open():
-            live = None  # its tasks came from outside, and go on beside what is resumed
-        if live is not None:
-            if live.engine is not engine and (live.is_open() or live.active_count()):
-                raise InvalidValueError(
-                    f"{job_state!r} is at work in another Flow object. Pause it there and wait for its handlers "
-                    "first, or resume a copy: save it, load it, resume that."
-                )
-            if live.is_open():
+    check_flow(engine, job_state)
+    plan = None
+    while True:
+        with _resuming:
+            live = _live_side(engine, job_state)
+            if live is not None and live.is_open():
                 return job_state
-        status = _checked_status(job_state)
-        _check_names(engine, job_state)
-        engine.refuse_when_closed(is_execute=True)
-        if engine.durability is not None:
-            engine.durability.claim(job_state)
-        if isinstance(live, Run) and live.engine is engine:
-            # The same run goes on: what its handlers, and threads of them, still emit finds its way.
-            run = live
-            engine.take_over(run)
-            engine.loop.ensure_thread()
-        else:
-            run = engine.open_run(job_state)
-        try:
-            kept_back = is_kept_back or (_takes_all if status in FINAL else _was_kept_back)
-            go_on(run, engine.wiring, timeout, kept_back, is_recovery)
-        except BaseException:
-            if run is not live:
-                engine.withdraw(run)
-            raise
-    return job_state
+            status = _checked_status(job_state)
+            if plan is not None and is_up_to_date(plan, job_state):
+                if plan.migrates and live is not None and live.active_count():
+                    raise InvalidValueError(
+                        f"{job_state!r} has handlers at work, and what they leave would have to be migrated. Wait for "
+                        "them first: JobState.wait_for_completion(flow, job_state)."
+                    )
+                kept_back = is_kept_back or (_takes_all if status in FINAL else _was_kept_back)
+                _go_on(engine, job_state, live, plan, timeout, kept_back, is_recovery)
+                return job_state
+        # Without the lock: it calls the application's migrations.
+        plan = plan_for(engine, job_state)
+        if plan.refused:
+            raise ResumeRefusedError(job_state.job_id, plan.refused)
+
+
+def _live_side(engine: "Engine", job_state: JobState) -> RunLifecycle | None:
+    live = _driver_of(engine, job_state)
+    if live is not None and live.is_adopted and live.is_open():
+        return None  # its tasks came from outside, and go on beside what is resumed
+    if live is not None and live.engine is not engine and (live.is_open() or live.active_count()):
+        raise InvalidValueError(
+            f"{job_state!r} is at work in another Flow object. Pause it there and wait for its handlers "
+            "first, or resume a copy: save it, load it, resume that."
+        )
+    return live
+
+
+def _go_on(
+    engine: "Engine",
+    job_state: JobState,
+    live: RunLifecycle | None,
+    plan: ResumePlan,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool],
+    is_recovery: bool,
+) -> None:
+    engine.refuse_when_closed(is_execute=True)
+    if engine.durability is not None:
+        engine.durability.claim(job_state)
+    if isinstance(live, Run) and live.engine is engine:
+        # The same run goes on: what its handlers, and threads of them, still emit finds its way.
+        run = live
+        engine.take_over(run)
+        engine.loop.ensure_thread()
+    else:
+        run = engine.open_run(job_state)
+    undo = put_migrated(job_state, plan)
+    try:
+        go_on(run, engine.wiring, timeout, is_kept_back, is_recovery)
+    except BaseException:
+        undo()
+        if run is not live:
+            engine.withdraw(run)
+        raise
 
 
 def _takes_all(entry: dict[str, Any]) -> bool:  # noqa: ARG001 - as `_was_kept_back`
@@ -188,12 +218,13 @@ def _checked_status(job_state: JobState) -> str:
 
 def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:
     if job_state is not None:
-        _check_flow(engine, job_state)
+        check_flow(engine, job_state)
         return [job_state]
     return [run.job_state for run in engine.loop.live_runs() if run.is_open() and not run.is_adopted]
 
 
-def _check_flow(engine: "Engine", job_state: Any) -> None:
+def check_flow(engine: "Engine", job_state: Any) -> None:
+    """Raise unless something is a JobState of this flow."""
     if not isinstance(job_state, JobState):
         raise InvalidTypeError(f"A JobState is needed, not {job_state!r}.")
     if job_state.flow_id != engine.flow.flow_id:
@@ -201,37 +232,6 @@ def _check_flow(engine: "Engine", job_state: Any) -> None:
             f"The state belongs to flow {job_state.flow_id!r} and does not match this one, {engine.flow.flow_id!r}. "
             "Use the flow that it was executed in, or one with the same flow_id."
         )
-
-
-def _check_names(engine: "Engine", job_state: JobState) -> None:
-    """Everything that a state names must be in the flow; nothing is dropped silently.
-
-    Raises:
-        UnknownNameError: A routine, slot or event that is gone.
-        InvalidDataError: An entry that is none.
-    """
-    routines = engine.flow.routines
-    current = job_state.current_routine_id
-    if current is not None and current not in routines:
-        raise UnknownNameError("routine", current, routines, "this flow (it is the state's current_routine_id)")
-    for number, entry in enumerate(list(job_state.pending_tasks)):
-        check_pending(entry, f"pending_tasks[{number}]")
-        routine_id, slot_name = entry["routine_id"], entry["slot"]
-        where = f"this flow (a pending task is for {routine_id}.{slot_name})"
-        routine = routines.get(routine_id)
-        if routine is None:
-            raise UnknownNameError("routine", routine_id, routines, where)
-        if routine.get_slot(slot_name) is None:
-            raise UnknownNameError("slot", slot_name, routine._slots, f"routine {routine_id!r} of {where}")
-    for number, event in enumerate(list(job_state.deferred_events)):
-        check_deferred(event, f"deferred_events[{number}]")
-        routine_id, event_name = event["routine_id"], event["event_name"]
-        where = f"this flow (a deferred event is {routine_id}.{event_name})"
-        routine = routines.get(routine_id)
-        if routine is None:
-            raise UnknownNameError("routine", routine_id, routines, where)
-        if routine.get_event(event_name) is None:
-            raise UnknownNameError("event", event_name, routine._events, f"routine {routine_id!r} of {where}")
 
 
 def _must_not_wait() -> bool:

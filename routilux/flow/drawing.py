@@ -52,7 +52,7 @@ class Drawing(OwnFields):
         # Stands in the connections instead of the flow: a routine that is shared must not keep every flow alive.
         self._owner = object()
         # Counts what `add_routine` and `connect` change: a check does not count for what came while it was looking.
-        self._change_count = 0
+        self.change_count = 0
         # Whether `refuse_broken` has looked at the drawing since then. Read without the lock, by every execution.
         self.is_checked = False
         self._told: set[Finding] = set()
@@ -251,7 +251,7 @@ class Drawing(OwnFields):
         Raises:
             BrokenDrawingError: Something is certain to fail.
         """
-        count = self._change_count
+        count = self.change_count
         try:
             findings = self._find()
         except Exception:  # a check that fails is our fault, and no reason not to run
@@ -264,12 +264,12 @@ class Drawing(OwnFields):
         with self._drawing_lock:
             new = [each for each in findings if each.severity == "warning" and each not in self._told]
             self._told.update(new)
-            self.is_checked = count == self._change_count
+            self.is_checked = count == self.change_count
         for finding in new:
             logger.warning("Flow %r, %s", self.flow_id, finding)
 
     def _changed(self) -> None:
-        self._change_count += 1
+        self.change_count += 1
         self.is_checked = False
 
     def _find(self) -> list[Finding]:

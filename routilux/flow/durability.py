@@ -24,6 +24,7 @@ from routilux.flow.recovery import recover
 from routilux.flow.retention import Retention
 from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
+from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
@@ -55,6 +56,8 @@ class Durability:
         self.is_sync = store.level == "sync"
         self.group = GroupCommit(store, engine.clock, self._on_trouble)
         self._lock = Lock()
+        # Replaced as a whole, so it needs no lock.
+        self._drawn = Drawn((-1, 0), {}, "")
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
@@ -83,11 +86,11 @@ class Durability:
         assert isinstance(ledger.scribe, Scribe)  # noqa: S101 - for the type checker
         return ledger.scribe
 
-    def attend(self, job_state: JobState, number: int, snapshot_number: int = 0) -> None:
+    def attend(self, job_state: JobState, number: int, snapshot_number: int = 0, structure: str | None = None) -> None:
         """Write down what happens to a record from now on, after the row of this number."""
         ledger = ledger_of(job_state)
         with ledger.lock:
-            ledger.scribe = Scribe(job_state, number, snapshot_number)
+            ledger.scribe = Scribe(job_state, number, snapshot_number, structure)
             ledger.routine_states.changed = {}
         job_state.track_shared_data()
 
@@ -133,11 +136,27 @@ class Durability:
         job_state.write_live_form(write_down)
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
+        scribe.structure = self.drawn().text
+        header = RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure)
         try:
-            return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at), rows)
+            return self.store.create(header, rows)
         except BaseException:
             scribe.number = 0  # it may be executed once more
             raise
+
+    def drawn(self) -> Drawn:
+        """The structure of the flow as it is drawn now."""
+        engine = self._engine()
+        if engine is None:
+            return self._drawn
+        # A look at every slot would cost each run of a large drawing: who gives one another handler after runs have
+        # begun is not noticed until something is added or connected.
+        version = engine.flow.change_count, len(engine.flow.routines)
+        drawn = self._drawn
+        if version != drawn.version:
+            shapes = shapes_of(engine.flow.graph())
+            drawn = self._drawn = Drawn(version, shapes, structure_text(shapes))
+        return drawn
 
     def let_go(self, job_id: str) -> None:
         """A run that is kept could not be started: another process, or `recover`, may take it up."""
@@ -152,12 +171,16 @@ class Durability:
         Raises:
             StoreError: The store cannot be written.
         """
+        structure = self.drawn().text
+        self.group.keep(run.job_id)
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
                 state["recoveries"] = run.recoveries
             run.scribe.begin_from(state)
-            self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value)
+            changed = structure if structure != run.scribe.structure else None
+            run.scribe.structure = structure
+            self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value, fingerprint=changed)
 
         run.job_state.write_live_form(write_down)
         self.group.write()
@@ -279,7 +302,7 @@ class Durability:
         ledger = ledger_of(job_state)
         ledger.live = None
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number, snapshot_number)
+        self.attend(job_state, number, snapshot_number, header.fingerprint)
         ledger.was_live = True
 
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
@@ -292,7 +315,7 @@ class Durability:
                 self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in replay.begun()}
         job_state = JobState()
         job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number, snapshot_number)
+        self.attend(job_state, number, snapshot_number, header.fingerprint)
         with self._lock:
             self._known[header.job_id] = job_state
         return job_state

@@ -4,8 +4,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import InvalidValueError
+from routilux.flow.code_change import ResumeCheck
+from routilux.flow.controls import check_flow
 from routilux.flow.dead_letters import retry_failed
 from routilux.flow.drawing import Drawing
+from routilux.flow.migrations import Migrate
+from routilux.flow.resume_plans import check_resume
 from routilux.flow.settings import checked_timeout
 from routilux.job_state import JobState
 
@@ -44,6 +48,43 @@ class DurableFlow(Drawing):
             StoreError: The store cannot be read.
         """
         return self._kept().load(job_id)
+
+    def check_resume(self, run: JobState | str) -> list[ResumeCheck]:
+        """Whether a run can go on with the flow as it is drawn now: one verdict for each routine, and why.
+
+        Registered migrations are called with copies of what waits. Nothing is changed, and nothing raised for what is
+        found: a resume that finds a "refuse" raises `ResumeRefusedError`.
+
+        Args:
+            run: The run; or its job_id, where the flow has a store. Another process may be driving it.
+
+        Raises:
+            ValueError: A state of another flow, or of no form; a job_id without a store, or that the store lacks.
+            StoreError: The store cannot be read.
+        """
+        job_state = self.load(run) if isinstance(run, str) else run
+        check_flow(self._engine, job_state)
+        return check_resume(self._engine, job_state)
+
+    def migrate(self, routine_id: str, from_fingerprint: str, fn: Migrate, held: Migrate | None = None) -> None:
+        """Bring what waits for a routine into the form of today's code, when a run of earlier code goes on.
+
+        It is done by a resume, or a recovery, of a run that knows the routine by this fingerprint while it has another
+        now; and once, since the run then has today's. There are no chains: each function brings the tasks from its
+        fingerprint to the present form.
+
+        Args:
+            routine_id: The routine; it is still in the flow.
+            from_fingerprint: Its fingerprint in the runs that are meant: `ResumeCheck.fingerprint`.
+            fn: `fn(slot, data)` gets the slot and a copy of the data of each waiting task, and returns the data that
+                it has from now on, or `(slot, data)`. It may run more than once for a task, on the thread of whoever
+                resumes, and outside of the run. When it raises, the run is not resumed.
+            held: The same for what "append" or a function has collected in a slot; without it that stays as it is.
+
+        Raises:
+            ValueError: There is one for this fingerprint already.
+        """
+        self._engine.migrations.add(routine_id, from_fingerprint, fn, held)
 
     def fork(
         self,

@@ -27,6 +27,7 @@ from routilux.flow.event_loop import EventLoop
 from routilux.flow.identity import new_identity
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
+from routilux.flow.migrations import Migrations
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
@@ -88,6 +89,7 @@ class Engine:
         self._taking_lock = threading.RLock()
         self._adopted: dict[int, Run] = {}
         self.paused: weakref.WeakSet[RunLifecycle] = weakref.WeakSet()
+        self.migrations = Migrations()
         self._arrived = threading.Condition(self._lock)
         self._is_closing = False
         self._is_closed = False

@@ -33,7 +33,7 @@ RETRY_MOST_NS = 1_000_000_000
 class _Part:
     """What waits to be written of one run."""
 
-    __slots__ = ("release", "rows", "snapshot", "status")
+    __slots__ = ("fingerprint", "release", "rows", "snapshot", "status")
 
     def __init__(self) -> None:
         self.rows: list[JournalRow] = []
@@ -41,10 +41,11 @@ class _Part:
         self.snapshot: tuple[int, str] | None = None
         self.status: str | None = None
         self.release = False
+        self.fingerprint: str | None = None
 
     def as_write(self, job_id: str) -> Write:
         number, text = self.snapshot or (0, None)
-        return Write(job_id, self.rows, self.status, text, number, release=self.release)
+        return Write(job_id, self.rows, self.status, text, number, self.fingerprint, self.release)
 
 
 class GroupCommit:
@@ -85,6 +86,7 @@ class GroupCommit:
         status: str | None = None,
         release: bool = False,
         snapshot: tuple[int, str] | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         """With the run's lock held: have something written, soon."""
         with self._lock:
@@ -95,6 +97,8 @@ class GroupCommit:
                 part.rows.append(row)
             if status is not None:
                 part.status = status
+            if fingerprint is not None:
+                part.fingerprint = fingerprint
             part.release = release or part.release
             part.snapshot = snapshot or part.snapshot
             if not self._row_count:
@@ -105,6 +109,13 @@ class GroupCommit:
         """Whether something of a run waits, or is just being written."""
         with self._writing, self._lock:
             return job_id in self._parts
+
+    def keep(self, job_id: str) -> None:
+        """A run that was to be let go goes on after all, before that was written."""
+        with self._lock:
+            part = self._parts.get(job_id)
+            if part is not None:
+                part.release = False
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""
@@ -159,6 +170,7 @@ class GroupCommit:
                 earlier = parts.setdefault(job_id, _Part())
                 earlier.rows += part.rows
                 earlier.status = part.status or earlier.status
+                earlier.fingerprint = part.fingerprint or earlier.fingerprint
                 earlier.release = part.release or earlier.release
                 earlier.snapshot = part.snapshot or earlier.snapshot
             self._parts = parts

@@ -39,7 +39,12 @@ def go_on(
         revival = Revival(wiring, run.job_state)
         given = _reopen_with(run, revival, timeout, is_kept_back, is_recovery)
         if given is not None:
-            run.reopened()
+            try:
+                run.reopened()
+            except BaseException:
+                with run.lock:
+                    run.tokens -= given  # nobody will bring them back, and a later resume needs them
+                raise
             run.hand_out(given)
             run.begin_hold()
             return

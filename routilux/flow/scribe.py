@@ -53,9 +53,11 @@ class Scribe:
     run: rows are numbered on through pauses and resumes.
     """
 
-    __slots__ = ("_base_us", "_ledger", "_metadata", "_names", "_ops", "number", "size", "snapshot_due")
+    __slots__ = ("_base_us", "_ledger", "_metadata", "_names", "_ops", "number", "size", "snapshot_due", "structure")
 
-    def __init__(self, job_state: JobState, number: int = 0, snapshot_number: int = 0) -> None:
+    def __init__(
+        self, job_state: JobState, number: int = 0, snapshot_number: int = 0, structure: str | None = None
+    ) -> None:
         self._ledger = ledger_of(job_state)
         self._ops: list[str] = []
         # Of ports, as the rows of a bounded history say them.
@@ -63,6 +65,8 @@ class Scribe:
         self._metadata = ""
         #: Of the last row.
         self.number = number
+        #: Of the flow that drives the run, as the store has it (see `structure.py`); None: nobody has looked.
+        self.structure = structure
         #: Characters of the rows that were made here.
         self.size = 0
         #: The row at which a snapshot is taken next: when the journal has doubled, so that their sum stays linear.

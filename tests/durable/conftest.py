@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from routilux.stores.memory import MemoryStore
 from tests.contract.backends import running_server, url_of_new_schema
 
 
@@ -27,3 +28,18 @@ def server_url() -> Iterator[str]:
 def new_schema(server_url: str) -> Callable[[], str]:
     """Gives the URL of a PostgreSQL store that is empty, each time another one."""
     return lambda: url_of_new_schema(server_url)
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of a store that is empty, in memory and in a SQLite file."""
+    if request.param == "sqlite":
+        yield str(tmp_path / "runs.db")
+        return
+    name = f"memory:durable-{next(_numbers)}"
+    keeper = MemoryStore(name)  # the memory ends with the last store of it
+    yield name
+    keeper.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sized
 from datetime import datetime
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 import routilux
 from routilux import (
@@ -42,7 +42,7 @@ from routilux.analysis import (
     analyze_workflow,
 )
 from routilux.errors import RoutiluxError, UnknownNameError
-from routilux.flow import SlotActivationTask, TaskPriority
+from routilux.flow import ResumeCheck, SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
 from routilux.functions import routine
@@ -212,6 +212,10 @@ def seams() -> None:
     assert_type(activation, Activation)
     assert_type(activation.emitted("output"), list[tuple[str, dict[str, Any]]])
     assert_type(activation.error, str | None)
+    flow = Flow("kept", store="memory:")
+    assert_type(flow.check_resume("run"), list[ResumeCheck])
+    assert_type(flow.check_resume(JobState())[0].verdict, Literal["ok", "migrate", "refuse"])
+    flow.migrate("a", "0badcafe", lambda slot, data: {**data, slot: 1}, held=lambda slot, data: ("other", data))
     assert_type(routilux.__version__, str)
     try:
         Flow().execute("a")

@@ -37,6 +37,7 @@ BUILT_IN = {
     "StoreUnavailableError": OSError,
     "NewerStoreError": ValueError,
     "UnknownRunError": KeyError,
+    "ResumeRefusedError": ValueError,
 }
 
 
