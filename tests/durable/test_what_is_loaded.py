@@ -123,6 +123,8 @@ def as_saved(job_state: JobState) -> dict[str, Any]:
     saved = job_state.serialize()
     saved.pop("updated_at")  # a moment in which nothing is kept may move it
     saved.pop("journal_row", None)  # of the record of this process
+    for task in saved["pending_tasks"]:
+        task["due_at"] = bool(task["due_at"])  # the record reckons it from the clock, to the microsecond
     return saved
 
 
