@@ -430,14 +430,16 @@ class Durability:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
             lost = self._live_runs()
+            self.store.close()  # what comes later is another driver's
             for run in lost:
                 run.lose(error)
             with self._lock:
                 for run in lost:
                     self._known.pop(run.job_id, None)
-            self.group.forget_all()
-            self.store.close()  # what comes later is another driver's
+            self.group.forget_all()  # also what a write in another thread has just put back
             self.group.trouble = None
+            for run in lost:
+                run.wake_waiters()  # now, since they may start new runs at once
         elif error is not None:
             self._retry_later()
 

@@ -453,6 +453,10 @@ class DurableRun(Run):
             self.over = True
             self.engine.loop.retire(self.key, self.timers.heap_count)
             self.engine.absorb(self)
+
+    def wake_waiters(self) -> None:
+        """After `lose`."""
+        with self.lock:
             self._waiters.notify()
 
     def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
