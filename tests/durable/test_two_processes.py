@@ -130,6 +130,7 @@ def stops(routine, data):
     if data["n"] == 5:
         with outside:  # no transaction of this process is open
             os.kill(os.getpid(), signal.SIGSTOP)
+            threading.Event().wait(0.1)  # the signal may come a moment later
 
 
 flow = Flow("stopped", store=Stoppable(place, level=arguments[0], lease_seconds=0.3), execution_timeout=None)
