@@ -124,7 +124,9 @@ def as_saved(job_state: JobState) -> dict[str, Any]:
     saved.pop("updated_at")  # a moment in which nothing is kept may move it
     saved.pop("journal_row", None)  # of the record of this process
     for task in saved["pending_tasks"]:
-        task["due_at"] = bool(task["due_at"])  # the record reckons it from the clock, to the microsecond
+        del task["due_at"]  # one that was due before the run stood still is in the queue, or not yet: it starts at once
+    # One that fails when the run was paused already is parked after the others: where it stands is not promised.
+    saved["pending_tasks"].sort(key=lambda task: task["was"] != "failed")
     return saved
 
 
