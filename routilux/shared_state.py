@@ -105,14 +105,16 @@ class SharedState(OwnFields):
         with self._shared_lock:
             self._shared_data.changed = {}
 
-    def take_shared_changes(self) -> list[tuple[Any, ...]]:
-        """What was written to the shared data since the last call: (key, value), or (key,) for one that is gone.
+    def take_shared_changes(self, use: Callable[[list[tuple[Any, ...]]], None]) -> None:
+        """Call `use` with what was written since the last call: (key, value), or (key,) for one that is gone.
+
+        It is called under the lock of the shared data: of two threads that take changes, the later ones come later.
 
         Raises:
             NotPlainError: A value is not JSON. It is left out at the next call.
         """
         if not self._shared_data.changed:
-            return []
+            return
         with self._shared_lock:
             changed, self._shared_data.changed = self._shared_data.changed, {}
             found: list[tuple[Any, ...]] = []
@@ -124,4 +126,4 @@ class SharedState(OwnFields):
                 except NotPlainError:
                     self._shared_data.changed |= dict.fromkeys([*(entry[0] for entry in found), *changed])
                     raise
-            return found
+            use(found)

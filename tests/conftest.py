@@ -2,17 +2,67 @@
 
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import serilux
 from hypothesis import settings
 
+from routilux import Flow
 from tests.drawings import HandlerKind
 
 # No deadline: a busy machine is slow, not wrong. New examples on every run, also where CI is set.
 settings.register_profile("routilux", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("routilux")
+
+
+# What durable runs do not do, and these tests do: keep live objects in payloads, go on with a copy of a record while
+# its run goes on as well, or leave no memory behind.
+NOT_DURABLE = frozenset(
+    {
+        "test_a_copy_goes_on_in_the_same_flow_while_the_original_is_alive",
+        "test_a_snapshot_of_a_paused_run_goes_on_in_the_order_in_which_the_run_does",
+        "test_a_snapshot_of_the_entry_at_work_begins_with_the_entry",
+        "test_a_wait_for_a_restored_run_that_is_resumed_meanwhile_waits_for_its_end",
+        "test_an_activation_that_was_taken_and_not_merged_starts_and_is_merged_once",
+        "test_held_emissions_of_an_activation_that_runs_again_are_compared_as_well",
+        "test_live_objects_may_be_paused_and_only_saving_them_is_an_error",
+        "test_payloads_are_compared_outside_the_locks_of_the_run",
+        "test_ten_thousand_short_runs_leave_no_thread_timer_task_or_memory_behind",  # the store has them
+        "test_what_cannot_be_compared_is_emitted_by_an_activation_that_runs_again",
+        "runTest",  # the state machine of the controls, which loads files of runs that go on
+    }
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--store memory:` gives each flow of the tests a store: what holds for runs holds for durable ones."""
+    parser.addoption("--store", help="give every flow without a store this one, for example memory:")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    store = config.getoption("--store")
+    if store is None:
+        return
+    _give_stores(store)
+    skip = pytest.mark.skip(reason="not about durable runs")
+    for item in items:
+        if item.name.partition("[")[0] in NOT_DURABLE:
+            item.add_marker(skip)
+
+
+def _give_stores(url: str) -> None:
+    make, add = Flow.__init__, Flow.add_routine
+
+    def make_durable(flow: Flow, flow_id: str | None = None, *args: Any, store: Any = None, **more: Any) -> None:
+        make(flow, flow_id or str(uuid.uuid4()), *args, store=store or url, **more)
+
+    def add_with_id(flow: Flow, routine: Any, routine_id: str | None = None) -> Any:
+        return add(flow, routine, routine_id if routine_id is not None else getattr(routine, "_id", None))
+
+    Flow.__init__, Flow.add_routine = make_durable, add_with_id
 
 
 @pytest.fixture

@@ -16,6 +16,11 @@ from typing import Any
 
 from routilux.errors import AttemptTimeoutError, HandlerCancelledError
 
+try:
+    import uvloop
+except ImportError:  # it makes sockets faster, and nothing here needs it
+    uvloop = None
+
 __all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "IDLE_SECONDS", "CoroutineLoop", "Driven"]
 
 logger = logging.getLogger(__name__)
@@ -401,8 +406,8 @@ class CoroutineLoop:
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """A loop for a thread of its own."""
-    return asyncio.new_event_loop()
+    """A loop for a thread of its own: uvloop's where it is installed."""
+    return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
 def _run_alone(driven: Driven) -> None:

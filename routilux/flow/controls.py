@@ -62,11 +62,13 @@ def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunL
         run = _driver_of(engine, state)
         if run is not None and run.pause(point):
             return run
-        kept = _claim_if_kept(engine, state)
+        kept = _claim_if_kept(engine, state) if run is None or run.over else None
         # Unless it was executed or resumed since we looked: then there is something to pause after all.
         if note_pause(state, point, run.active_count() if run is not None else 0):
             if kept is not None:
                 kept.keep_still(state)
+            elif run is not None:
+                run.keep_note()  # its handlers are still at work, so it is this process's
             return run
 
 
@@ -82,12 +84,14 @@ def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
         if run is not None and run.cancel(reason):
             is_told = not run.is_adopted
             break
-        kept = _claim_if_kept(engine, state)
+        kept = _claim_if_kept(engine, state) if run is None or run.over else None
         found = note_cancellation(state, reason)
         if found is not None:  # else it was executed or resumed since we looked
             before, is_told = found, False
             if kept is not None:
                 kept.keep_still(state)
+            elif run is not None:
+                run.keep_note()
             break
     if not is_told and before not in FINAL:
         engine.listeners.tell_end(state)
@@ -112,6 +116,7 @@ def resume(
     job_state: JobState,
     timeout: float | None,
     is_kept_back: Callable[[dict[str, Any]], bool] | None = None,
+    is_recovery: bool = False,
 ) -> JobState:
     """See `Flow.resume`.
 
@@ -121,6 +126,7 @@ def resume(
         timeout: Seconds that it may take.
         is_kept_back: Which pending tasks stay where they are; None: dead letters that were kept back before, unless the
             run is over.
+        is_recovery: As `go_on` takes it.
     """
     check_flow(engine, job_state)
     plan = None
@@ -137,7 +143,7 @@ def resume(
                         "them first: JobState.wait_for_completion(flow, job_state)."
                     )
                 kept_back = is_kept_back or (_takes_all if status in FINAL else _was_kept_back)
-                _go_on(engine, job_state, live, plan, timeout, kept_back)
+                _go_on(engine, job_state, live, plan, timeout, kept_back, is_recovery)
                 return job_state
         # Without the lock: it calls the application's migrations.
         plan = plan_for(engine, job_state)
@@ -164,6 +170,7 @@ def _go_on(
     plan: ResumePlan,
     timeout: float | None,
     is_kept_back: Callable[[dict[str, Any]], bool],
+    is_recovery: bool,
 ) -> None:
     engine.refuse_when_closed(is_execute=True)
     if engine.durability is not None:
@@ -177,7 +184,7 @@ def _go_on(
         run = engine.open_run(job_state)
     undo = put_migrated(job_state, plan)
     try:
-        go_on(run, engine.wiring, timeout, is_kept_back)
+        go_on(run, engine.wiring, timeout, is_kept_back, is_recovery)
     except BaseException:
         undo()
         if run is not live:

@@ -41,9 +41,6 @@ __all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
 
-# After so long without a store, runs become paused.
-PATIENCE_SECONDS = 30.0
-
 
 class Durability:
     """The durable side of an engine.
@@ -59,7 +56,6 @@ class Durability:
         self.owns_store = owns_store
         self.is_sync = store.level == "sync"
         self.group = GroupCommit(store, engine.clock, self._on_trouble)
-        self.patience_seconds = PATIENCE_SECONDS
         self._lock = Lock()
         # Replaced as a whole, so it needs no lock.
         self._drawn = Drawn((-1, 0), {}, "")
@@ -154,7 +150,12 @@ class Durability:
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
         scribe.structure = self.drawn().text
-        return self.store.create(RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure), rows)
+        header = RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure)
+        try:
+            return self.store.create(header, rows)
+        except BaseException:
+            scribe.number = 0  # it may be executed once more
+            raise
 
     def drawn(self) -> Drawn:
         """The structure of the flow as it is drawn now."""
@@ -248,6 +249,8 @@ class Durability:
                 f"{job_state.job_id!r}), which is its own record."
             )
         scribe = self.scribe_of(job_state)
+        # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
+        self.group.write()
         before = self.store.find(job_state.job_id)
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
@@ -297,6 +300,7 @@ class Durability:
             self.refresh(known, header)
         else:
             job_state = self._restored(header)
+        ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
         return job_state
@@ -335,11 +339,11 @@ class Durability:
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
         replay, number, snapshot_number = replayed(self.store, header.job_id)
         if is_recovery:
-            # Of those that were only waiting, it was the first, as far as anybody can tell.
-            suspects = replay.begun() or replay.waiting()[:1]
+            # Those that were only waiting are not to blame, though one of them may have begun without that being kept:
+            # from now on beginnings are kept before handlers are called, so it is found out if it kills again.
             before = replay.deaths()
             with self._lock:
-                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in suspects}
+                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in replay.begun()}
         job_state = JobState()
         job_state.deserialize(replay.saved_form(header.status))
         self.attend(job_state, number, snapshot_number, header.fingerprint)
@@ -372,7 +376,10 @@ class Durability:
                 known = self._known.get(header.job_id)
             live = ledger_of(known).live if known is not None else None
             if live is None or not live.is_open():
-                found.append(self._restored(header, is_recovery=True))
+                job_state = self._restored(header, is_recovery=True)
+                # Until it goes on, a handler of one that already does may wait for it.
+                ledger_of(job_state).live = RunElsewhere(self, job_state)
+                found.append(job_state)
         return found
 
     def note_deaths(self, job_id: str, deaths: dict[str, int]) -> None:
@@ -402,10 +409,10 @@ class Durability:
         job_state.write_live_form(write_down)
         self.group.write()
 
-    def deaths_of(self, job_id: str) -> dict[str, int]:
-        """How often the process of a run that is being recovered has died in an activation, by its id."""
+    def deaths_of(self, job_id: str) -> dict[str, int] | None:
+        """How often the process of a run has died in an activation, by its id; None: it is not being recovered."""
         with self._lock:
-            return self._deaths.pop(job_id, {})
+            return self._deaths.pop(job_id, None)
 
     # -- writing
 
@@ -457,10 +464,17 @@ class Durability:
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
-            for run in self._live_runs():
-                run.lose(error)
+            lost = self._live_runs()
             self.store.close()  # what comes later is another driver's
+            for run in lost:
+                run.lose(error)
+            with self._lock:
+                for run in lost:
+                    self._known.pop(run.job_id, None)
+            self.group.forget_all()  # also what a write in another thread has just put back
             self.group.trouble = None
+            for run in lost:
+                run.wake_waiters()  # now, since they may start new runs at once
         elif error is not None:
             self._retry_later()
 
@@ -481,7 +495,7 @@ class Durability:
             self._see_to_trouble()
         except StoreError as error:
             self.group.note_trouble(error)
-            if self.group.trouble_seconds() < self.patience_seconds:
+            if self.group.trouble_seconds() < self._patience_seconds():
                 self._retry_later()
                 return
             for run in self._live_runs():
@@ -489,10 +503,14 @@ class Durability:
         else:
             self._go_on_if_trouble_is_over()
 
+    def _patience_seconds(self) -> float:
+        engine = self._engine()
+        return engine.flow.store_patience if engine is not None else 0.0
+
     def _go_on_if_trouble_is_over(self) -> None:
         # Runs give their tokens back under their locks when they see the trouble, and get them again under the same
         # locks after it was cleared: so no run is left without.
-        if self.group.trouble is None:
+        if self.group.trouble is None or isinstance(self.group.trouble, LeaseLostError):
             return
         self.group.trouble = None
         for run in self._live_runs():

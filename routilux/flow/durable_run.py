@@ -6,6 +6,7 @@ happened: a process that dies loses the last moments of it, and what was lost is
 """
 
 import contextlib
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
@@ -62,13 +63,17 @@ class DurableRun(DurableInputs):
         "_flush_number",
         "_has_metadata",
         "_is_released",
+        "_is_reopening",
         "_renew_number",
         "_retry_number",
+        "_shared_changes",
         "_status",
         "_unstaged_tokens",
         "recoveries",
         "scribe",
     )
+
+    is_durable = True
 
     def __init__(
         self,
@@ -84,6 +89,11 @@ class DurableRun(DurableInputs):
         self._status = ""
         # Whether another process may drive it.
         self._is_released = False
+        # Between a resume and the state that it writes, nothing else is written: half of a resume is none.
+        self._is_reopening = False
+        # Shared values that were written, and that are kept with the settlement that comes next: an activation that
+        # runs again must not find what it has written itself.
+        self._shared_changes: list[tuple[Any, ...]] = []
         # Counted as outstanding while its end cannot be written.
         self._awaits_store = False
         # After a crash, so many beginnings are still written before their handlers are called: to know which kills it.
@@ -113,19 +123,27 @@ class DurableRun(DurableInputs):
             raise
         self._renew_later()
 
+    def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
+        """With the lock held: as every run."""
+        self._is_reopening = True
+        super().reopen(timeout, still_failed)
+
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released, self.lost = False, None
         # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._has_news = False
-        self.recoveries = self.durability.deaths_of(self.job_id)
-        self._careful_count = CAREFUL_COUNT if self.recoveries else 0
+        deaths = self.durability.deaths_of(self.job_id)
+        self.recoveries = deaths or {}
+        self._careful_count = 0 if deaths is None else CAREFUL_COUNT
         try:
             self.durability.keep_anew(self)
         except (StoreError, LeaseLostError):
+            self._is_reopening = False
             self.stop_for_store()
             raise
+        self._is_reopening = False
         self._status = JobStatus.RUNNING.value
         self._renew_later()
         self.fetch_inputs()
@@ -169,6 +187,12 @@ class DurableRun(DurableInputs):
         emission.data = plain(emission.data, _what(emission.wired))
         return emission
 
+    def defer(self, activation: Activation, event: tuple[str, str, dict[str, Any]]) -> None:
+        """As every run; data that cannot be kept are refused now, and not when the activation ends."""
+        routine_id, event_name, data = event
+        what = f"what {routine_id!r} defers as {event_name!r}"
+        super().defer(activation, (routine_id, event_name, plain(data, what)))
+
     def emit(
         self,
         activation: Activation,
@@ -211,13 +235,15 @@ class DurableRun(DurableInputs):
                 held = self.ledger.slot_data[task.port.key]
                 self.scribe.merged(task, held if callable(task.port.slot.merge_strategy) else None)
 
-    def note_retry(self, task: Activation, due_ns: int) -> None:
+    def note_retry(self, task: Activation, due_ns: int | None) -> None:
         """An attempt has failed, and there will be another."""
+        self._note_shared()
         self.scribe.retry(task, due_ns)
         self._cut()
 
     def _note_left(self, task: Activation, outcome: str) -> None:
         super()._note_left(task, outcome)
+        self._note_shared()
         if outcome == "failed":
             self.scribe.fail(task)
         elif outcome == "completed" and not task.retry_count:
@@ -228,6 +254,11 @@ class DurableRun(DurableInputs):
         self._cut()
         if task.staged is not None:
             self._unstage(task)
+
+    def _note_shared(self) -> None:
+        if self._shared_changes:
+            changes, self._shared_changes = self._shared_changes, []
+            self.scribe.share(changes)
 
     def _unstage(self, task: Activation) -> None:
         """At the level "sync": what an activation has caused starts when its settlement is kept."""
@@ -243,10 +274,12 @@ class DurableRun(DurableInputs):
             self._unstaged_tokens += self.tokens_for(len(staged))
 
     def _cut(self) -> None:
-        if self.lost is not None or self._is_released:
+        if self.lost is not None or self._is_released or self._is_reopening:
             return  # not this process's to write; what is told meanwhile stands in the row of the next resume
         self._note_metadata()
         status = self.ledger.status
+        if self._awaits_store and status == JobStatus.RUNNING:
+            status = self._status  # its end is on its way
         changed = status if status != self._status else None
         row = self.scribe.cut()
         if row is None and changed is None:
@@ -291,10 +324,12 @@ class DurableRun(DurableInputs):
         return self._after_settlement(super().settle_failure(task, error, decision, delay, turn))
 
     def _write_shared(self) -> None:
-        changes = self.job_state.take_shared_changes()
-        if changes:
-            with self.lock:
-                self.scribe.share(changes)
+        """Have what the handler has shared kept with its settlement, which follows."""
+        self.job_state.take_shared_changes(self._add_shared_changes)
+
+    def _add_shared_changes(self, changes: list[tuple[Any, ...]]) -> None:
+        with self.lock:  # under that of the shared data, so that changes stand in their order
+            self._shared_changes += changes
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
         if self.scribe.number >= self.scribe.snapshot_due:
@@ -376,6 +411,10 @@ class DurableRun(DurableInputs):
         self._keep_stop()
         return True
 
+    def keep_note(self) -> None:
+        """Keep what its record was told of another stop."""
+        self._keep_stop()
+
     def _keep_stop(self) -> None:
         with self.lock:
             self._cut()
@@ -387,6 +426,8 @@ class DurableRun(DurableInputs):
         """The store cannot be written for too long: be paused, in memory."""
         with self.lock:
             if self._awaits_store:
+                if self._end_is_kept():
+                    return  # it ends when the store can be written again
                 self._awaits_store = False
                 self.outstanding -= 1
             if self._gate != OPEN:
@@ -400,7 +441,8 @@ class DurableRun(DurableInputs):
     def lose(self, error: LeaseLostError) -> None:
         """Another process has taken it over: drop what is queued, and do nothing more."""
         with self.lock:
-            if self.lost is not None or self._gate == Gate.ENDED:
+            # One that is not kept yet is nobody else's; if it was just being kept, its first write finds out.
+            if self.lost is not None or self._gate == Gate.ENDED or not self._status:
                 return
             self.lost = error
             self.ledger.refuses = True
@@ -415,6 +457,10 @@ class DurableRun(DurableInputs):
             self.over = True
             self.engine.loop.retire(self.key, self.timers.heap_count)
             self.engine.absorb(self)
+
+    def wake_waiters(self) -> None:
+        """After `lose`."""
+        with self.lock:
             self._waiters.notify()
 
     def wait(self, timeout: float | None, progress: "Progress | None" = None) -> bool:
@@ -455,18 +501,25 @@ class DurableRun(DurableInputs):
 
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
+        if self._end_is_kept():
+            self._awaits_store, self._is_released = False, True
+            return True
         self._cut()
         if self.ledger.status == JobStatus.RUNNING:
             self._status = self.ledger.final_status()
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
-            self._is_released = True
+            self._awaits_store, self._is_released = False, True
             self.durability.note_end()
             return True
-        if self.lost is None and not self._awaits_store:
+        if self.lost is None:
             self._awaits_store = True
             self.outstanding += 1
         return False
+
+    def _end_is_kept(self) -> bool:
+        """With the lock held: whether somebody has written the end that could not be written at first."""
+        return self._awaits_store and not self.durability.group.has_rows_of(self.job_id)
 
     def _release_ownership(self) -> None:
         if not self._is_released and self.lost is None:
@@ -477,7 +530,6 @@ class DurableRun(DurableInputs):
         """The store can be written again."""
         with self.lock:
             if self._awaits_store:
-                self._awaits_store = False
                 self.outstanding -= 1
                 self._end_if_over()
                 due = self._take_announcement()

@@ -39,12 +39,16 @@ class RunElsewhere:
                 progress.report(0, 0, self._job_state.status)
             Event().wait(min(pause, left))
             pause = min(2 * pause, MOST_SECONDS)
-        return True
+        live = ledger_of(self._job_state).live
+        if live is None:
+            return True
+        # It was resumed here meanwhile, or recovered, and is not over at all.
+        return live.wait(None if until is None else max(0.0, until - time.monotonic()), progress)
 
     def _is_over(self) -> bool:
         ledger = ledger_of(self._job_state)
         if ledger.live is not self:
-            return True  # it was resumed here meanwhile, or another wait was quicker: the caller looks again
+            return True  # it was resumed here meanwhile, or another wait was quicker
         try:
             header = self._durability.store.find(self._job_state.job_id)
         except StoreError:
@@ -53,6 +57,8 @@ class RunElsewhere:
             return False
         if header is not None:
             self._durability.refresh(self._job_state, header)
+        else:  # it was deleted
+            ledger.live = None
         return True
 
     def wait_for_change(self, timeout: float | None) -> None:

@@ -15,10 +15,10 @@ from routilux.errors import (
     InvalidTypeError,
     InvalidValueError,
     NotPendingError,
+    RoutiluxError,
     RunEndedError,
     RunError,
     SelfWaitError,
-    StoreError,
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
@@ -153,7 +153,7 @@ class Engine:
         except RunExists as found:
             self.withdraw(run)
             return found.job_state
-        except (NotPendingError, StoreError):
+        except RoutiluxError:  # it says what was wrong: with the state, with the store, with what the entry gets
             self.withdraw(run)
             raise
         except RuntimeError as error:

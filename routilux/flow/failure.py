@@ -106,7 +106,7 @@ def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None
     run.active.discard(task)
     task.retry_count += 1
     due_ns = now + nanoseconds(delay)
-    run.note_retry(task, due_ns)
+    run.note_retry(task, due_ns if delay > 0 or task.is_entry else None)
     if not run.is_open():
         run.outstanding -= 1
         run.park(task, "retry", due_ns)

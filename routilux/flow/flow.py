@@ -24,6 +24,7 @@ from routilux.flow.settings import (
     checked_count,
     checked_history_limit,
     checked_retention,
+    checked_seconds,
     checked_strategy,
     checked_timeout,
     checked_workers,
@@ -68,6 +69,8 @@ class Flow(AwaitedFlow):
             an activation has caused starts when its settlement is safe, also from a loss of power). A `Store` has its
             own.
         max_recoveries: How often the process of a run may die in one activation; then the run fails with it.
+        store_patience: While the store cannot be written, nothing new starts, and the write is tried again; after so
+            many seconds runs become "paused", and their pause point has the reason "store".
         keep_finished: How many finished runs of this flow the store keeps, or (a timedelta) for how long; None: all,
             for good. What is too much is forgotten now and then, when a run has ended: at most 64 more are there.
 
@@ -106,6 +109,7 @@ class Flow(AwaitedFlow):
         store: "Store | str | os.PathLike[str] | None" = None,
         store_level: str = "group",
         max_recoveries: int = 3,
+        store_patience: float = 30.0,
         keep_finished: int | timedelta | None = None,
     ) -> None:
         if store is not None and not flow_id:
@@ -126,6 +130,7 @@ class Flow(AwaitedFlow):
         self.execution_timeout = checked_timeout("execution_timeout", execution_timeout)
         self.history_limit = checked_history_limit(history_limit)
         self.max_recoveries = checked_count("max_recoveries", max_recoveries)
+        self.store_patience = checked_seconds("store_patience", store_patience)
         self._engine = Engine(self, self._owner, clock, executor or ThreadPools(), journal, hooks, make_durable)
         self._show_inside()
 

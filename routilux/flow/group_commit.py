@@ -69,7 +69,8 @@ class GroupCommit:
         self._parts: dict[str, _Part] = {}
         self._row_count = 0
         self._since_ns = 0
-        #: Why the store cannot be written; None while it can. Runs start nothing new while it is set.
+        #: Why the store cannot be written; None while it can. Runs start nothing new while it is set. A write that
+        #: succeeds does not end it: whoever ends it has to see to the runs that wait for it.
         self.trouble: StoreError | LeaseLostError | None = None
         self._trouble_since_ns = 0
         self._retry_ns = RETRY_FIRST_NS
@@ -103,6 +104,11 @@ class GroupCommit:
             if not self._row_count:
                 self._since_ns = self._clock.monotonic_ns()
             self._row_count += 1
+
+    def has_rows_of(self, job_id: str) -> bool:
+        """Whether something of a run waits, or is just being written."""
+        with self._writing, self._lock:
+            return job_id in self._parts
 
     def keep(self, job_id: str) -> None:
         """A run that was to be let go goes on after all, before that was written."""
@@ -176,6 +182,12 @@ class GroupCommit:
             self._parts.pop(job_id, None)
             if not self._parts:
                 self._row_count = 0
+
+    def forget_all(self) -> None:
+        """Nothing that waits is this process's to write any more."""
+        with self._writing, self._lock:
+            self._parts = {}
+            self._row_count = 0
 
     # -- trouble
 

@@ -398,6 +398,9 @@ class RunLifecycle(RunEnd):
             self.announce(due)
         return True
 
+    def keep_note(self) -> None:
+        """Called when its record was told of another stop: for runs that outlive their process."""
+
     def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
         """With the lock held: be as a run that has begun, closed to workers until `open_for_tasks`.
 

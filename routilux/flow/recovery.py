@@ -28,14 +28,14 @@ def recover(engine: "Engine", durability: "Durability") -> list[JobState]:
 
 
 def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> None:
-    deaths = durability.deaths_of(job_state.job_id)
+    deaths = durability.deaths_of(job_state.job_id) or {}
     deadly = [key for key, count in deaths.items() if count >= engine.flow.max_recoveries]
     if deadly:
         _fail(durability, job_state, set(deadly), engine.flow.max_recoveries)
         return
     durability.note_deaths(job_state.job_id, deaths)
     try:
-        resume(engine, job_state, engine.flow.execution_timeout)
+        resume(engine, job_state, engine.flow.execution_timeout, is_recovery=True)
     except RoutiluxError as error:
         # The drawing has changed, perhaps: the others go on, and this one waits for somebody who looks at it.
         logger.error(  # noqa: TRY400 - the message says it all, and names what to do

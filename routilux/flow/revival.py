@@ -18,11 +18,26 @@ if TYPE_CHECKING:  # the run that they are for
 __all__ = ["Revival", "go_on"]
 
 
-def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]) -> None:
-    """Take up what the state of a run keeps, but for what is kept back, and run again."""
+def go_on(
+    run: "Run",
+    wiring: Wiring,
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool],
+    is_recovery: bool = False,
+) -> None:
+    """Take up what the state of a run keeps, but for what is kept back, and run again.
+
+    Args:
+        run: The run, with the state that it goes on with.
+        wiring: The flow's.
+        timeout: For the leg that begins.
+        is_kept_back: Which pending tasks stay where they are.
+        is_recovery: Nobody has stopped it: it goes on as if its process had not died, so what waits for a resume
+            still waits, and a routine that had failed has failed.
+    """
     while True:
         revival = Revival(wiring, run.job_state)
-        given = _reopen_with(run, revival, timeout, is_kept_back)
+        given = _reopen_with(run, revival, timeout, is_kept_back, is_recovery)
         if given is not None:
             try:
                 run.reopened()
@@ -36,7 +51,11 @@ def go_on(run: "Run", wiring: Wiring, timeout: float | None, is_kept_back: Calla
 
 
 def _reopen_with(
-    run: "Run", revival: "Revival", timeout: float | None, is_kept_back: Callable[[dict[str, Any]], bool]
+    run: "Run",
+    revival: "Revival",
+    timeout: float | None,
+    is_kept_back: Callable[[dict[str, Any]], bool],
+    is_recovery: bool,
 ) -> int | None:
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
@@ -45,16 +64,21 @@ def _reopen_with(
     """
     job_state = run.job_state
     with run.lock:
-        events = list(job_state.deferred_events)
+        events = [] if is_recovery else list(job_state.deferred_events)
         if not revival.knows([*job_state.pending_tasks, *job_state.input_requests], events):
             return None
         run.input_ports.update(revival.ports)
         kept_back = [{**entry, "kept_back": True} for entry in job_state.pending_tasks if is_kept_back(entry)]
         revived = [revival.activation(run, entry) for entry in job_state.pending_tasks if not is_kept_back(entry)]
         revived += [(task, 0.0) for task in revival.uncarried(run)]
-        run.reopen(timeout, {entry["routine_id"] for entry in kept_back})
+        still_failed = {entry["routine_id"] for entry in kept_back}
+        if is_recovery:
+            tried_again = {entry["routine_id"] for entry in job_state.pending_tasks if entry.get("was") == "failed"}
+            still_failed |= dict.keys(run.ledger.routine_states) - tried_again
+        run.reopen(timeout, still_failed)
         job_state.pending_tasks[:] = kept_back
-        job_state.deferred_events.clear()
+        if not is_recovery:
+            job_state.deferred_events.clear()
         for task, delay in revived:
             run.outstanding += 1
             if delay > 0:

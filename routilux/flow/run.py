@@ -424,7 +424,7 @@ class Run(RunInputs):
                 Settlement(self.job_id, task.activation_id, routine_id, slot_name, outcome, task.retry_count + 1)
             )
 
-    def note_retry(self, task: Activation, due_ns: int) -> None:
+    def note_retry(self, task: Activation, due_ns: int | None) -> None:
         """With the lock held: an attempt has failed, and there will be another."""
 
     def _enter_deferred(self, events: list[tuple[str, str, dict[str, Any]]]) -> None:

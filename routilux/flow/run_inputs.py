@@ -221,7 +221,8 @@ class RunInputs(RunLifecycle):
         """Go on waiting for what was asked for before; what is too late by now has timed out."""
         self.engine.inputs.let_go(self.job_state)
         with self.lock:
-            given = self.take_time_outs()
+            # Somebody who waits may have let it be paused again by now: then the timer below wakes it once more.
+            given = self.take_time_outs() if self._gate == Gate.OPEN else 0
             if self.job_state.input_requests:
                 self.watch_requests()
                 for request in self.job_state.input_requests:

@@ -81,6 +81,7 @@ class Scribe:
         """A row of what has happened since the last one; None when nothing has."""
         states = self._ledger.routine_states
         if states.changed:
+            states.bring_up_to_date()  # what it writes stands after the completions of this row, and holds them
             changed, states.changed = states.changed, {}
             for routine_id in changed:
                 self._ops.append(dumps(["s", routine_id, dict.get(states, routine_id)]))
@@ -172,9 +173,10 @@ class Scribe:
         """It failed, and the run with it."""
         self._ops.append(f'["x","{as_text(activation.identity)}"]')
 
-    def retry(self, activation: Activation, due_ns: int) -> None:
-        """It failed, and will be tried again."""
-        self._ops.append(f'["y","{as_text(activation.identity)}",{activation.retry_count + 1},{self._at(due_ns)}]')
+    def retry(self, activation: Activation, due_ns: int | None) -> None:
+        """It failed, and will be tried again; without an instant, as soon as its turn comes."""
+        due = "null" if due_ns is None else self._at(due_ns)
+        self._ops.append(f'["y","{as_text(activation.identity)}",{activation.retry_count + 1},{due}]')
 
     def slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
         """A handler has set what a slot holds."""

@@ -9,6 +9,7 @@ __all__ = [
     "checked_count",
     "checked_history_limit",
     "checked_retention",
+    "checked_seconds",
     "checked_strategy",
     "checked_timeout",
     "checked_workers",
@@ -51,6 +52,17 @@ def checked_count(name: str, count: Any) -> int:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise InvalidValueError(f"{name} must be a whole number from 1, not {count!r}.")
     return count
+
+
+def checked_seconds(name: str, seconds: Any) -> float:
+    """Seconds from 0.
+
+    Raises:
+        ValueError: It is no such number.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
+        raise InvalidValueError(f"{name} must be seconds from 0, not {seconds!r}.")
+    return seconds
 
 
 def checked_timeout(name: str, seconds: Any) -> float | None:

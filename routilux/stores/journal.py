@@ -170,7 +170,7 @@ class Replay:
         slot_data: dict[str, dict[str, Any]] = {}
         for (routine_id, slot), held in self._slot_data.items():
             slot_data.setdefault(routine_id, {})[slot] = held
-        tasks = sorted(self._tasks.values(), key=lambda task: task["was"] != "active")  # stable: else as they came
+        tasks = sorted(self._tasks.values(), key=_place)  # stable: else as they came
         dropped = self.record_count - len(self._history)
         metadata = dict(self._state.get("metadata", {}))
         metadata.pop("history_dropped", None)  # of another moment
@@ -276,7 +276,8 @@ class Replay:
         del self._tasks[key]
 
     def _retry(self, key: str, attempt: int, due: int | None) -> None:
-        self._tasks[key].update(was="retry", attempt=attempt, due_at=None if due is None else _utc_time(due))
+        task = self._tasks[key] = self._tasks.pop(key)  # at the end of the queue
+        task.update(was="retry", attempt=attempt, due_at=None if due is None else _utc_time(due))
 
     def _fail(self, key: str) -> None:
         self._tasks[key].update(was="failed")
@@ -384,6 +385,13 @@ _STEPS: dict[str, Callable[..., None]] = {
 def _words_of(request: dict[str, Any]) -> dict[str, Any]:
     """What the records of a request say of it."""
     return {"name": request["name"], "slot": request["slot"]}
+
+
+def _place(task: dict[str, Any]) -> int:
+    """Where a task stands in what a run has left: as a run that stops puts it there."""
+    if task["was"] in ("active", "failed"):
+        return 0 if task["was"] == "active" else 1
+    return 9 if task["due_at"] is not None else 2 + int(task["priority"])
 
 
 def _local_time(microseconds: int) -> str:

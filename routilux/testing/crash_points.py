@@ -3,14 +3,18 @@
 A child process drives the flow and is killed with SIGKILL: before and after the n-th transaction of the store, and at
 the n-th settlement, for each n. Another child recovers the run. Then the journal is read: nothing may be missing,
 nothing that was kept may have been done again, and what happened in all must be what happens without a crash.
+
+`random_kills` does the same with several runs at once, and with children that are killed at random moments one after
+the other.
 """
 
-import json
 import multiprocessing
 import os
+import random
 import signal
 import sys
-from collections import Counter
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -18,22 +22,25 @@ from routilux.flow.flow import Flow
 from routilux.flow.group_commit import GroupCommit
 from routilux.job_state import JobState
 from routilux.stores.base import JournalRow, Store
-from routilux.stores.journal import Replay
 from routilux.stores.opening import open_store
+from routilux.testing.journal_checks import Life, problems_of, result_of
 
-__all__ = ["CrashReport", "crash_points"]
+__all__ = ["CrashReport", "crash_points", "random_kills"]
 
 # Where a process may be killed: when a settlement is added to the group, and around a transaction.
 MOMENTS = ("settlement", "before a transaction", "after a transaction")
 
 PATIENCE_SECONDS = 60.0
 
+# What a run has come to, out of its saved form, for those whose order is not always the same.
+Result = Callable[[dict[str, Any]], Any]
+
 
 class CrashReport(NamedTuple):
     """What came out.
 
     Attributes:
-        points: At how many points the process was killed.
+        points: How many processes were killed.
         problems: What was not as it must be, a sentence each; empty when all is well.
     """
 
@@ -42,16 +49,20 @@ class CrashReport(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What one child does."""
+    """What one child does, and what it is compared by."""
 
     build: Callable[[Store], Flow]
     url: str
     level: str
     entry: str
     params: dict[str, Any]
-    job_id: str
+    result: Result | None = None
+    runs: int = 1
     moment: str = ""
-    number: int = 0
+    number: float = 0
+
+    def job_ids(self) -> list[str]:
+        return [f"run {number}" for number in range(self.runs)]
 
 
 def crash_points(
@@ -62,40 +73,141 @@ def crash_points(
     level: str = "group",
     moments: Iterable[str] = MOMENTS,
     every: int = 1,
+    result: Result | None = None,
 ) -> CrashReport:
     """Kill a process at every durable moment of a run in turn, and see that nothing is lost or done twice.
 
     Args:
         build: Draws the flow over a store; a function at module level, since child processes call it. Its handlers
-            must be deterministic.
+            must be deterministic. The run may complete or fail.
         entry: The routine to begin with.
         params: What its trigger gets.
         make_url: Gives a new, empty store each time.
         level: "group" or "sync".
         moments: "settlement", "before a transaction", "after a transaction".
         every: Take only each so many-th point.
+        result: What of a run must be as without a crash, out of what `JobState.serialize` gives; for flows whose
+            activations come in another order each time. None: everything but the times.
+
+    Raises:
+        RuntimeError: The run cannot be driven to its end even if nobody is killed.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, build.__module__])
-    plan = _Plan(build, make_url(), level, entry, params, "uninterrupted")
-    _run_child(context, plan, may_die=False)
-    wanted = _history_of(plan)
+    plan = _Plan(build, make_url(), level, entry, params, result)
+    context = _context_for(plan)
+    wanted = _results_without_a_crash(context, plan)
     points, problems = 0, []
     for moment in moments:
         number = 1
         while True:
-            killed = plan._replace(url=make_url(), job_id="killed", moment=moment, number=number)
-            if not _run_child(context, killed, may_die=True):
+            killed = plan._replace(url=make_url(), moment=moment, number=number)
+            was_killed, life = _one_life(context, killed)
+            if not was_killed:
                 break  # the run was over before
             points += 1
-            found = list(_problems_after(context, killed, wanted))
+            found = _problems_after(context, killed, [life], wanted)
             problems += [f"killed at {moment} {number}: {problem}" for problem in found]
             number += every
     return CrashReport(points, problems)
 
 
+def random_kills(
+    build: Callable[[Store], Flow],
+    entry: str,
+    params: dict[str, Any],
+    make_url: Callable[[], str],
+    level: str = "group",
+    runs: int = 4,
+    kills: int = 5,
+    seed: int = 0,
+    result: Result | None = None,
+) -> CrashReport:
+    """Drive several runs at once, kill their process at random moments again and again, and see the same of each run.
+
+    Each process is killed after a random number of settlements, or of milliseconds; the next one recovers the runs,
+    and starts those that were never started. Give the flow a `max_recoveries` that is greater than `kills`.
+
+    Args:
+        build: As `crash_points` takes it.
+        entry: The routine to begin with.
+        params: What its trigger gets.
+        make_url: Gives a new, empty store each time.
+        level: "group" or "sync".
+        runs: How many at once.
+        kills: How many processes to kill at most; the last one may go on to the end.
+        seed: For the random numbers.
+        result: As `crash_points` takes it.
+
+    Raises:
+        RuntimeError: The runs cannot be driven to their end even if nobody is killed.
+    """
+    chance = random.Random(seed)  # noqa: S311 - chance is no secret here
+    plan = _Plan(build, make_url(), level, entry, params, result, runs)
+    context = _context_for(plan)
+    settlements = [0]
+    began = time.monotonic()
+    wanted = _results_without_a_crash(context, plan, settlements)
+    most_ms = (time.monotonic() - began) * 1000
+    plan = plan._replace(url=make_url())
+    lives: list[dict[str, Life]] = []
+    while len(lives) < kills:
+        moment = chance.choice(("settlement", "milliseconds"))
+        number = chance.randint(1, max(1, settlements[0] // kills)) if moment == "settlement" else chance.random()
+        if moment == "milliseconds":
+            number *= most_ms
+        was_killed, life = _one_life(context, plan._replace(moment=moment, number=number))
+        if not was_killed:
+            break
+        lives.append(life)
+    found = _problems_after(context, plan, lives, wanted)
+    return CrashReport(len(lives), [f"killed {len(lives)} times (seed {seed}): {problem}" for problem in found])
+
+
+def _context_for(plan: _Plan) -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, plan.build.__module__])
+    return context
+
+
+def _results_without_a_crash(context: Any, plan: _Plan, settlements: list[int] | None = None) -> dict[str, Any]:
+    """What the runs come to when nobody is killed; how many settlements that takes is added to the list's number."""
+    ended_well = _run_child(context, plan, may_die=False)
+    assert not ended_well  # noqa: S101 - it was not killed
+    lives = _lives_of(plan)
+    if settlements is not None:
+        settlements[0] += sum(life.settlement_count() for life in lives.values())
+    return {job_id: result_of(life, plan.result) for job_id, life in lives.items()}
+
+
+def _one_life(context: Any, plan: _Plan) -> tuple[bool, dict[str, Life]]:
+    """Let a child drive the runs and be killed; whether it was, and what the store had then."""
+    return _run_child(context, plan, may_die=True), _lives_of(plan)
+
+
+def _problems_after(context: Any, plan: _Plan, lives: list[dict[str, Life]], wanted: dict[str, Any]) -> Iterator[str]:
+    """Recover the runs of processes that were killed, and yield what is not as it must be."""
+    try:
+        _run_child(context, plan._replace(moment=""), may_die=False)
+    except RuntimeError as error:
+        yield f"it could not be recovered: {error}"
+        return
+    every = [*lives, _lives_of(plan)]
+    yield from (f"{job_id} should not be there" for job_id in every[-1].keys() - wanted.keys())
+    for job_id, wanted_of_run in wanted.items():
+        of_run = [life.get(job_id) or Life(None, ()) for life in every]
+        yield from (f"{job_id}: {problem}" for problem in problems_of(of_run, wanted_of_run, plan.result))
+
+
+def _lives_of(plan: _Plan) -> dict[str, Life]:
+    """What the store has of each run, those included that handlers have started."""
+    store = open_store(plan.url, plan.level)
+    try:
+        return {header.job_id: Life(header, store.rows(header.job_id)) for header in store.list_runs()}
+    finally:
+        store.close()
+
+
 def _run_child(context: Any, plan: _Plan, *, may_die: bool) -> bool:
-    """Let a child drive the run; whether it was killed.
+    """Let a child drive the runs; whether it was killed.
 
     Raises:
         RuntimeError: It ended in another way.
@@ -103,24 +215,30 @@ def _run_child(context: Any, plan: _Plan, *, may_die: bool) -> bool:
     child = context.Process(target=_drive, args=(plan,))
     child.start()
     child.join(PATIENCE_SECONDS)
-    if child.exitcode is None:
-        child.kill()
-        child.join()
-        raise RuntimeError(f"The child did not end within {PATIENCE_SECONDS:g} s: {plan}")
-    if child.exitcode == -signal.SIGKILL and may_die:
-        return True
-    if child.exitcode:
-        raise RuntimeError(f"The child ended with {child.exitcode}: {plan}. Its error stands above.")
-    return False
+    try:
+        if child.exitcode is None:
+            child.kill()
+            child.join()
+            raise RuntimeError(f"The child did not end within {PATIENCE_SECONDS:g} s: {plan}")
+        if child.exitcode == -signal.SIGKILL and may_die:
+            return True
+        if child.exitcode:
+            raise RuntimeError(f"The child ended with {child.exitcode}: {plan}. Its error stands above.")
+        return False
+    finally:
+        child.close()
 
 
 def _drive(plan: _Plan) -> None:
-    """What a child does: recover the run if it is there, else start it; and wait for its end."""
+    """What a child does: recover the runs that are there, start the others, and wait for their end."""
     store = open_store(plan.url, plan.level)
     if plan.moment:
         _kill_at(plan.moment, plan.number, store)
     with plan.build(store) as flow:
-        found = flow.recover() or [flow.execute(plan.entry, plan.params, job_id=plan.job_id)]
+        found = flow.recover()
+        for job_id in plan.job_ids():
+            if store.find(job_id) is None:
+                found.append(flow.execute(plan.entry, plan.params, job_id=job_id))
         for job_state in found:
             if not JobState.wait_for_completion(flow, job_state, timeout=PATIENCE_SECONDS):
                 sys.stderr.write(f"{job_state!r} is not over\n")
@@ -128,16 +246,23 @@ def _drive(plan: _Plan) -> None:
     store.close()
 
 
-def _kill_at(moment: str, number: int, store: Store) -> None:
+def _kill_at(moment: str, number: float, store: Store) -> None:
     """Have this process killed at the n-th of such moments."""
     left = number
+    lock = threading.Lock()
 
     def count() -> None:
         nonlocal left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with lock:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
+    if moment == "milliseconds":
+        timer = threading.Timer(number / 1000, os.kill, (os.getpid(), signal.SIGKILL))
+        timer.daemon = True
+        timer.start()
+        return
     if moment == "settlement":
         add = GroupCommit.add
 
@@ -159,69 +284,3 @@ def _kill_at(moment: str, number: int, store: Store) -> None:
             return result
 
         setattr(store, name, counted)
-
-
-def _problems_after(context: Any, plan: _Plan, wanted: "Counter[str]") -> Iterator[str]:
-    """Recover a run that was killed, and yield what is not as it must be."""
-    store = open_store(plan.url, plan.level)
-    before = store.rows(plan.job_id)
-    store.close()
-    _run_child(context, plan._replace(moment=""), may_die=False)
-    store = open_store(plan.url, plan.level)
-    rows, header = store.rows(plan.job_id), store.find(plan.job_id)
-    store.close()
-    if header is None or header.status != "completed":
-        yield f"the run is {header.status if header else 'not there'}"
-        return
-    if rows[: len(before)] != before:
-        yield "rows that were kept have changed"
-    kept, later = _Deeds(before), _Deeds(rows[len(before) :])
-    yield from (f"{each} was settled, and began again" for each in sorted(kept.settled & later.begun))
-    every = _Deeds(rows)
-    for name, keys in (("settled", every.all_settled), ("delivered", every.delivered), ("merged", every.merged)):
-        yield from (f"{key} was {name} {count} times" for key, count in Counter(keys).items() if count > 1)
-    unsettled = Replay().apply_all(row.body for row in rows).waiting()
-    yield from (f"{key} was lost" for key in unsettled)
-    found = _history_of(plan)
-    yield from (f"{count} times too few: {record}" for record, count in (wanted - found).items())
-    yield from (f"{count} times too many: {record}" for record, count in (found - wanted).items())
-
-
-class _Deeds:
-    """Which activations have begun, were settled, delivered and merged in some rows."""
-
-    def __init__(self, rows: Iterable[JournalRow]) -> None:
-        self.begun: set[str] = set()
-        self.all_settled: list[str] = []
-        self.delivered: list[str] = []
-        self.merged: list[str] = []
-        for row in rows:
-            for code, *values in json.loads(row.body):
-                if code == "b":
-                    self.begun.add(values[0])
-                    if values[3]:
-                        self.merged.append(values[0])
-                elif code == "m":
-                    self.merged.append(values[0])
-                elif code in ("c", "l"):
-                    self.all_settled.append(values[0])
-                elif code == "e":
-                    self.delivered += [delivery[2] for delivery in values[5]]
-        self.settled = set(self.all_settled)
-
-
-def _history_of(plan: _Plan) -> "Counter[str]":
-    """What has happened in a run, and what it has left, without the times."""
-    store = open_store(plan.url, plan.level)
-    replay = Replay().apply_all(row.body for row in store.rows(plan.job_id))
-    store.close()
-    saved = replay.saved_form("completed")
-    found = Counter(_line(record) for record in replay.history())
-    found.update(f"{name}: {json.dumps(saved.get(name), sort_keys=True)}" for name in ("shared_data", "slot_data"))
-    found.update(f"output: {json.dumps(entry['data'], sort_keys=True)}" for entry in saved["output_log"])
-    return found
-
-
-def _line(record: dict[str, Any]) -> str:
-    data = {key: value for key, value in record["data"].items() if key not in ("execution_time", "traceback")}
-    return f"{record['routine_id']}.{record['event_name']} {json.dumps(data, sort_keys=True)}"

@@ -1,0 +1,291 @@
+"""While the store cannot be written nothing new starts and nothing counts as done; then runs go on, or are paused."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routilux import Flow, JobState
+from routilux.errors import StoreUnavailableError
+from routilux.stores import JournalRow, RunHeader, Store, Write
+from routilux.stores.memory import MemoryStore
+from routilux.stores.postgres import PostgresStore
+from routilux.stores.sqlite import SQLiteStore
+from tests.contract.backends import running_server
+from tests.drawings import DEADLINE, entry, node
+from tests.durable.deadlines import until
+
+STEPS = 30
+
+
+class Frail(MemoryStore):
+    """A store that fails at the n-th write, and so many times in all; or while it is `gone`."""
+
+    def __init__(self, fails_at: int = 0, times: int = 1, level: str = "group") -> None:
+        super().__init__("memory:", level)
+        self.failures = 0
+        self.fails_at = fails_at
+        self.times = times
+        self.write_count = 0
+        self.gone = False
+
+    def _perhaps_fail(self) -> None:
+        self.write_count += 1
+        if self.gone or (self.fails_at and self.write_count >= self.fails_at and self.failures < self.times):
+            self.failures += 1
+            raise StoreUnavailableError("the disk is gone")
+
+    def create(self, header: RunHeader, rows: Sequence[JournalRow]) -> bool:
+        self._perhaps_fail()
+        return super().create(header, rows)
+
+    def write(self, writes: Sequence[Write]) -> None:
+        self._perhaps_fail()
+        super().write(writes)
+
+
+class Countdown:
+    """A flow that counts down from STEPS; it may be held in the middle."""
+
+    def __init__(self, store: Store, **settings: Any) -> None:
+        self.called: list[int] = []
+        self.at_work = threading.Event()
+        self.may_go = threading.Event()
+        self.holds_at = -1
+        self.flow = Flow("countdown", store=store, **settings)
+        self.flow.add_routine(entry(lambda routine, data: routine.emit("output", **data)), "start")
+        self.flow.add_routine(node(self._step), "step")
+        self.flow.connect("start", "output", "step", "input")
+        self.flow.connect("step", "output", "step", "input")
+
+    def _step(self, routine: Any, data: dict[str, Any]) -> None:
+        n = data["n"]
+        self.called.append(n)
+        if n == self.holds_at:
+            self.at_work.set()
+            assert self.may_go.wait(DEADLINE)
+        if n:
+            routine.emit("output", n=n - 1)
+
+    def started(self, job_id: str = "job") -> JobState:
+        return self.flow.execute("start", {"n": STEPS}, job_id=job_id)
+
+
+@pytest.fixture
+def countdown() -> Iterator[Callable[..., Countdown]]:
+    made: list[Countdown] = []
+
+    def make(*args: Any, **settings: Any) -> Countdown:
+        made.append(Countdown(*args, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.may_go.set()
+        each.flow.shutdown(wait=False)
+
+
+def status_in(store: Store, job_id: str = "job") -> str | None:
+    header = store.find(job_id)
+    return header.status if header is not None else None
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(("level", "fails_at"), [("group", 2), ("sync", 2), ("sync", 3), ("sync", 7)])
+def test_a_run_goes_on_when_its_store_is_back_and_comes_to_the_same(
+    fails_at: int, times: int, level: str, countdown: Callable[..., Countdown]
+) -> None:
+    store = Frail(fails_at, times, level)
+    drawn = countdown(store)
+    job_state = drawn.started()
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert store.failures == times
+    assert (job_state.status, status_in(store)) == ("completed", "completed")
+    assert drawn.called == list(range(STEPS, -1, -1))
+
+
+def test_no_new_activation_starts_while_the_store_is_gone(countdown: Callable[..., Countdown]) -> None:
+    store = Frail(level="sync")
+    drawn = countdown(store)
+    drawn.holds_at = 20
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    drawn.may_go.set()
+    until(lambda: store.failures >= 3)  # it is tried again and again
+    assert drawn.called[-1] == 20
+    assert job_state.status == "running"
+    store.gone = False
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert drawn.called == list(range(STEPS, -1, -1))
+
+
+def test_an_end_that_is_not_kept_is_no_end(countdown: Callable[..., Countdown]) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    drawn.holds_at = 0
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    drawn.may_go.set()
+    until(lambda: store.failures >= 2)
+    assert not JobState.wait_for_completion(drawn.flow, job_state, timeout=0.05)
+    assert (job_state.status, status_in(store)) == ("running", "running")
+    store.gone = False
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert (job_state.status, status_in(store)) == ("completed", "completed")
+
+
+@pytest.mark.parametrize("holds_at", [20, 0])
+def test_a_run_whose_store_stays_away_is_paused_and_can_be_resumed_later(
+    holds_at: int, countdown: Callable[..., Countdown]
+) -> None:
+    store = Frail()
+    drawn = countdown(store, store_patience=0.1)
+    drawn.holds_at = holds_at
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    drawn.may_go.set()
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert job_state.status == "paused"
+    assert job_state.pause_points[-1]["reason"] == "store"
+    with pytest.raises(StoreUnavailableError):
+        drawn.flow.resume(job_state)
+    assert job_state.status == "paused"
+    store.gone = False
+    drawn.flow.resume(job_state)
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert (job_state.status, status_in(store)) == ("completed", "completed")
+    assert drawn.called == list(range(STEPS, -1, -1))
+
+
+def test_the_runs_beside_go_on_when_another_call_has_found_the_store_back(
+    countdown: Callable[..., Countdown],
+) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    drawn.holds_at = 20
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    drawn.may_go.set()
+    until(lambda: store.failures >= 1)
+    store.gone = False
+    other = drawn.flow.execute("start", {"n": 1}, job_id="other")
+    for each in (job_state, other):
+        assert JobState.wait_for_completion(drawn.flow, each, timeout=DEADLINE)
+        assert status_in(store, each.job_id) == "completed"
+
+
+def test_an_execute_without_a_store_says_so_and_leaves_nothing(countdown: Callable[..., Countdown]) -> None:
+    store = Frail()
+    store.gone = True
+    drawn = countdown(store)
+    mine = JobState("countdown")
+    with pytest.raises(StoreUnavailableError, match="the disk is gone"):
+        drawn.flow.execute("start", {"n": STEPS}, job_state=mine, job_id="job")
+    assert drawn.called == []
+    assert mine.status == "pending"
+    assert store.list_runs() == []
+    store.gone = False
+    drawn.flow.execute("start", {"n": STEPS}, job_state=mine, job_id="job")  # the same, once more
+    assert JobState.wait_for_completion(drawn.flow, mine, timeout=DEADLINE)
+    assert [row.number for row in store.rows("job")] == list(range(1, len(store.rows("job")) + 1))
+    assert drawn.flow.load("job").serialize() == mine.serialize()
+
+
+def test_a_pause_that_cannot_be_kept_says_so(countdown: Callable[..., Countdown]) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    drawn.holds_at = 20
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    with pytest.raises(StoreUnavailableError):
+        drawn.flow.pause(job_state)
+    assert status_in(store) == "running"
+    drawn.may_go.set()
+    store.gone = False
+    drawn.flow.resume(job_state)
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert (job_state.status, status_in(store)) == ("completed", "completed")
+
+
+class FullDisk(SQLiteStore):
+    """A file that must not grow beyond what it has now, while it is full."""
+
+    def limit(self, pages: int) -> None:
+        with self._lock:
+            assert self._writer is not None
+            self._writer.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def test_a_full_disk_stops_a_run_and_room_lets_it_go_on(tmp_path: Path, countdown: Callable[..., Countdown]) -> None:
+    store = FullDisk(tmp_path / "runs.db")
+    drawn = countdown(store)
+    drawn.holds_at = 20
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.limit(1)
+    big = threading.Event()
+
+    def fills(routine: Any, data: dict[str, Any]) -> None:
+        big.set()
+        routine.emit("output", text="x" * 100_000)
+
+    drawn.flow.add_routine(entry(fills), "fill")
+    drawn.may_go.set()
+    with pytest.raises(StoreUnavailableError, match="Make room on the disk"):
+        drawn.flow.execute("start", {"n": 1, "text": "x" * 100_000}, job_id="other")
+    assert not big.is_set()
+    assert store.find("other") is None
+    store.limit(1_000_000)
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert status_in(store) == "completed"
+    assert drawn.called == list(range(STEPS, -1, -1))
+    store.close()
+
+
+def test_a_file_that_may_only_be_read_is_told_of_at_once(tmp_path: Path, countdown: Callable[..., Countdown]) -> None:
+    path = tmp_path / "runs.db"
+    with countdown(SQLiteStore(path)).flow as flow:
+        assert JobState.wait_for_completion(flow, flow.execute("start", {"n": 1}, job_id="first"), timeout=DEADLINE)
+    store = ReadOnly(path)
+    drawn = countdown(store)
+    with pytest.raises(StoreUnavailableError, match="may write the file"):
+        drawn.started()
+    assert store.find("job") is None
+    assert drawn.flow.load("first").status == "completed"
+    store.close()
+
+
+class ReadOnly(SQLiteStore):
+    """A file that this process may not write; root may write every file, so SQLite is told."""
+
+    def _open(self) -> Any:
+        connection = super()._open()
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_in_the_middle_and_back_changes_nothing(countdown: Callable[..., Countdown]) -> None:
+    with running_server() as server:
+        store = PostgresStore(server.get_uri())
+        drawn = countdown(store)
+        drawn.holds_at = 20
+        job_state = drawn.started()
+        assert drawn.at_work.wait(DEADLINE)
+        server.stop()
+        drawn.may_go.set()
+        with pytest.raises(StoreUnavailableError):
+            drawn.started("other")
+        assert not JobState.wait_for_completion(drawn.flow, job_state, timeout=0.2)
+        server.ensure_postgres_running()
+        assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+        assert (job_state.status, status_in(store)) == ("completed", "completed")
+        assert drawn.called == list(range(STEPS, -1, -1))
+        store.close()
