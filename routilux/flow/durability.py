@@ -16,6 +16,7 @@ from routilux.errors import (
     StoreError,
     UnknownRunError,
 )
+from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable_run import DurableRun
 from routilux.flow.elsewhere import RunElsewhere
 from routilux.flow.group_commit import GroupCommit
@@ -283,6 +284,11 @@ class Durability:
         Raises:
             UnknownRunError: The store has no such run.
         """
+        # Else a record might be made anew while another thread is resuming it.
+        with while_nothing_resumes():
+            return self._load(job_id)
+
+    def _load(self, job_id: str) -> JobState:
         with self._lock:
             known = self._known.get(job_id)
         is_here = known is not None and ledger_of(known).live is not None
