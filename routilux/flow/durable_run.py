@@ -406,6 +406,9 @@ class DurableRun(DurableInputs):
         if self._is_released and self._gate == Gate.PARKING:
             self.durability.claim(self.job_state)
             self._is_released = False
+        with self.lock:
+            if self._gate in (Gate.OPEN, Gate.PARKING):
+                self.scribe.dropped()
         if not super().cancel(reason):
             return False
         self._keep_stop()
