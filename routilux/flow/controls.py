@@ -21,7 +21,7 @@ from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # driven by the flow that owns it
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["cancel", "check_flow", "pause", "resume", "while_nothing_resumes"]

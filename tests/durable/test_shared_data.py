@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, JobState, Routine
-from routilux.flow.durable_run import DurableRun
+from routilux.flow.durable.run import DurableRun
 from routilux.stores.memory import MemoryStore
 from tests.drawings import DEADLINE, entry, node
 
