@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 class Scribe(Protocol):
-    """Who writes down what happens in a durable run; see `routilux.flow.scribe.Scribe`."""
+    """Who writes down what happens in a durable run; see `routilux.flow.durable.scribe.Scribe`."""
 
     # Of the last row that was written.
     number: int

@@ -113,17 +113,22 @@ class SharedState(OwnFields):
         Raises:
             NotPlainError: A value is not JSON. It is left out at the next call.
         """
+        # Empty without the lock means that `use` has been given everything that this thread has written: a change
+        # goes only after that. Else the settlement of a handler could be kept before what the handler has shared,
+        # while another thread has it in its hands.
         if not self._shared_data.changed:
             return
         with self._shared_lock:
-            changed, self._shared_data.changed = self._shared_data.changed, {}
+            changed = self._shared_data.changed
             found: list[tuple[Any, ...]] = []
             for key in list(changed):
-                del changed[key]
+                if not dict.__contains__(self._shared_data, key):
+                    found.append((key,))
+                    continue
                 try:
-                    held = dict.__contains__(self._shared_data, key)
-                    found.append((key, plain(self._shared_data[key], f"shared_data[{key!r}]")) if held else (key,))
+                    found.append((key, plain(self._shared_data[key], f"shared_data[{key!r}]")))
                 except NotPlainError:
-                    self._shared_data.changed |= dict.fromkeys([*(entry[0] for entry in found), *changed])
+                    del changed[key]
                     raise
             use(found)
+            changed.clear()

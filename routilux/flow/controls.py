@@ -20,10 +20,10 @@ from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # driven by the flow that owns it
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
-__all__ = ["cancel", "check_flow", "pause", "resume"]
+__all__ = ["cancel", "check_flow", "pause", "resume", "while_nothing_resumes"]
 
 
 # Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
@@ -40,6 +40,11 @@ def _forget_threads() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_threads)
+
+
+def while_nothing_resumes() -> Any:
+    """A lock, re-entrant: while it is held, no run is being resumed. Taken before every other one."""
+    return _resuming
 
 
 def pause(engine: "Engine", job_state: JobState | None, reason: str, checkpoint: dict[str, Any] | None) -> None:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import InvalidValueError
 from routilux.flow.code_change import ResumeCheck
 from routilux.flow.controls import check_flow
-from routilux.flow.dead_letters import retry_failed
 from routilux.flow.drawing import Drawing
+from routilux.flow.durable.dead_letters import retry_failed
 from routilux.flow.migrations import Migrate
 from routilux.flow.resume_plans import check_resume
 from routilux.flow.settings import checked_timeout
 from routilux.job_state import JobState
 
 if TYPE_CHECKING:  # what drives it
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["DurableFlow"]

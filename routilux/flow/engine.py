@@ -47,7 +47,7 @@ from routilux.waiting import Progress
 if TYPE_CHECKING:  # the flow stands above its engine
     from collections.abc import Callable
 
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.flow import Flow
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority

@@ -15,10 +15,10 @@ from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.async_flow import AwaitedFlow
 from routilux.flow.controls import cancel, pause, resume
+from routilux.flow.durable.opening import open_for_flow
 from routilux.flow.engine import Engine
 from routilux.flow.inputs import send
 from routilux.flow.observed import ActiveTask, ObservedQueue
-from routilux.flow.opening import open_for_flow
 from routilux.flow.serialization import describe_flow, read_flow, restore_added_fields
 from routilux.flow.settings import (
     checked_count,

@@ -1,7 +1,7 @@
 """Inputs: what the world outside sends to runs, and how a run that waits for it goes on.
 
 The runs of this flow that wait are held here, and are found by their job_id. Those of a flow with a store are held by
-that: see `routilux.flow.stored_inputs`.
+that: see `routilux.flow.durable.stored_inputs`.
 """
 
 import weakref

@@ -439,9 +439,9 @@ class RunLifecycle(RunEnd):
                 self._hold_number = self.timers.schedule(self.now() + RESUME_HOLD_NS)
 
     def release_hold(self) -> None:
-        """Somebody waits: a resumed run that has nothing left may end now."""
-        if not self._held_by_resume:
-            return
+        """Somebody waits: a resumed run that has nothing left may end now, if its resume has done all that it does."""
+        if not self._held_by_resume or not self._hold_number:
+            return  # `begin_hold` comes, and soon after it the run ends by itself
         with self.lock:
             self._release_hold()
             due = self._take_announcement()

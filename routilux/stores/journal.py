@@ -22,6 +22,7 @@ letter; times are microseconds since the epoch, activations are named by their i
 | `g` entry, `o` entry, `f` entries | an entry of the shared log, of the output log, deferred events |
 | `d` routine, slot, data | a handler has set what a slot holds |
 | `t` metadata | the metadata, as a whole |
+| `w` | the run was cancelled, and what had not begun dropped |
 | `z` pause point | the run was paused |
 | `q` id, request, time | an activation asked for an input; id null: somebody outside |
 | `i` number, entry, time | an input came; its number in the store, or 0 |
@@ -310,6 +311,9 @@ class Replay:
     def _defer(self, entries: list[dict[str, Any]]) -> None:
         self._state.setdefault("deferred_events", []).extend(entries)
 
+    def _drop(self) -> None:
+        self._tasks = {key: task for key, task in self._tasks.items() if task["was"] == "active"}
+
     def _pause(self, point: dict[str, Any]) -> None:
         self._state.setdefault("pause_points", []).append(point)
 
@@ -375,6 +379,7 @@ _STEPS: dict[str, Callable[..., None]] = {
     "f": Replay._defer,  # noqa: SLF001
     "d": Replay._set_slot,  # noqa: SLF001
     "t": Replay._set_metadata,  # noqa: SLF001
+    "w": Replay._drop,  # noqa: SLF001
     "z": Replay._pause,  # noqa: SLF001
     "q": Replay._request,  # noqa: SLF001
     "i": Replay._receive,  # noqa: SLF001
@@ -422,7 +427,7 @@ def _saved_record(routine: str, event: str, at: int, data: dict[str, Any], is_em
 # -- rows without what came before them
 
 # Operations that add nothing to the history; a beginning does not always.
-_WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtz")
+_WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtwz")
 
 
 def is_point(body: str) -> bool:

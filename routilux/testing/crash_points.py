@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from routilux.flow.durable.group_commit import GroupCommit
 from routilux.flow.flow import Flow
-from routilux.flow.group_commit import GroupCommit
 from routilux.job_state import JobState
 from routilux.stores.base import JournalRow, Store
 from routilux.stores.opening import open_store

@@ -11,7 +11,7 @@ from threading import Event
 from time import perf_counter_ns, sleep
 
 from routilux import Flow, JobState
-from tests.benchmarks import floors, flows
+from tests.benchmarks import durable, floors, flows
 from tests.benchmarks.footprint import import_seconds, retained_by_messages, retained_by_payloads
 from tests.benchmarks.measure import Case, Pair, Sizes, Target, expect
 
@@ -361,5 +361,9 @@ CASES = (
     _case("loading", "ms", "plain dicts", loading, Target(2)),
     _case("stops", "ms", "payloads alone", stops, Target(100, of_ratio=False)),
     _case("memory", "bytes/message", "the payload alone", memory, Target(600, of_ratio=False)),
+    _case("durable-group", "us/step more", "in memory", durable.group_level, Target(15, of_ratio=False)),
+    _case("durable-sync", "us/step", "sqlite3, a commit each", durable.sync_level, Target(1.5)),
+    _case("durable-bytes", "bytes", "the payloads alone", durable.bytes_on_disk, Target(900_000, of_ratio=False)),
+    _case("durable-grown", "bytes/step", "a hundredth of them", durable.growing_bytes, Target(1.1)),
     _case("import", "ms", "import serilux", importing, Target(2)),
 )

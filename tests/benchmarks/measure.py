@@ -44,6 +44,7 @@ class Sizes:
     slow_handler_seconds: float = 0.02
     records: int = 100_000
     many_records: int = 1_000_000
+    stored_steps: int = 400
 
 
 @dataclass(frozen=True)

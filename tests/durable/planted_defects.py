@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from routilux import Flow
-from routilux.flow.durable_run import DurableRun
-from routilux.flow.group_commit import GroupCommit
+from routilux.flow.durable.group_commit import GroupCommit
+from routilux.flow.durable.run import DurableRun
 from routilux.flow.revival import Revival
 from routilux.flow.task import Activation
 from routilux.stores import JournalRow, Store, Write

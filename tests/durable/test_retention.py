@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from routilux import ErrorHandler, Flow
-from routilux.flow.retention import ENDS_BETWEEN
+from routilux.flow.durable.retention import ENDS_BETWEEN
 from routilux.stores import Store, open_store
 from routilux.stores.memory import MemoryStore
 from tests.drawings import Gate, draw, fails, in_thread, node, source, wait_until

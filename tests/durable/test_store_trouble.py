@@ -217,10 +217,18 @@ def test_a_pause_that_cannot_be_kept_says_so(countdown: Callable[..., Countdown]
 class FullDisk(SQLiteStore):
     """A file that must not grow beyond what it has now, while it is full."""
 
+    pages = 1_000_000
+
     def limit(self, pages: int) -> None:
         with self._lock:
-            assert self._writer is not None
-            self._writer.execute(f"PRAGMA max_page_count = {pages}")
+            self.pages = pages
+            if self._writer is not None:  # else the store has let go of it after an error, and opens another
+                self._writer.execute(f"PRAGMA max_page_count = {pages}")
+
+    def _open(self) -> Any:
+        connection = super()._open()
+        connection.execute(f"PRAGMA max_page_count = {self.pages}")
+        return connection
 
 
 def test_a_full_disk_stops_a_run_and_room_lets_it_go_on(tmp_path: Path, countdown: Callable[..., Countdown]) -> None:

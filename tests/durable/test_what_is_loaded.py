@@ -123,10 +123,11 @@ def as_saved(job_state: JobState) -> dict[str, Any]:
     saved = job_state.serialize()
     saved.pop("updated_at")  # a moment in which nothing is kept may move it
     saved.pop("journal_row", None)  # of the record of this process
+    # A delayed task that comes due, or one that fails, while the run is being paused: where it stands among the others,
+    # and whether it is still said to be due, is a matter of the instant. It starts when the others do.
     for task in saved["pending_tasks"]:
-        del task["due_at"]  # one that was due before the run stood still is in the queue, or not yet: it starts at once
-    # One that fails when the run was paused already is parked after the others: where it stands is not promised.
-    saved["pending_tasks"].sort(key=lambda task: task["was"] != "failed")
+        del task["due_at"]
+    saved["pending_tasks"].sort(key=lambda task: task["id"])
     return saved
 
 

@@ -29,6 +29,7 @@ def test_an_example_prints_what_is_expected(name, run_example):
     assert finished.returncode == 0
 
 
+@pytest.mark.slow  # each example once more, in a process of its own
 @pytest.mark.parametrize("name", sorted(set(NAMES) - CHECKED_BY_ITS_STRUCTURE))
 def test_the_checks_have_nothing_against_the_flows_of_an_example(name, tmp_path):
     # As the example's own process, but with the library's warnings on stderr.

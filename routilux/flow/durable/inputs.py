@@ -15,7 +15,7 @@ from routilux.flow.run_inputs import waits_for_input
 from routilux.stores.base import StoredInput
 
 if TYPE_CHECKING:  # made by the engine
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
 
 __all__ = ["DurableInputs"]
 

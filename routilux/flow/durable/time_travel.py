@@ -12,7 +12,7 @@ from routilux.status import JobStatus
 from routilux.stores.reading import Reading, find_run, replayed_until
 
 if TYPE_CHECKING:  # whose runs they are
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["Changes", "fork"]

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
 from routilux.flow.activation import settle
-from routilux.flow.durable_inputs import DurableInputs
+from routilux.flow.durable.group_commit import FLUSH_NS
+from routilux.flow.durable.inputs import DurableInputs
+from routilux.flow.durable.scribe import Scribe, encoded
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
-from routilux.flow.group_commit import FLUSH_NS
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
-from routilux.flow.scribe import Scribe, encoded
 from routilux.flow.stops import write_pause_point
 from routilux.flow.task import Activation, HeldEmission
 from routilux.flow.timers import nanoseconds
@@ -30,7 +30,7 @@ from routilux.priority import TaskPriority
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # made by the engine
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
     from routilux.slot import Slot
     from routilux.waiting import Progress
@@ -406,6 +406,9 @@ class DurableRun(DurableInputs):
         if self._is_released and self._gate == Gate.PARKING:
             self.durability.claim(self.job_state)
             self._is_released = False
+        with self.lock:
+            if self._gate in (Gate.OPEN, Gate.PARKING):
+                self.scribe.dropped()
         if not super().cancel(reason):
             return False
         self._keep_stop()

@@ -16,17 +16,18 @@ from routilux.errors import (
     StoreError,
     UnknownRunError,
 )
-from routilux.flow.durable_run import DurableRun
-from routilux.flow.elsewhere import RunElsewhere
-from routilux.flow.group_commit import GroupCommit
+from routilux.flow.controls import while_nothing_resumes
+from routilux.flow.durable.elsewhere import RunElsewhere
+from routilux.flow.durable.group_commit import GroupCommit
+from routilux.flow.durable.recovery import recover
+from routilux.flow.durable.retention import Retention
+from routilux.flow.durable.run import DurableRun
+from routilux.flow.durable.scribe import Scribe
+from routilux.flow.durable.stored_inputs import send_through_store, wake
+from routilux.flow.durable.time_travel import Changes, fork
 from routilux.flow.lifecycle import RunExists
-from routilux.flow.recovery import recover
-from routilux.flow.retention import Retention
-from routilux.flow.scribe import Scribe
 from routilux.flow.stops import note_pause
-from routilux.flow.stored_inputs import send_through_store, wake
 from routilux.flow.structure import Drawn, shapes_of, structure_text
-from routilux.flow.time_travel import Changes, fork
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
@@ -283,6 +284,11 @@ class Durability:
         Raises:
             UnknownRunError: The store has no such run.
         """
+        # Else a record might be made anew while another thread is resuming it.
+        with while_nothing_resumes():
+            return self._load(job_id)
+
+    def _load(self, job_id: str) -> JobState:
         with self._lock:
             known = self._known.get(job_id)
         is_here = known is not None and ledger_of(known).live is not None

@@ -10,7 +10,7 @@ from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 
 if TYPE_CHECKING:  # asked for news
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.waiting import Progress
 
 __all__ = ["RunElsewhere"]

@@ -189,6 +189,10 @@ class Scribe:
             self._metadata = text
             self._ops.append(f'["t",{text}]')
 
+    def dropped(self) -> None:
+        """The run is being cancelled: what has not begun is dropped."""
+        self._ops.append('["w"]')
+
     def share(self, changes: list[tuple[Any, ...]]) -> None:
         """Shared values were written."""
         self._ops.extend(dumps(["k", *change]) for change in changes)

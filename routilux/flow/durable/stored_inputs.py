@@ -8,16 +8,16 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import RoutiluxError, RunDrivenError, StoreError, UnknownRunError
-from routilux.flow.durable_run import DurableRun
+from routilux.flow.durable.run import DurableRun
+from routilux.flow.durable.scribe import dumps
 from routilux.flow.inputs import ended_error, go_on_with_input
 from routilux.flow.pending import seconds_until
 from routilux.flow.run_inputs import EARLY_SECONDS, has_work, waits_for_input
-from routilux.flow.scribe import dumps
 from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # whose runs they are
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["send_through_store", "wake", "wake_those_that_can"]

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 from routilux.errors import RoutiluxError
 from routilux.flow.controls import resume
-from routilux.flow.stored_inputs import wake_those_that_can
+from routilux.flow.durable.stored_inputs import wake_those_that_can
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.status import JobStatus, RoutineStatus
 
 if TYPE_CHECKING:  # whose runs they are
-    from routilux.flow.durability import Durability
+    from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
 __all__ = ["recover"]

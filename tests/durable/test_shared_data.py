@@ -1,0 +1,52 @@
+"""What a handler has shared is kept with its settlement, whichever thread carries it to the journal."""
+
+import json
+from threading import Event
+from typing import Any
+
+import pytest
+
+from routilux import Flow, JobState, Routine
+from routilux.flow.durable.run import DurableRun
+from routilux.stores.memory import MemoryStore
+from tests.drawings import DEADLINE, entry, node
+
+# How long the thread that carries the change holds it back. A settlement that does not wait for it comes much sooner.
+HELD_BACK_SECONDS = 0.2
+
+
+def test_a_settlement_is_not_kept_before_what_its_handler_has_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, taken = Event(), Event()
+    add = DurableRun._add_shared_changes  # noqa: SLF001 - to hold it back
+
+    def held_back(run: DurableRun, changes: list[tuple[Any, ...]]) -> None:
+        taken.set()
+        Event().wait(HELD_BACK_SECONDS)
+        add(run, changes)
+
+    monkeypatch.setattr(DurableRun, "_add_shared_changes", held_back)
+
+    def writes(routine: Routine, _: dict[str, Any]) -> None:
+        context = routine.get_execution_context()
+        assert context is not None
+        context.job_state.update_shared_data("key", "value")
+        written.set()
+        assert taken.wait(DEADLINE)
+
+    def carries(_: Routine, __: dict[str, Any]) -> None:
+        assert written.wait(DEADLINE)
+
+    store = MemoryStore()
+    with Flow("sharing", store=store, execution_strategy="concurrent", max_workers=2) as flow:
+        flow.add_routine(entry(lambda routine, _: routine.emit("output")), "start")
+        flow.add_routine(node(writes), "writes")
+        flow.add_routine(node(carries), "carries")
+        flow.connect("start", "output", "writes", "input")
+        flow.connect("start", "output", "carries", "input")
+        run = flow.execute("start")
+        assert JobState.wait_for_completion(flow, run, timeout=DEADLINE)
+        rows = [json.loads(row.body) for row in store.rows(run.job_id)]
+    writer = next(task for row in rows for op in row if op[0] == "e" for name, _, task in op[6] if name == "writes")
+    shared = next(number for number, row in enumerate(rows) if ["k", "key", "value"] in row)
+    settled = next(number for number, row in enumerate(rows) if any(op[:2] == ["c", writer] for op in row))
+    assert shared <= settled
