@@ -1,10 +1,12 @@
-"""A routine that asks for inputs, for tests."""
+"""Routines that ask for inputs, for tests. Child processes draw the last two flows by their names."""
 
 from typing import Any
 
 from routilux import ErrorHandler, Flow, Routine
+from routilux.stores import Store
+from tests.drawings import draw, entry, node, own_run
 
-__all__ = ["Clerk", "desk"]
+__all__ = ["Clerk", "corresponding", "desk", "waiting"]
 
 
 class Clerk(Routine):
@@ -32,3 +34,28 @@ def desk(error_handler: ErrorHandler | None = None, **options: Any) -> tuple[Flo
     flow = Flow("desk", **options)
     flow.add_routine(clerk, "clerk")
     return flow, clerk
+
+
+def waiting(store: Store) -> Flow:
+    """The same over a store, for a run that is there already."""
+    return desk(store=store)[0]
+
+
+def corresponding(store: Store) -> Flow:
+    """A run that asks, and a handler of it that answers, while a second question waits for a second answer."""
+
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        for name in ("first", "second"):
+            routine.request_input(name, "answer")
+        routine.emit("output", name="first")
+
+    def answer(routine: Routine, data: dict[str, Any]) -> None:
+        # It runs again after a crash, and who sends again sends twice: so it looks first.
+        job_id, name = own_run(routine).job_id, data["name"]
+        if all(each.name != name for each in store.inputs(job_id)):
+            flow.send_input(job_id, name, {"to": name})
+
+    asks = entry(ask, events=("output", "next"))
+    asks.define_slot("answer", lambda to: asks.emit("next", name="second") if to == "first" else None)
+    flow = draw("a -> b", "a.next -> b", flow=Flow("letters", store=store), a=asks, b=node(answer))
+    return flow

@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import gc
 import sys
 import threading
 import uuid
@@ -51,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.name.partition("[")[0] in NOT_DURABLE:
             item.add_marker(skip)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Nothing of thousands of tests is garbage: the collector, which tests often call, need not look at them."""
+    gc.collect()
+    gc.freeze()
 
 
 def _give_stores(url: str) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
 from routilux.testing.crash_points import crash_points
-from tests.asking import Clerk, desk
+from tests.asking import Clerk, corresponding, desk, waiting
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, own_run, wait
 from tests.durable.desk_process import later
 
@@ -351,56 +353,45 @@ def test_a_run_is_not_paused_for_input_while_its_store_cannot_be_written():
 # -- crashes
 
 
-def corresponding(store: Store) -> Flow:
-    """A run that asks, and a handler of it that answers, while a second question waits for a second answer."""
-
-    def ask(routine: Routine, data: dict[str, Any]) -> None:
-        for name in ("first", "second"):
-            routine.request_input(name, "answer")
-        routine.emit("output", name="first")
-
-    def answer(routine: Routine, data: dict[str, Any]) -> None:
-        # It runs again after a crash, and who sends again sends twice: so it looks first.
-        job_id, name = own_run(routine).job_id, data["name"]
-        if all(each.name != name for each in store.inputs(job_id)):
-            flow.send_input(job_id, name, {"to": name})
-
-    asks = entry(ask, events=("output", "next"))
-    asks.define_slot("answer", lambda to: asks.emit("next", name="second") if to == "first" else None)
-    flow = draw("a -> b", "a.next -> b", flow=Flow("letters", store=store), a=asks, b=node(answer))
-    return flow
+# A point is two processes. The ordinary suite takes some, of each moment and at both levels, and the slow one all.
+POINTS = pytest.mark.parametrize(
+    ("level", "every"),
+    [
+        pytest.param("group", 4, id="group-some"),
+        pytest.param("sync", 7, id="sync-some"),
+        pytest.param("group", 1, id="group-all", marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+        pytest.param("sync", 1, id="sync-all", marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+    ],
+)
 
 
-@pytest.mark.parametrize("level", ["group", "sync"])
-def test_no_request_and_no_input_is_lost_or_doubled_wherever_the_process_is_killed(tmp_path, level):
+@POINTS
+def test_no_request_and_no_input_is_lost_or_doubled_wherever_the_process_is_killed(tmp_path, level, every):
     numbers = iter(range(1000))
-    report = crash_points(corresponding, "a", {}, lambda: f"{tmp_path}/{next(numbers)}.db", level)
+    report = crash_points(corresponding, "a", {}, lambda: f"{tmp_path}/{next(numbers)}.db", level, every=every)
     assert report.problems == []
-    assert report.points > 10
+    assert report.points * every > 10
 
 
-def desk_over(store: Store) -> Flow:
-    return desk(store=store)[0]
-
-
-@pytest.mark.parametrize("level", ["group", pytest.param("sync", marks=pytest.mark.slow)])
-def test_a_run_that_goes_on_with_its_input_does_so_once_wherever_the_process_is_killed(tmp_path, level):
+@POINTS
+def test_a_run_that_goes_on_with_its_input_does_so_once_wherever_the_process_is_killed(tmp_path, level, every):
     numbers = iter(range(1000))
+    ready = tmp_path / "ready.db"
+    paused(str(ready), "run 0", {"names": ["approval", "other"]})  # as the run is called that is compared
+    store = open_store(str(ready))
+    for name in ("approval", "other"):
+        store.put_input("run 0", name, f'{{"for":"{name}"}}')
+    store.close()
 
     def with_inputs() -> str:
         url = f"{tmp_path}/{next(numbers)}.db"
-        for job_id in ("uninterrupted", "killed"):  # as the runs are called that are compared
-            paused(url, job_id, {"names": ["approval", "other"]})
-        store = open_store(url)
-        for job_id in ("uninterrupted", "killed"):
-            for name in ("approval", "other"):
-                store.put_input(job_id, name, f'{{"for":"{name}"}}')
-        store.close()
+        with closing(sqlite3.connect(ready)) as source, closing(sqlite3.connect(url)) as target:
+            source.backup(target)  # with what is still in the write-ahead log
         return url
 
-    report = crash_points(desk_over, "clerk", {}, with_inputs, level)
+    report = crash_points(waiting, "clerk", {}, with_inputs, level, every=every)
     assert report.problems == []
-    assert report.points > 10
+    assert report.points * every > 10
 
 
 def test_no_input_is_missed_that_comes_while_its_run_is_being_paused(url):
