@@ -15,14 +15,26 @@ from routilux import Flow
 from tests.drawings import HandlerKind
 
 # No deadline: a busy machine is slow, not wrong. New examples on every run, also where CI is set.
-settings.register_profile("routilux", deadline=None, derandomize=False, print_blob=True)
+settings.register_profile("routilux", max_examples=50, deadline=None, derandomize=False, print_blob=True)
+# `--hypothesis-profile thorough`, of .ci/run.
+settings.register_profile("thorough", settings.get_profile("routilux"), max_examples=500)
 settings.load_profile("routilux")
 
 
 # What durable runs do not do, and these tests do: keep live objects in payloads, go on with a copy of a record while
-# its run goes on as well, or leave no memory behind.
+# its run goes on as well, or leave no memory behind. A test by its name, or one case of it.
 NOT_DURABLE = frozenset(
     {
+        # A copy of a record, whose run went on or was cancelled: refused, and `load` gives what goes on.
+        "test_a_deep_copy_goes_on_like_the_original",
+        "test_a_run_that_has_stopped_may_be_cancelled_and_loses_what_it_kept[restored]",
+        "test_paused_failed_completed_and_restored_runs_go_on[restored]",
+        # Inputs of a paused run: the store has them, and its record when somebody drives it again.
+        "test_an_input_that_comes_before_its_request_is_kept_for_it",
+        "test_an_input_that_comes_too_late_is_kept_for_the_next_request",
+        "test_what_the_sender_changes_afterwards_is_not_delivered",
+        "test_a_run_that_nobody_knows_takes_no_input",  # the store is named in the message
+        "test_adding_a_routine_gives_its_id",  # one that is made up, which the next process could not know
         "test_a_copy_goes_on_in_the_same_flow_while_the_original_is_alive",
         "test_a_snapshot_of_a_paused_run_goes_on_in_the_order_in_which_the_run_does",
         "test_a_snapshot_of_the_entry_at_work_begins_with_the_entry",
@@ -31,7 +43,7 @@ NOT_DURABLE = frozenset(
         "test_held_emissions_of_an_activation_that_runs_again_are_compared_as_well",
         "test_live_objects_may_be_paused_and_only_saving_them_is_an_error",
         "test_payloads_are_compared_outside_the_locks_of_the_run",
-        "test_ten_thousand_short_runs_leave_no_thread_timer_task_or_memory_behind",  # the store has them
+        "test_short_runs_leave_no_thread_timer_task_or_memory_behind",  # the store has them
         "test_what_cannot_be_compared_is_emitted_by_an_activation_that_runs_again",
         "runTest",  # the state machine of the controls, which loads files of runs that go on
     }
@@ -50,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     _give_stores(store)
     skip = pytest.mark.skip(reason="not about durable runs")
     for item in items:
-        if item.name.partition("[")[0] in NOT_DURABLE:
+        if item.name in NOT_DURABLE or item.name.partition("[")[0] in NOT_DURABLE:
             item.add_marker(skip)
 
 

@@ -162,6 +162,10 @@ class Engine:
                 f"The thread of the event loop could not be started ({error}), and nothing has run. Free threads, "
                 "then execute again."
             ) from error
+        except BaseException:  # Ctrl-C, while a store is waited for: a shutdown would wait for a run that never began
+            if ledger_of(job_state).live is not run:
+                self.withdraw(run)
+            raise
         if self.flow.has_arrivals():
             self.loop.wake()
         if inline:

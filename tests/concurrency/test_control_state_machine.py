@@ -290,7 +290,17 @@ class Controls(RuleBasedStateMachine):
 
 TestControls = Controls.TestCase
 TestControls.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+class ManyControls(Controls):
+    """The same, more often."""
+
+
+TestManyControls = pytest.mark.slow(pytest.mark.timeout(300)(ManyControls.TestCase))
+TestManyControls.settings = settings(
+    max_examples=1000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 

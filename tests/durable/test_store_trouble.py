@@ -197,6 +197,23 @@ def test_an_execute_without_a_store_says_so_and_leaves_nothing(countdown: Callab
     assert drawn.flow.load("job").serialize() == mine.serialize()
 
 
+class Interrupted(MemoryStore):
+    """A store that is waited for, until somebody presses Ctrl-C."""
+
+    def create(self, header: RunHeader, rows: Sequence[JournalRow]) -> bool:
+        raise KeyboardInterrupt
+
+
+def test_an_execute_that_is_interrupted_while_it_waits_for_the_store_leaves_nothing() -> None:
+    flow = Countdown(Interrupted("memory:")).flow
+    job_state = JobState("countdown")
+    with pytest.raises(KeyboardInterrupt):
+        flow.execute("start", {"n": 3}, job_state=job_state)
+    assert job_state.status == "pending"
+    assert "0 live runs" in repr(flow)
+    flow.shutdown(timeout=DEADLINE)
+
+
 def test_a_pause_that_cannot_be_kept_says_so(countdown: Callable[..., Countdown]) -> None:
     store = Frail()
     drawn = countdown(store)

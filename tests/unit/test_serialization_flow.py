@@ -449,7 +449,7 @@ def drawings(draw: Any) -> Flow:
     return flow
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(flow=drawings())
 def test_a_random_flow_behaves_the_same_after_it_went_through_json(flow):
     other = restored(flow, **stepped())
