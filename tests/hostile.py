@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -217,30 +218,44 @@ def edited(data: dict[str, Any], edits: list[Any]) -> dict[str, Any]:
 # -- the corpus
 
 
-def with_tricks(name: str, data: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+# One case: what it is, and a function that makes the data. Many are passed over, and copying takes the time.
+Case = tuple[str, Callable[[], dict[str, Any]]]
+
+
+def with_tricks(name: str, data: dict[str, Any]) -> Iterator[Case]:
     """The data with each trick in each place, and beside it."""
-    for index in range(len(places(data))):
-        for trick, value in TRICKS.items():
-            if len(str(value)[:5000]) >= 5000 and index % 7:
-                continue  # the big ones need not be everywhere
-            changed = copy.deepcopy(data)
-            container, key = places(changed)[index]
-            container[key] = value
-            yield f"{name}: {trick} at place {index} ({key!r})", changed
+    found = places(data)
+    # The big ones need not be everywhere.
+    tricks = [(trick, value, 7 if len(str(value)) >= 5000 else 1) for trick, value in TRICKS.items()]
+    for index, (_, key) in enumerate(found):
+        for trick, value, every in tricks:
+            if index % every == 0:
+                yield f"{name}: {trick} at place {index} ({key!r})", partial(_placed, data, index, value)
     for trick, value in TRICKS.items():
-        for index, (container, _) in enumerate(places(data)):
+        for index, (container, _) in enumerate(found):
             if index % 5 == 0 and isinstance(container, dict) and isinstance(value, dict) and len(value) < 10:
-                changed = copy.deepcopy(data)
-                places(changed)[index][0].update(value)
-                yield f"{name}: {trick} merged at place {index}", changed
+                yield f"{name}: {trick} merged at place {index}", partial(_merged, data, index, value)
 
 
-def state_corpus() -> Iterator[tuple[str, dict[str, Any]]]:
+def _placed(data: dict[str, Any], index: int, value: Any) -> dict[str, Any]:
+    changed = copy.deepcopy(data)
+    container, key = places(changed)[index]
+    container[key] = value
+    return changed
+
+
+def _merged(data: dict[str, Any], index: int, value: dict[str, Any]) -> dict[str, Any]:
+    changed = copy.deepcopy(data)
+    places(changed)[index][0].update(value)
+    return changed
+
+
+def state_corpus() -> Iterator[Case]:
     """Named data of states."""
     yield from with_tricks("state", good_state())
 
 
-def flow_corpus() -> Iterator[tuple[str, dict[str, Any]]]:
+def flow_corpus() -> Iterator[Case]:
     """Named data of flows."""
     yield from with_tricks("flow", good_flow())
     yield from with_tricks("built-in routines", flow_of_built_in_routines())

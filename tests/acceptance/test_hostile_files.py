@@ -55,10 +55,10 @@ sys.addaudithook(hook)
 
 corpus = hostile.state_corpus() if kind == "state" else hostile.flow_corpus()
 path, problems, outcomes = folder / "file.json", [], {"loaded": 0, "refused": 0}
-for number, (name, data) in enumerate(corpus):
+for number, (name, make) in enumerate(corpus):
     if number % step != offset:
         continue
-    text = json.dumps(data)
+    text = json.dumps(make())
     path.write_text(text)
     flow, modules = Flow(), set(sys.modules)
     hostile.BUILT.clear()

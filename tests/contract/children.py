@@ -15,14 +15,16 @@ import sys
 
 from routilux.errors import LeaseLostError, StoreBusyError, StoreUnavailableError
 from routilux.stores import JournalRow, RunHeader, Write
-from routilux.stores.postgres import PostgresStore
-from routilux.stores.sqlite import SQLiteStore
 
 place, *arguments = sys.argv[1:]
+if "://" in place:  # its driver takes a while to import
+    from routilux.stores.postgres import PostgresStore as Backend
+else:
+    from routilux.stores.sqlite import SQLiteStore as Backend
 
 
 def opened(**settings):
-    return (PostgresStore if "://" in place else SQLiteStore)(place, **settings)
+    return Backend(place, **settings)
 
 
 def header(job_id):
