@@ -141,6 +141,10 @@ def _lines(saved: dict[str, Any]) -> "Counter[str]":
         found[_line("log", "", "", entry)] += 1
     for event in saved.get("deferred_events", ()):
         found[_line("deferred", event["routine_id"], event["event_name"], event["data"])] += 1
+    for request in saved.get("input_requests", ()):
+        found[_line("asked for", request["routine_id"], request["name"], request["slot"])] += 1
+    for entry in saved.get("kept_inputs", ()):
+        found[_line("input", "", entry["name"], entry["data"])] += 1
     for task in saved["pending_tasks"]:
         found[_line("pending", task["routine_id"], task["slot"], [task["was"], task["data"]])] += 1
     for routine_id, state in saved["routine_states"].items():
