@@ -17,7 +17,7 @@ from tests.drawings import HandlerKind
 # No deadline: a busy machine is slow, not wrong. New examples on every run, also where CI is set.
 settings.register_profile("routilux", max_examples=50, deadline=None, derandomize=False, print_blob=True)
 # `--hypothesis-profile thorough`, of .ci/run.
-settings.register_profile("thorough", settings.get_profile("routilux"), max_examples=500)
+settings.register_profile("thorough", settings.get_profile("routilux"), max_examples=300)
 settings.load_profile("routilux")
 
 
