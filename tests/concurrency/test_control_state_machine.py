@@ -300,7 +300,7 @@ class ManyControls(Controls):
 
 TestManyControls = pytest.mark.slow(pytest.mark.timeout(300)(ManyControls.TestCase))
 TestManyControls.settings = settings(
-    max_examples=1000, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=500, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
