@@ -68,6 +68,7 @@ def _open_postgres(url: str, level: str) -> Store:
         if (error.name or "").partition(".")[0] != "psycopg":
             raise
         raise MissingExtraError(
-            "A store in PostgreSQL needs psycopg, which is not installed: pip install 'routilux[postgres]'."
+            "A store in PostgreSQL needs psycopg, which is not installed: pip install 'psycopg[binary]', or the extra "
+            "'postgres' where you install routilux itself."
         ) from error
     return PostgresStore(url, level)

@@ -90,10 +90,10 @@ def test_a_url_that_postgresql_does_not_know_is_refused_without_its_password() -
     assert "secret" not in str(caught.value)
 
 
-def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "routilux.stores.postgres")
-    with pytest.raises(MissingExtraError, match=r"routilux\[postgres\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'psycopg\[binary\]'"):
         open_store("postgresql://host/base")
 
 
