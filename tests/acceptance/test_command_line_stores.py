@@ -79,6 +79,27 @@ def test_every_view_of_a_file_is_there_for_a_run_in_a_store(store: Path, tmp_pat
     assert called("runs", view, "failed-1", "--store", store) == called("runs", view, tmp_path / "run.json")
 
 
+class Curious(Routine):
+    """Asks, and is answered in a slot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", lambda: self.request_input("approval", slot="answered"))
+        self.define_slot("answered", lambda data: None)
+
+
+def test_a_run_that_waits_for_input_says_for_what(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Flow("curious", store=str(path)) as flow:
+        flow.add_routine(Curious(), "curious")
+        assert flow.run("curious", job_id="asking").status == "paused"
+
+    for view in ("show", "pending"):
+        assert "approval  for curious.answered" in called("runs", view, "asking", "--store", path)[1]
+        data = json.loads(called("runs", view, "asking", "--store", path, "--json")[1])
+        assert [request["name"] for request in data["input_requests"]] == ["approval"]
+
+
 @pytest.mark.parametrize("decision", ["resume", "retry"])
 def test_a_run_that_is_resumed_goes_on_when_the_application_recovers(store: Path, decision: str) -> None:
     status, text = called("runs", decision, "failed-1", "--store", store)
