@@ -357,7 +357,9 @@ class Flow(AwaitedFlow):
             timeout: Seconds that it may take from now on; else the flow's `execution_timeout`.
 
         Raises:
-            ValueError: The state is of another flow, pending or cancelled, or names something that is gone.
+            ValueError: The state is of another flow, pending or cancelled; it names something that is gone, or what
+                waits in it does not fit the flow (`ResumeRefusedError`; see `check_resume`).
+            RunDrivenError: The flow has a store, and another process drives the run.
         """
         limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return resume(self._engine, job_state, limit)
