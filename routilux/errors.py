@@ -18,7 +18,7 @@
     ├── InvalidTypeError (TypeError)        an argument is of the wrong kind
     ├── MergeResultError (TypeError)        a merge strategy did not return a dict
     ├── NotPlainError (TypeError)           user data that JSON cannot hold
-    ├── MissingExtraError (ImportError)     the config asks for a package that is not installed
+    ├── MissingExtraError (ImportError)     a config or URL asks for a package that is not installed
     ├── RunError (RuntimeError)             the moment is wrong, not the argument
     │   ├── NoRunError                      called outside an execution
     │   ├── RunEndedError                   emitted into a run that has ended
@@ -232,7 +232,7 @@ class MergeResultError(RoutiluxError, TypeError):
 
 
 class MissingExtraError(RoutiluxError, ImportError):
-    """The config asks for something that needs a package which is not installed."""
+    """A config, or the URL of a store, asks for something that needs a package which is not installed."""
 
 
 class NotPlainError(RoutiluxError, TypeError):

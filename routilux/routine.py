@@ -445,7 +445,8 @@ class Routine(OwnFields):
 
 def _check_name(kind: str, name: Any) -> None:
     if not isinstance(name, str) or not name:
-        raise InvalidValueError(f"The name of a {kind} must be a text that is not empty, not {name!r}.")
+        a_kind = f"an {kind}" if kind[0] in "aei" else f"a {kind}"
+        raise InvalidValueError(f"The name of {a_kind} must be a text that is not empty, not {name!r}.")
 
 
 def _draw(tail: Any, head: Any) -> bool:

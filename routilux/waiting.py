@@ -6,6 +6,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from routilux.errors import InvalidTypeError
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # the record and the flow stand above this room
@@ -68,6 +69,7 @@ def wait_for_completion(
             unfinished, then every 5 seconds, on this thread.
 
     Raises:
+        TypeError: `job_state` is no JobState.
         SelfWaitError: When a handler waits for its own run, or for one that is waiting for it.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -111,7 +113,11 @@ def wait_until_condition(
 
     The condition is asked after each change of a live run and at least every `check_interval` seconds. What it
     raises is logged and counts as "not yet".
+
+    Raises:
+        TypeError: `job_state` is no JobState.
     """
+    _ledger(job_state)  # which says so
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(progress_callback)
     while True:
@@ -141,7 +147,13 @@ def _holds(condition: Callable[[Any, "JobState"], bool], flow: Any, job_state: "
 
 
 def _ledger(job_state: "JobState") -> Any:
-    return job_state._ledger  # noqa: SLF001 - the one reader below the record's own room
+    try:
+        return job_state._ledger  # noqa: SLF001 - the one reader below the record's own room
+    except AttributeError:
+        raise InvalidTypeError(
+            f"A wait takes the flow and then the JobState of the run, not {job_state!r}: "
+            "JobState.wait_for_completion(flow, job_state)."
+        ) from None
 
 
 def _has_ended_here(flow: Any, job_state: "JobState") -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from routilux.cli.stored import DECISIONS, listed, stored
 from routilux.cli.views import VIEWS, Lines
-from routilux.errors import InvalidDataError, StoreUnavailableError
+from routilux.errors import InvalidDataError, MissingExtraError, StoreUnavailableError
 from routilux.job_state import JobState
 from routilux.plain import shortened
 from routilux.state_file import read_file
@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
         job_state = _loaded(options.run)
     except BrokenPipeError:
         raise  # of standard output: `main` knows
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MissingExtraError) as error:
         sys.stderr.write(f"routilux: {error}\n")
         return 2
     lines, data = VIEWS[options.command]
@@ -77,11 +77,14 @@ def _opened(url: str) -> Store:
 
     Raises:
         StoreUnavailableError: It is not.
+        InvalidValueError: No store has such a URL.
+        MissingExtraError: It takes a package that is not installed.
     """
+    store = open_store(url)  # which opens no database yet
     path = url.removeprefix("sqlite:///")
     if url.startswith("memory:") or ("://" not in path and not os.path.exists(path)):
         raise StoreUnavailableError(f"There is no store {url}. Give a SQLite file that a flow has made, or a URL.")
-    return open_store(url)
+    return store
 
 
 def _look_into(store: Store, options: argparse.Namespace, out: TextIO) -> int:
@@ -155,7 +158,10 @@ def _loaded(path: str) -> JobState:
 
     `JobState.load` would refuse that one, for it could not give back what the application had. Here it is only shown.
     """
-    saved = read_file(path, lambda _: True)
+    try:
+        saved = read_file(path, lambda _: True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. A run of a store is looked at with --store URL.") from error
     is_state = saved["_type"] == "JobState" or "format_version" in saved or {"job_id", "status"} <= saved.keys()
     if not is_state:
         raise InvalidDataError(

@@ -54,15 +54,25 @@ def _header(store: Store, job_id: str) -> RunHeader:
 def _resume(store: Store, job_id: str) -> str:
     header = _header(store, job_id)
     if header.status not in (JobStatus.PAUSED, JobStatus.FAILED):
-        raise InvalidValueError(f"Run {job_id} is {header.status}: only a run that is paused or has failed is resumed.")
+        raise InvalidValueError(
+            f"Run {job_id} is {header.status}: only a run that is paused or has failed is resumed.{_how_else(header)}"
+        )
     return _let_go_on(store, header)
 
 
 def _retry(store: Store, job_id: str) -> str:
     header = _header(store, job_id)
     if header.status != JobStatus.FAILED:
-        raise InvalidValueError(f"Run {job_id} is {header.status}: only a run that has failed is tried again.")
+        raise InvalidValueError(
+            f"Run {job_id} is {header.status}: only a run that has failed is tried again.{_how_else(header)}"
+        )
     return _let_go_on(store, header)
+
+
+def _how_else(header: RunHeader) -> str:
+    if header.status in (JobStatus.PENDING, JobStatus.RUNNING):
+        return " If its process is gone, the application goes on with it when it calls flow.recover()."
+    return ""
 
 
 def _let_go_on(store: Store, header: RunHeader) -> str:

@@ -24,12 +24,19 @@ def _show(state: JobState) -> Lines:
     if state.pause_points:
         point = state.pause_points[-1]
         yield f"paused    {line(point.get('timestamp'))}  {line(point.get('reason'))}"
+    for request in state.input_requests:
+        yield f"asks for  {_asked(request)}"
     if state.routine_states:
         yield ""
         yield "routines"
         for routine_id, routine_state in state.routine_states.items():
             error = f"  {line(routine_state['error'])}" if "error" in routine_state else ""
             yield f"  {line(routine_id)}  {line(routine_state.get('status', ''))}{error}"
+
+
+def _asked(request: dict[str, Any]) -> str:
+    due = f"  until {line(request['due_at'])}" if request.get("due_at") else ""
+    return f"{line(request['name'])}  for {line(request['routine_id'])}.{line(request['slot'])}{due}"
 
 
 def _show_data(state: JobState) -> dict[str, Any]:
@@ -44,6 +51,7 @@ def _show_data(state: JobState) -> dict[str, Any]:
         "pending_count": len(state.pending_tasks),
         "deferred_count": len(state.deferred_events),
         "pause_points": state.pause_points,
+        "input_requests": state.input_requests,
         "routine_states": dict(state.routine_states),
     }
 
@@ -69,7 +77,7 @@ def _record(record: ExecutionRecord, keys: tuple[str, ...] | None = None) -> str
 
 
 def _pending(state: JobState) -> Lines:
-    if not state.pending_tasks and not state.deferred_events:
+    if not state.pending_tasks and not state.deferred_events and not state.input_requests:
         yield "nothing is pending"
     for entry in state.pending_tasks:
         due = f"  due {line(entry['due_at'])}" if entry.get("due_at") else ""
@@ -79,6 +87,8 @@ def _pending(state: JobState) -> Lines:
     for event in state.deferred_events:
         place = f"{line(event['routine_id'])}.{line(event['event_name'])}"
         yield f"deferred {place}  {line(json.dumps(event.get('data')))}"
+    for request in state.input_requests:
+        yield f"input   {_asked(request)}"
 
 
 def line(value: Any) -> str:
@@ -99,6 +109,10 @@ VIEWS: dict[str, tuple[Callable[[JobState], Lines], Callable[[JobState], Any]]] 
     "errors": (_errors, lambda state: _records_data(state.errors)),
     "pending": (
         _pending,
-        lambda state: {"pending_tasks": state.pending_tasks, "deferred_events": state.deferred_events},
+        lambda state: {
+            "pending_tasks": state.pending_tasks,
+            "deferred_events": state.deferred_events,
+            "input_requests": state.input_requests,
+        },
     ),
 }

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from routilux.executors.opening import asyncio_waits
+from routilux.flow.controls import check_state
 from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stream import AsyncRunStream
@@ -43,7 +44,8 @@ class AwaitedFlow(DurableFlow):
             entry_params: What the trigger gets.
             timeout: Seconds that the run may take; else the flow's `execution_timeout`.
             output_handler: Receives this run's outputs from the first on.
-            job_id: Names the run; a uuid4 by default.
+            job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
+                started, and that run is awaited.
 
         Raises:
             ValueError: Unknown entry, one without a trigger, or a timeout that is not positive.
@@ -75,8 +77,10 @@ class AwaitedFlow(DurableFlow):
             timeout: Seconds; None waits without end.
 
         Raises:
+            TypeError: It is no JobState.
             SelfWaitError: A handler awaits its own run, or one that waits for it.
         """
+        check_state(job_state)
         live = ledger_of(job_state).live
         if not isinstance(live, RunLifecycle) or not self._engine.threaded:
             # What no live run of this process tells of is polled, on a thread that has the time.

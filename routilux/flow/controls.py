@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # driven by the flow that owns it
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
-__all__ = ["cancel", "check_flow", "pause", "resume", "while_nothing_resumes"]
+__all__ = ["cancel", "check_flow", "check_state", "pause", "resume", "while_nothing_resumes"]
 
 
 # Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
@@ -227,10 +227,20 @@ def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:
     return [run.job_state for run in engine.loop.live_runs() if run.is_open() and not run.is_adopted]
 
 
-def check_flow(engine: "Engine", job_state: Any) -> None:
-    """Raise unless something is a JobState of this flow."""
+def check_state(job_state: Any) -> None:
+    """Raise unless something is a JobState."""
+    if isinstance(job_state, str):
+        raise InvalidTypeError(
+            f"A JobState is needed, not {job_state!r}. With a store, flow.load(job_id) gives that of a job_id; "
+            "JobState.load(path) that of a file."
+        )
     if not isinstance(job_state, JobState):
         raise InvalidTypeError(f"A JobState is needed, not {job_state!r}.")
+
+
+def check_flow(engine: "Engine", job_state: Any) -> None:
+    """Raise unless something is a JobState of this flow."""
+    check_state(job_state)
     if job_state.flow_id != engine.flow.flow_id:
         raise ForeignStateError(
             f"The state belongs to flow {job_state.flow_id!r} and does not match this one, {engine.flow.flow_id!r}. "

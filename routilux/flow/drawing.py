@@ -61,7 +61,7 @@ class Drawing(OwnFields):
         """Put a routine into the flow; returns its id, by default the routine's own `_id`.
 
         Raises:
-            ValueError: The id is taken.
+            ValueError: The id is taken; or the flow has a store, and the id is made up for this process.
         """
         if not isinstance(routine, Routine):
             raise InvalidTypeError(
@@ -71,7 +71,8 @@ class Drawing(OwnFields):
         if self.store is not None and key == hex(id(routine)):  # however it got here, by a chain, say
             raise InvalidValueError(
                 f"A flow with a store needs ids that are the same in the next process, and that of {routine!r} is made "
-                "up: add_routine(routine, routine_id='...')."
+                "up. Name it: add_routine(routine, routine_id='...'), or routine(function, routine_id='...') for a "
+                "lambda."
             )
         if not isinstance(key, str) or not key:
             raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")

@@ -181,9 +181,10 @@ class Engine:
         if trigger is None:
             entries = [key for key, each in list(self.flow.routines.items()) if each.get_slot("trigger") is not None]
             slots = ", ".join(map(repr, routine._slots)) if routine is not None else ""
+            instead = f", or start at one of {sorted(entries)}" if entries else ""
             raise InvalidValueError(
                 f"Routine {entry_id!r} has no slot 'trigger' (it has: {slots or 'none'}), so it cannot be an entry. "
-                f"Define one with define_slot('trigger', handler=...), or start at one of {sorted(entries)}."
+                f"Define one with define_slot('trigger', handler=...){instead}."
             )
         return node.port(trigger)
 

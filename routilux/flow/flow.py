@@ -25,6 +25,7 @@ from routilux.flow.settings import (
     checked_history_limit,
     checked_retention,
     checked_seconds,
+    checked_store_level,
     checked_strategy,
     checked_timeout,
     checked_workers,
@@ -118,6 +119,7 @@ class Flow(AwaitedFlow):
                 "Flow('orders', store=...)."
             )
         checked_retention(keep_finished, store is not None)
+        checked_store_level(store_level, store is not None)
         super().__init__(flow_id)
         make_durable = None
         if store is not None:
@@ -190,7 +192,8 @@ class Flow(AwaitedFlow):
                 is no limit.
             job_state: A pending JobState that the caller has prepared.
             output_handler: Receives this run's outputs from the first on.
-            job_id: Names the run; a uuid4 by default.
+            job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
+                started, and that run is returned.
             history_limit: Records that this run keeps; else the flow's.
 
         Raises:
@@ -245,6 +248,7 @@ class Flow(AwaitedFlow):
         progress_callback: Callable[[int, int, str], None] | None = None,
         *,
         output_handler: OutputHandler | None = None,
+        job_id: str | None = None,
     ) -> JobState:
         """Execute, wait, and return the JobState of a run that is over.
 
@@ -256,17 +260,20 @@ class Flow(AwaitedFlow):
             timeout: Seconds that the run may take; else the flow's `execution_timeout`.
             progress_callback: Called with (queue size, active count, status) at once and then every 5 seconds.
             output_handler: Receives this run's outputs from the first on.
+            job_id: As for `execute`.
         """
-        job_state = self.execute(entry_routine_id, entry_params, timeout=timeout, output_handler=output_handler)
+        job_state = self.execute(
+            entry_routine_id, entry_params, timeout=timeout, output_handler=output_handler, job_id=job_id
+        )
         JobState.wait_for_completion(self, job_state, progress_callback=progress_callback)
         return job_state
 
     def stream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> RunStream:
         """Start a run, and iterate over what happens in it, as it happens.
 
-        Items are `ExecutionRecord`s, and outputs as dicts (routine_id, output_type, data, timestamp), in the order in
-        which they came about. The run starts with this call, and its entry handler runs on the pool. Leaving the
-        loop detaches; the run goes on. The stream's `job_state` is the run's record.
+        Items are records (`ExecutionRecord`), and outputs as dicts (routine_id, output_type, data, timestamp), in the
+        order in which they came about. The run starts with this call, and its entry handler runs on the pool. Leaving
+        the loop detaches; the run goes on. The stream's `job_state` is the run's record.
 
         Raises:
             ValueError: Unknown entry, or one without a trigger.
@@ -350,7 +357,9 @@ class Flow(AwaitedFlow):
             timeout: Seconds that it may take from now on; else the flow's `execution_timeout`.
 
         Raises:
-            ValueError: The state is of another flow, pending or cancelled, or names something that is gone.
+            ValueError: The state is of another flow, pending or cancelled; it names something that is gone, or what
+                waits in it does not fit the flow (`ResumeRefusedError`; see `check_resume`).
+            RunDrivenError: The flow has a store, and another process drives the run.
         """
         limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return resume(self._engine, job_state, limit)

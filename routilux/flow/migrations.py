@@ -83,7 +83,7 @@ def _migrated(function: Migrate, slot: str, data: dict[str, Any], what: str) -> 
         result: Any = function(slot, copy.deepcopy(data))
     except Exception as error:
         raise MigrationFailedError(
-            f"The migration of {what} for slot {slot!r} raised {type(error).__name__}: {text_of(error)}"
+            f"The migration of {what} for slot {slot!r} raised {type(error).__name__}: {text_of(error)}."
         ) from error
     pair = (slot, result) if isinstance(result, dict) else result
     if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str) or not isinstance(pair[1], dict):

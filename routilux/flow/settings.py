@@ -10,6 +10,7 @@ __all__ = [
     "checked_history_limit",
     "checked_retention",
     "checked_seconds",
+    "checked_store_level",
     "checked_strategy",
     "checked_timeout",
     "checked_workers",
@@ -102,6 +103,19 @@ def checked_retention(keep_finished: Any, has_store: bool) -> None:
     if not has_store:
         raise InvalidValueError(
             "keep_finished is about the runs in a store: Flow('orders', store=..., keep_finished=100)."
+        )
+
+
+def checked_store_level(level: Any, has_store: bool) -> None:
+    """Raise where somebody asks for safety that there is not: a level, and no store.
+
+    Raises:
+        ValueError: Another level than the default's, for runs that are kept nowhere.
+    """
+    if level != "group" and not has_store:
+        raise InvalidValueError(
+            f"store_level={level!r} is about a store, and this flow has none: "
+            "Flow('orders', store='runs.db', store_level='sync')."
         )
 
 

@@ -186,6 +186,10 @@ class Store(ABC):
             flow_id: Only those of this flow.
             since: Only those created at this instant or later, in seconds since the epoch.
             limit: At most so many.
+
+        Raises:
+            ValueError: A status that no run ever has, or a limit that is no whole number from 0.
+            TypeError: `since` is no number.
         """
 
     @abstractmethod

@@ -2,13 +2,23 @@
 
 from collections.abc import Sequence
 
-from routilux.errors import InvalidValueError, LeaseLostError, RunDrivenError, UnknownRunError
+from routilux.errors import (
+    InvalidTypeError,
+    InvalidValueError,
+    LeaseLostError,
+    RunDrivenError,
+    UnknownNameError,
+    UnknownRunError,
+)
+from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 
 __all__ = [
+    "checked_instant",
     "checked_level",
     "checked_limit",
     "checked_rows",
+    "checked_status",
     "checked_text",
     "driven_run",
     "is_text",
@@ -19,6 +29,8 @@ __all__ = [
 ]
 
 _GREATEST_NUMBER = 2**32 - 1
+
+_STATUSES = frozenset(each.value for each in JobStatus)
 
 
 def is_text(text: str) -> bool:
@@ -83,13 +95,40 @@ def checked_limit(limit: int | None) -> int:
     """A limit as a number; the greatest there is for None.
 
     Raises:
-        InvalidValueError: It is below 0.
+        InvalidValueError: It is no whole number, or below 0.
     """
     if limit is None:
         return 2**62
+    if isinstance(limit, bool) or not isinstance(limit, int):
+        raise InvalidValueError(f"limit is {limit!r}: give a whole number from 0, or None for all.")
     if limit < 0:
         raise InvalidValueError(f"limit is {limit}: give 0 or more, or None for all.")
     return limit
+
+
+def checked_status(status: str | None) -> str | None:
+    """The status of runs that are looked for. A misspelled one would find none, and look as if all were well.
+
+    Raises:
+        UnknownNameError: No run ever has it.
+    """
+    if status is not None and not (isinstance(status, str) and status in _STATUSES):
+        raise UnknownNameError("status", status, _STATUSES)
+    return status
+
+
+def checked_instant(name: str, instant: float | None) -> float | None:
+    """An instant in seconds since the epoch, or None.
+
+    Raises:
+        InvalidTypeError: It is no number.
+    """
+    if instant is not None and (isinstance(instant, bool) or not isinstance(instant, int | float)):
+        raise InvalidTypeError(
+            f"{name} is an instant in seconds since the epoch, as time.time() or datetime.timestamp() give it, "
+            f"not {instant!r}."
+        )
+    return instant
 
 
 def checked_level(level: str) -> str:

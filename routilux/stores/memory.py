@@ -8,9 +8,11 @@ from weakref import WeakValueDictionary
 from routilux.errors import InvalidValueError
 from routilux.stores.base import FINISHED, JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
+    checked_instant,
     checked_level,
     checked_limit,
     checked_rows,
+    checked_status,
     checked_text,
     driven_run,
     lost_lease,
@@ -213,6 +215,8 @@ class MemoryStore(Store):
         limit: int | None = None,
     ) -> list[RunHeader]:
         most = checked_limit(limit)
+        checked_status(status)
+        checked_instant("since", since)
         with self._memory.lock:
             return [
                 self._memory.header_of(run)
@@ -266,6 +270,7 @@ class MemoryStore(Store):
 
     def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:  # noqa: D102
         spared = checked_limit(keep) if keep is not None else 0
+        checked_instant("older_than", older_than)
         with self._memory.lock:
             finished = [
                 run

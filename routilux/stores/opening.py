@@ -56,7 +56,8 @@ def _open_memory(url: str, level: str) -> Store:
 def _open_sqlite(path: str, level: str) -> Store:
     from routilux.stores.sqlite import SQLiteStore  # noqa: PLC0415 - only where it is asked for
 
-    if not path or path.startswith((":memory:", "sqlite:")):
+    # Slips of a URL, which would otherwise make files of these names.
+    if not path or path == "memory" or path.startswith((":memory:", "sqlite:", "postgres:", "postgresql:")):
         raise InvalidValueError(f"{path!r} is no path of a SQLite file. Give one of {_FORMS}.")
     return SQLiteStore(path, level)
 
@@ -68,6 +69,7 @@ def _open_postgres(url: str, level: str) -> Store:
         if (error.name or "").partition(".")[0] != "psycopg":
             raise
         raise MissingExtraError(
-            "A store in PostgreSQL needs psycopg, which is not installed: pip install 'routilux[postgres]'."
+            "A store in PostgreSQL needs psycopg, which is not installed: pip install 'psycopg[binary]', or the extra "
+            "'postgres' where you install routilux itself."
         ) from error
     return PostgresStore(url, level)

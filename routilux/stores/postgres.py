@@ -54,7 +54,12 @@ class PostgresStore(RelationalStore):
         try:
             given = conninfo_to_dict(url)
         except psycopg.Error as error:
-            raise InvalidValueError(f"This is not the URL of a PostgreSQL database: {_first_line(error)}") from error
+            # Without its cause: what libpq says quotes the URL, or the part of it that it does not understand.
+            raise InvalidValueError(
+                f"This is not the URL of a PostgreSQL database: {_without_quotations(_first_line(error))}. Give "
+                "postgresql://user:password@host:port/database, with urllib.parse.quote(password, safe='') where the "
+                "password has other characters than letters and digits."
+            ) from None
         self.busy_seconds = busy_seconds
         self._conninfo = make_conninfo("", **{**_CONNECTION, **given})
         self._writer: _Connection | None = None
@@ -198,6 +203,13 @@ def _rolled_back(
             return connection
         connection.close()
     return None
+
+
+def _without_quotations(told: str) -> str:
+    """What libpq says of a URL without what it quotes, which may be a password; names of parameters are none."""
+    told = told.rstrip(".")
+    before, quote, _ = told.partition('"')
+    return told if not quote or before.endswith("query parameter: ") else f'{before}"..."'
 
 
 def _shown_url(given: dict[str, Any]) -> str:

@@ -39,7 +39,7 @@ def find_run(store: "Store", job_id: str) -> "RunHeader":
     """
     header = store.find(job_id)
     if header is None:
-        raise UnknownRunError(f"The store {store.url} has no run {job_id!r}.")
+        raise UnknownRunError(f"The store {store.url} has no run {job_id!r}. Its list_runs() shows those that it has.")
     return header
 
 

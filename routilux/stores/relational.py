@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 from routilux.errors import NewerStoreError, StoreError
 from routilux.stores.base import JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
+    checked_instant,
     checked_level,
     checked_limit,
     checked_rows,
+    checked_status,
     checked_text,
     driven_run,
     is_text,
@@ -192,9 +194,11 @@ class RelationalStore(Store):
         limit: int | None = None,
     ) -> list[RunHeader]:
         most = checked_limit(limit)
-        if not (is_text(status or "") and is_text(flow_id or "")):
+        checked_status(status)
+        instant = checked_instant("since", since)
+        if not is_text(flow_id or ""):
             return []
-        after = _BEGINNING if since is None else float(since)
+        after = _BEGINNING if instant is None else float(instant)
         with self._read_lock:
             found = self._read(
                 lambda transaction: transaction.rows(
@@ -236,6 +240,7 @@ class RelationalStore(Store):
 
     def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:  # noqa: D102
         spared = 0 if keep is None else checked_limit(keep)
+        checked_instant("older_than", older_than)
         if flow_id is not None and not is_text(flow_id):
             return 0
         with self._read_lock:

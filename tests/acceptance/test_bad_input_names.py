@@ -69,6 +69,24 @@ def test_a_routine_without_a_trigger_is_no_entry_and_the_entries_are_listed():
     assert "'alpha'" in str(caught.value)
 
 
+def test_where_no_routine_has_a_trigger_none_is_proposed():
+    flow = draw(alpha=relay())
+    with pytest.raises(ValueError, match=r"define_slot\('trigger', handler=\.\.\.\)\.$"):
+        flow.execute("alpha")
+
+
+def test_a_job_id_is_no_state_and_one_is_told_how_to_get_it():
+    flow = drawing()
+    for call in (flow.resume, flow.pause, flow.cancel):
+        with pytest.raises(TypeError, match=r"flow\.load\(job_id\)"):
+            call("order-17")
+
+
+def test_a_store_level_without_a_store_is_refused():
+    with pytest.raises(ValueError, match="this flow has none"):
+        Flow("orders", store_level="sync")
+
+
 def test_a_second_routine_under_one_id_is_refused():
     flow = drawing()
     before = dict(flow.routines)

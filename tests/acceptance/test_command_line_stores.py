@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from routilux import Flow, JobState, Routine
 from routilux.cli import main
+from routilux.stores import RunHeader, open_store
 from tests.drawings import wait
 
 
@@ -77,6 +79,27 @@ def test_every_view_of_a_file_is_there_for_a_run_in_a_store(store: Path, tmp_pat
     assert called("runs", view, "failed-1", "--store", store) == called("runs", view, tmp_path / "run.json")
 
 
+class Curious(Routine):
+    """Asks, and is answered in a slot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", lambda: self.request_input("approval", slot="answered"))
+        self.define_slot("answered", lambda data: None)
+
+
+def test_a_run_that_waits_for_input_says_for_what(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Flow("curious", store=str(path)) as flow:
+        flow.add_routine(Curious(), "curious")
+        assert flow.run("curious", job_id="asking").status == "paused"
+
+    for view in ("show", "pending"):
+        assert "approval  for curious.answered" in called("runs", view, "asking", "--store", path)[1]
+        data = json.loads(called("runs", view, "asking", "--store", path, "--json")[1])
+        assert [request["name"] for request in data["input_requests"]] == ["approval"]
+
+
 @pytest.mark.parametrize("decision", ["resume", "retry"])
 def test_a_run_that_is_resumed_goes_on_when_the_application_recovers(store: Path, decision: str) -> None:
     status, text = called("runs", decision, "failed-1", "--store", store)
@@ -143,3 +166,43 @@ def test_looking_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
     assert "There is no store" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_misspelled_status_is_an_error_and_not_an_empty_list(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("runs", "list", "--store", store, "--status", "faild") == (2, "")
+    assert capsys.readouterr().err.endswith("Did you mean 'failed'?\n")
+
+
+def test_a_missing_package_is_one_line_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    monkeypatch.delitem(sys.modules, "routilux.stores.postgres", raising=False)
+
+    assert called("runs", "list", "--store", "postgresql://host/base") == (2, "")
+    told = capsys.readouterr().err
+    assert told.startswith("routilux: A store in PostgreSQL needs psycopg")
+    assert told.count("\n") == 1
+
+
+def test_a_url_that_is_nearly_one_is_told_the_right_forms(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("runs", "list", "--store", "sqlite:/runs.db") == (2, "")
+    assert "'sqlite:///runs.db'" in capsys.readouterr().err
+
+
+def test_a_job_id_where_a_file_is_meant_is_told_of_the_store(capsys: pytest.CaptureFixture[str]) -> None:
+    assert called("runs", "show", "failed-1") == (2, "")
+    assert "--store URL" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("decision", ["resume", "retry"])
+def test_who_wants_to_go_on_with_a_run_whose_process_died_is_told_who_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], decision: str
+) -> None:
+    path = tmp_path / "runs.db"
+    store = open_store(path)
+    store.create(RunHeader("crashed", "fragile", "running", 1.0, 1.0), [])
+    store.close()
+
+    assert called("runs", decision, "crashed", "--store", path) == (2, "")
+    assert "flow.recover()" in capsys.readouterr().err

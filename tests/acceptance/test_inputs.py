@@ -205,7 +205,7 @@ def test_what_the_sender_changes_afterwards_is_not_delivered():
     [
         (lambda clerk: clerk.request_input("approval", "answr"), "Unknown slot 'answr'.*Did you mean 'answer'"),
         (lambda clerk: clerk.request_input("approval", "answer", timeout=0), "timeout must be more than 0"),
-        (lambda clerk: clerk.request_input("", "answer"), "name of a input|name of an input"),
+        (lambda clerk: clerk.request_input("", "answer"), "name of an input"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_an_error_of_its_handler(call, error):

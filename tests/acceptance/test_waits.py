@@ -1,5 +1,6 @@
 """The two waits: for the end of a run, and for a condition."""
 
+import asyncio
 import threading
 import time
 from typing import Any
@@ -296,3 +297,17 @@ def test_the_flows_own_wait_may_be_for_one_run():
     with pytest.warns(DeprecationWarning, match="deprecated"):
         assert flow.wait_for_completion(timeout=20, job_state=job_state) is True
     flow.shutdown()
+
+
+@pytest.mark.parametrize("wrong", [None, "an id", "the flow"])
+def test_what_is_no_job_state_cannot_be_waited_for(wrong):
+    flow = draw(a=source(1))
+    not_a_run = flow if wrong == "the flow" else wrong
+    condition = lambda flow, job_state: True  # noqa: E731 - shorter here
+    for call in (
+        lambda: JobState.wait_for_completion(flow, not_a_run),
+        lambda: JobState.wait_until_condition(flow, not_a_run, condition),
+        lambda: asyncio.run(flow.wait_async(not_a_run)),
+    ):
+        with pytest.raises(TypeError, match="JobState"):
+            call()

@@ -1,10 +1,12 @@
 """What every store promises, sentence by sentence, over every backend."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
 
 import pytest
 
-from routilux.errors import InvalidValueError, LeaseLostError, RunDrivenError, UnknownRunError
+from routilux.errors import InvalidTypeError, InvalidValueError, LeaseLostError, RunDrivenError, UnknownRunError
 from routilux.stores import JournalRow, RunHeader, Store, Write
 from tests.contract.backends import header, journal
 
@@ -87,7 +89,6 @@ def test_a_run_whose_name_cannot_be_stored_is_one_that_is_not_there(store: Store
     assert store.snapshot(text) is None
     assert store.inputs(text) == []
     assert store.list_runs(flow_id=text) == []
-    assert store.list_runs(status=text) == []
     assert store.claim(text) == []
     for asked in (store.delete, lambda name: store.put_input(name, "n", "d"), lambda name: store.claim("flow", name)):
         with pytest.raises(UnknownRunError):
@@ -266,10 +267,27 @@ def test_a_list_is_newest_first_and_filtered(store: Store) -> None:
     assert store.list_runs()[0] == store.find("d")
 
 
-def test_a_limit_below_nothing_is_refused(store: Store) -> None:
-    for call in (lambda: store.list_runs(limit=-1), lambda: store.rows("a", limit=-1), lambda: store.prune(keep=-1)):
-        with pytest.raises(InvalidValueError, match="-1"):
+@pytest.mark.parametrize("limit", [-1, "2", True])
+def test_a_limit_that_is_no_number_from_0_is_refused(store: Store, limit: Any) -> None:
+    for call in (
+        lambda: store.list_runs(limit=limit),
+        lambda: store.rows("a", limit=limit),
+        lambda: store.prune(keep=limit),
+    ):
+        with pytest.raises(InvalidValueError, match=repr(limit)):
             call()
+
+
+@pytest.mark.parametrize("status", ["compleeted", "nul \0", ["failed"]])
+def test_a_status_that_no_run_ever_has_is_not_looked_for(store: Store, status: Any) -> None:
+    with pytest.raises(InvalidValueError, match="Known: 'cancelled', 'completed', 'failed'"):
+        store.list_runs(status=status)
+
+
+def test_an_instant_that_is_no_number_is_refused(store: Store) -> None:
+    for call in (lambda at: store.list_runs(since=at), lambda at: store.prune(older_than=at)):
+        with pytest.raises(InvalidTypeError, match=r"datetime\.timestamp\(\)"):
+            call(datetime(2026, 1, 1))
 
 
 # -- what comes from outside

@@ -34,6 +34,15 @@ def test_executing_a_run_twice_starts_it_once() -> None:
     assert called == [1]
 
 
+def test_run_starts_it_once_and_waits_for_it() -> None:
+    called: list[int] = []
+    with drawn("memory:", called) as flow:
+        for n in (1, 2):
+            found = flow.run("order", {"n": n}, job_id=ORDER)
+            assert (found.job_id, found.status) == (ORDER, "completed")
+    assert called == [1]
+
+
 def test_executing_a_run_in_the_next_process_does_not_start_it_again(tmp_path: Path) -> None:
     called: list[int] = []
     for n in (1, 2):

@@ -386,3 +386,11 @@ def test_a_name_that_is_taken_is_an_error():
     flow.routine(value)
     with pytest.raises(DuplicateNameError, match="'value' is taken"):
         flow.routine(value)
+
+
+def test_a_lambda_in_a_flow_with_a_store_is_told_how_to_get_an_id():
+    flow = Flow("kept", store="memory:")
+    with pytest.raises(InvalidValueError, match=r"routine\(function, routine_id='\.\.\.'\)"):
+        flow.chain(lambda n: n, lambda n: None)
+    assert flow.routines == {}
+    assert flow.chain(routine(lambda n: n, routine_id="first")) == ["first"]

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,21 @@ def test_a_level_is_handed_on_and_a_wrong_one_refused(tmp_path: Path) -> None:
             open_store(given, level="full")
 
 
-@pytest.mark.parametrize("given", ["mysql://host/db", "", ":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "mysql://host/db",
+        "",
+        ":memory:",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "memory",
+        "sqlite:/runs.db",
+        "postgresql:host/db",
+        "postgres:/host/db",
+    ],
+)
 def test_what_is_no_store_is_refused_with_those_that_there_are(given: str) -> None:
     with pytest.raises(InvalidValueError, match=r"'runs\.db' or 'sqlite:///runs\.db', 'postgresql://"):
         open_store(given)
@@ -90,10 +105,19 @@ def test_a_url_that_postgresql_does_not_know_is_refused_without_its_password() -
     assert "secret" not in str(caught.value)
 
 
-def test_without_psycopg_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "url", ["postgresql://somebody:secret@[host/base", "postgresql://somebody:se%zzcret@host/base"]
+)
+def test_what_is_quoted_of_a_broken_url_is_not_its_password(url: str) -> None:
+    with pytest.raises(InvalidValueError, match="not the URL of a PostgreSQL database") as caught:
+        open_store(url)
+    assert "cret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_without_psycopg_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     monkeypatch.delitem(sys.modules, "routilux.stores.postgres")
-    with pytest.raises(MissingExtraError, match=r"routilux\[postgres\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'psycopg\[binary\]'"):
         open_store("postgresql://host/base")
 
 

@@ -21,7 +21,7 @@ def require_yaml() -> None:
     if yaml is None:
         raise MissingExtraError(
             "extract_yaml_blocks and parse_yaml_strings need PyYAML, which is not installed: "
-            "pip install 'routilux[yaml]', or switch both off."
+            "pip install pyyaml, or switch both off."
         )
 
 
