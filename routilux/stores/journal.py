@@ -154,7 +154,8 @@ class Replay:
         try:
             found = json.loads(text)
             self._begin_from(found["state"])
-            self._outputs, self._log = found["output_log"], found["shared_log"]
+            if not self._only_records:
+                self._outputs, self._log = found["output_log"], found["shared_log"]
             self.record_count = found["record_count"]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidDataError(
