@@ -114,10 +114,9 @@ def _sizes(root: Any) -> tuple[dict[int, int], int]:
             found = written.get(id(item), 0) if isinstance(item, dict | list | tuple) else 1
             if not found:
                 in_memory += 1 + len(item)
-                found = written[id(item)] = 1  # until its own are added; and so for what holds itself
-                if len(stack) <= DEPTH_MAX:  # else it will be refused for that
-                    stack.append((item, iter(_values(item))))
-                    break
+                written[id(item)] = 1  # its own are added; what holds itself is refused when it is copied
+                stack.append((item, iter(_values(item))))
+                break
             written[id(holder)] += found
         else:
             stack.pop()

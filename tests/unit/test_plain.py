@@ -166,6 +166,13 @@ def test_many_values_may_stand_in_few_containers(value):
 
 
 @pytest.mark.usefixtures("soon_looked_at")
+def test_any_number_of_values_that_are_there_may_be_copied(monkeypatch):
+    monkeypatch.setattr("routilux.plain.VALUES_MAX", 5_000)
+    value = [[n] * 10 for n in range(1_000)]
+    assert plain(value, "data") == value
+
+
+@pytest.mark.usefixtures("soon_looked_at")
 def test_containers_that_hold_each_other_without_end_beside_a_knot_are_refused():
     knot = []
     knot.append(knot)
