@@ -35,6 +35,8 @@ A payload is stored once, with its emission; a delivery says where it goes and h
 collected is not stored, since it follows from the deliveries in their order. `b` and `c` name the routine only where
 the history is bounded: the last rows must then tell the newest records without those before them.
 
+The state of a resume by other code has a `structure_before`: that of the flow which wrote the rows before it.
+
 A snapshot is what rows add up to, without the records: JSON of the state, of the logs, and of their number.
 """
 
@@ -52,7 +54,7 @@ from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
-__all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of"]
+__all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of", "structure_changed"]
 
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
@@ -434,6 +436,14 @@ _WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtwz")
 def is_point(body: str) -> bool:
     """Whether a row ends with the settlement of an activation, or says a whole state: one may go on from there."""
     return any(operation[0] in ("S", "c", "l", "x") for operation in json.loads(body))
+
+
+def structure_changed(body: str) -> str | None:
+    """The structure of the flow which drove the run before a resume by other code, where a row is of that one."""
+    if '"structure_before"' not in body:
+        return None
+    states = (operation[1] for operation in json.loads(body) if operation[0] == "S")
+    return next((state["structure_before"] for state in states if "structure_before" in state), None)
 
 
 def records_of(body: str) -> list[dict[str, Any]] | None:

@@ -150,7 +150,8 @@ class Durability:
         job_state.write_live_form(write_down)
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
-        scribe.structure = self.drawn().text
+        if entry is not None or scribe.structure is None:  # else what it goes on with is of other code, as yet
+            scribe.structure = self.drawn().text
         header = RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure)
         try:
             return self.store.create(header, rows)
@@ -191,9 +192,11 @@ class Durability:
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
                 state["recoveries"] = run.recoveries
+            before, run.scribe.structure = run.scribe.structure, structure
+            changed = structure if structure != before else None
+            if changed is not None and before is not None:
+                state["structure_before"] = before  # for forks of what was then
             run.scribe.begin_from(state)
-            changed = structure if structure != run.scribe.structure else None
-            run.scribe.structure = structure
             self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value, fingerprint=changed)
 
         run.job_state.write_live_form(write_down)
@@ -253,6 +256,8 @@ class Durability:
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
         self.group.write()
         before = self.store.find(job_state.job_id)
+        if scribe.structure is None and before is not None:
+            scribe.structure = before.fingerprint
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
         except UnknownRunError:
