@@ -583,8 +583,7 @@ class DurableRun(DurableInputs):
     def _renew_later(self) -> None:
         with self.lock:
             if not self.over:
-                third = nanoseconds(self.durability.store.lease_seconds / 3)
-                self._renew_number = self.timers.schedule(self.now() + third)
+                self._renew_number = self.timers.schedule(self.durability.next_renewal_ns())
 
     def retry_later(self, delay_ns: int) -> None:
         """Have `Durability.retry` called."""
