@@ -201,6 +201,10 @@ class Store(ABC):
         """The rows of a run with greater numbers than `after`, at most `limit`; none for a run that is not there."""
 
     @abstractmethod
+    def last_row(self, job_id: str) -> JournalRow | None:
+        """The row of a run with the greatest number, without a look at the others; None for a run that is not there."""
+
+    @abstractmethod
     def snapshot(self, job_id: str) -> tuple[int, str] | None:
         """The number and text of a run's snapshot, or None."""
 

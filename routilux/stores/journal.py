@@ -54,7 +54,7 @@ from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
-__all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of", "structure_changed"]
+__all__ = ["Replay", "is_point", "pause_told_by", "records_of", "snapshot_text", "source_of", "structure_changed"]
 
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
@@ -433,9 +433,27 @@ def _saved_record(routine: str, event: str, at: int, data: dict[str, Any], is_em
 _WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtwz")
 
 
+# Operations that change nothing of what a run that is paused waits for.
+_AFTER_PAUSE = frozenset("rskgot")
+
+
 def is_point(body: str) -> bool:
     """Whether a row ends with the settlement of an activation, or says a whole state: one may go on from there."""
     return any(operation[0] in ("S", "c", "l", "x") for operation in json.loads(body))
+
+
+def pause_told_by(body: str) -> dict[str, Any] | None:
+    """The pause point with which a run stands still whose last row this is; None where the row alone does not tell."""
+    point: dict[str, Any] | None = None
+    for code, *values in json.loads(body):
+        if code == "z":
+            point = values[0]
+        elif code == "S":
+            points = values[0].get("pause_points") or [None]
+            point = points[-1]
+        elif code not in _AFTER_PAUSE:
+            point = None
+    return point
 
 
 def structure_changed(body: str) -> str | None:
