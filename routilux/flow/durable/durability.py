@@ -20,6 +20,7 @@ from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.elsewhere import RunElsewhere
 from routilux.flow.durable.group_commit import GroupCommit
 from routilux.flow.durable.recovery import recover
+from routilux.flow.durable.renewals import Renewals
 from routilux.flow.durable.retention import Retention
 from routilux.flow.durable.run import DurableRun
 from routilux.flow.durable.scribe import Scribe
@@ -28,7 +29,6 @@ from routilux.flow.durable.time_travel import Changes, fork
 from routilux.flow.lifecycle import RunExists
 from routilux.flow.stops import note_pause
 from routilux.flow.structure import Drawn, shapes_of, structure_text
-from routilux.flow.timers import nanoseconds
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 class Durability:
     """The durable side of an engine.
 
-    `_lock` protects `_known`, `_deaths` and `_renewal_ns`, and is taken alone or after a run's lock.
+    `_lock` protects `_known`, and is taken alone.
     """
 
     def __init__(
@@ -64,10 +64,7 @@ class Durability:
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
-        # When the lease is to be renewed next. Each live run has a timer for it, since each may be the last one; who is
-        # first does it for all.
-        self._third_ns = nanoseconds(store.lease_seconds / 3)
-        self._renewal_ns = 0
+        self.renewals = Renewals(store.lease_seconds, engine.clock)
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -453,22 +450,10 @@ class Durability:
         else:
             self.retry()
 
-    def next_renewal_ns(self) -> int:
-        """When a run that is live now is to call `renew`."""
-        now = self.group.now()
-        with self._lock:
-            # Past: of runs that have ended. Who asks has just written, and so has two thirds of a lease at least.
-            if self._renewal_ns <= now:
-                self._renewal_ns = now + self._third_ns
-            return self._renewal_ns
-
     def renew(self) -> None:
         """Give a sign of life, unless another run has done so."""
-        now = self.group.now()
-        with self._lock:
-            if now < self._renewal_ns:
-                return
-            self._renewal_ns = now + self._third_ns
+        if not self.renewals.take():
+            return
         try:
             self.store.renew()
         except LeaseLostError as error:
@@ -560,5 +545,6 @@ class Durability:
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
         self.group.forget_threads()
+        self.renewals.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()

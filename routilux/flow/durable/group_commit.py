@@ -189,10 +189,6 @@ class GroupCommit:
             self._parts = {}
             self._row_count = 0
 
-    def now(self) -> int:
-        """Nanoseconds, by the clock of the flow."""
-        return self._clock.monotonic_ns()
-
     # -- trouble
 
     def note_trouble(self, error: StoreError | LeaseLostError) -> bool:

@@ -587,7 +587,7 @@ class DurableRun(DurableInputs):
     def _renew_later(self) -> None:
         with self.lock:
             if not self.over:
-                self._renew_number = self.timers.schedule(self.durability.next_renewal_ns())
+                self._renew_number = self.timers.schedule(self.durability.renewals.due_ns())
 
     def retry_later(self, delay_ns: int) -> None:
         """Have `Durability.retry` called."""
