@@ -10,7 +10,7 @@ from routilux import Flow, Routine
 from routilux.stores import JournalRow, Store
 from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
-from tests.drawings import draw, entry, node, own_run, wait
+from tests.drawings import draw, entry, in_thread, node, own_run, wait
 
 PAGE = 50
 
@@ -21,10 +21,14 @@ class Counting(MemoryStore):
     def __init__(self, url: str = "memory:") -> None:
         super().__init__(url)
         self.rows_read = 0
+        self.meanwhile: Callable[[], None] | None = None
 
     def rows(self, job_id: str, after: int = 0, limit: int | None = None) -> list[JournalRow]:
         found = super().rows(job_id, after, limit)
         self.rows_read += len(found)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            in_thread(meanwhile)()
         return found
 
 
@@ -81,6 +85,15 @@ def test_several_who_page_through_one_run_do_not_spoil_it_for_each_other():
             at = max(0, start - behind)
             assert saved(store.history(job_id, at, PAGE)) == expected[at : at + PAGE]
     assert store.rows_read < 6 * row_count
+
+
+def test_two_threads_that_go_on_from_one_place_at_the_same_moment_have_the_same_page():
+    store = Counting()
+    job_id = kept(store, 100)
+    expected, others = every(store, job_id), []
+    store.history(job_id, 0, PAGE)
+    store.meanwhile = lambda: others.extend(saved(store.history(job_id, PAGE, PAGE)))
+    assert saved(store.history(job_id, PAGE, PAGE)) == others == expected[PAGE : 2 * PAGE]
 
 
 def test_a_late_page_of_a_bounded_run_begins_at_its_snapshot():
