@@ -14,6 +14,13 @@ _ATOMS = frozenset({str, float, bool, type(None)})
 # Deeper data cannot be read back by Python's own JSON reader.
 DEPTH_MAX = 400
 
+# A value that is more values than this, written out, is looked at for containers that stand in it again and again:
+# lists of one list twice, fifty levels deep, would be copied for longer than anybody waits. It may be so many all the
+# same, or so many times as many as it has in memory.
+VALUES_UNSEEN = 1_000_000
+VALUES_MAX = 10_000_000
+TIMES_MAX = 100
+
 # Python neither writes nor reads the digits of a greater number unless it is told to.
 INT_LIMIT = 10**4300
 
@@ -30,7 +37,7 @@ def plain(value: Any, path: str, depth: int = 0) -> Any:
         NotPlainError: Something in it is not JSON; the message names the path to it.
     """
     try:
-        return _copy(value, path, depth)
+        return _copy(value, path, depth, [VALUES_UNSEEN, value, path])
     except RecursionError:
         raise NotPlainError(f"{path} is nested too deeply to be copied from here. Save flatter data.") from None
 
@@ -58,7 +65,8 @@ def shortened(value: Any, length: int = 80) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _copy(value: Any, path: str, depth: int) -> Any:
+def _copy(value: Any, path: str, depth: int, left: list[Any]) -> Any:
+    """The copy; `left` is how many more values may come before a look at the whole, which it names with its path."""
     kind = type(value)
     if kind in _ATOMS:
         return value
@@ -66,7 +74,11 @@ def _copy(value: Any, path: str, depth: int) -> Any:
         raise NotPlainError(
             f"{path[:160]}... is nested more than {DEPTH_MAX} levels deep, or holds itself. Save flatter data."
         )
+    if left[0] < 0:
+        left[0] = math.inf
+        _refuse_endless_sharing(*left[1:])
     if isinstance(value, dict):
+        left[0] -= len(value)
         copy = {}
         for key, item in pairs_of(value):
             if type(key) is not str:
@@ -75,18 +87,65 @@ def _copy(value: Any, path: str, depth: int) -> Any:
             if kind in _ATOMS or (kind is int and -INT_LIMIT < item < INT_LIMIT):
                 copy[key] = item
             else:
-                copy[key] = _copy(item, f"{path}[{key[:80]!r}]", depth + 1)
+                copy[key] = _copy(item, f"{path}[{key[:80]!r}]", depth + 1, left)
         return copy
     if isinstance(value, list | tuple):
+        left[0] -= len(value)
         items = []
         for index, item in enumerate(value):
             kind = type(item)
             if kind in _ATOMS or (kind is int and -INT_LIMIT < item < INT_LIMIT):
                 items.append(item)
             else:
-                items.append(_copy(item, f"{path}[{index}]", depth + 1))
+                items.append(_copy(item, f"{path}[{index}]", depth + 1, left))
         return items
     return _number_or_text(value, path)
+
+
+def _sizes(root: Any) -> tuple[dict[int, int], int]:
+    """How many values containers are, written out, by their ids; and how many values there are in memory."""
+    written = {id(root): 1}
+    in_memory = 1 + len(root)
+    # Without recursion: it is called where the stack may be used up by half.
+    stack = [(root, iter(_values(root)))]
+    while stack:
+        holder, items = stack[-1]
+        for item in items:
+            found = written.get(id(item), 0) if isinstance(item, dict | list | tuple) else 1
+            if not found:
+                in_memory += 1 + len(item)
+                written[id(item)] = 1  # its own are added; what holds itself is refused when it is copied
+                stack.append((item, iter(_values(item))))
+                break
+            written[id(holder)] += found
+        else:
+            stack.pop()
+            if stack:
+                written[id(stack[-1][0])] += written[id(holder)]
+    return written, in_memory
+
+
+def _values(held: Any) -> Iterable[Any]:
+    return [item for _, item in pairs_of(held)] if isinstance(held, dict) else held
+
+
+def _refuse_endless_sharing(value: Any, path: str) -> None:
+    """Raise where the same few containers stand in each other so often that nobody could wait for the copy."""
+    written, in_memory = _sizes(value)
+    if written[id(value)] <= max(VALUES_MAX, TIMES_MAX * in_memory):
+        return
+    while True:  # to the innermost part that is too large by itself
+        pairs = pairs_of(value) if isinstance(value, dict) else enumerate(value)
+        large = [pair for pair in pairs if written.get(id(pair[1]), 0) > VALUES_MAX]
+        if not large:
+            break
+        key, value = large[0]
+        path = f"{path}[{key!r}]"
+    raise NotPlainError(
+        f"{path if len(path) <= 160 else path[:160] + '...'} holds the same containers again and again: written out, "
+        f"as JSON has it, that is more than {VALUES_MAX:,} values, and {TIMES_MAX} times what is in memory. Save each "
+        "container once, and name it where it is meant."
+    )
 
 
 def pairs_of(held: dict[Any, Any]) -> Iterable[tuple[Any, Any]]:

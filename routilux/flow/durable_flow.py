@@ -116,6 +116,8 @@ class DurableFlow(Drawing):
         Raises:
             ValueError: The flow has no store; the store has no such run, or has one of the new job_id already; there is
                 no such record, or it is older than what the store can go back to; the run names something that is gone.
+            ResumeRefusedError: What waited then was made by other code, does not fit the flow as it is drawn now, and
+                is not migrated either: as `check_resume` says of a run. There is no new run.
             StoreError: The store cannot be read or written.
         """
         return self._kept().fork(run, at, changes, job_id, self._limit(timeout))

@@ -37,7 +37,7 @@ class Inputs:
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
         # Without a store: paused, and nobody else may have them.
         self._held: dict[str, JobState] = {}
-        # The requests of paused runs for whose time-outs this process looks, by their ids.
+        # The time-outs of paused runs for which this process looks, by job_id and instant.
         self._watched: set[str] = set()
 
     def forget_threads(self) -> None:
@@ -104,14 +104,18 @@ class Inputs:
 
     def expire_later(self, job_state: JobState) -> None:
         """For a run that is paused and was restored: look at its requests when their time is over."""
-        engine = self._engine()
         for request in job_state.input_requests:
-            with self._lock:
-                is_new = request["due_at"] is not None and request["id"] not in self._watched
-                if is_new:
-                    self._watched.add(request["id"])
-            if engine is not None and is_new:
-                self.wake_in(job_state.job_id, seconds_until(request["due_at"], engine.clock))
+            if request["due_at"] is not None:
+                self.look_at(job_state.job_id, request["due_at"])
+
+    def look_at(self, job_id: str, due_at: str) -> None:
+        """Look at the requests of a run of the store at an instant."""
+        engine, watched = self._engine(), f"{job_id} {due_at}"
+        with self._lock:
+            is_new = watched not in self._watched
+            self._watched.add(watched)
+        if engine is not None and is_new:
+            self.wake_in(job_id, seconds_until(due_at, engine.clock))
 
     def wake_in(self, job_id: str, seconds: float) -> None:
         """Look at the requests of a run of the store after so many seconds."""

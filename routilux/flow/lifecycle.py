@@ -508,7 +508,7 @@ class RunLifecycle(RunEnd):
         """The caller of `execute` waits for its entry's next attempt; False when the run was stopped meanwhile."""
         with self.lock:
             leg = self._leg
-            while self._entry_ready is not task:
+            while self._entry_ready is not task or not self._may_begin():
                 # A resume in between has given the retry to the pool.
                 if self._gate != Gate.OPEN or self._leg != leg or not self.is_inline:
                     return False
@@ -516,6 +516,10 @@ class RunLifecycle(RunEnd):
             self._entry_ready = None
             self._begin(task, self.now())
             return True
+
+    def _may_begin(self) -> bool:
+        """With the lock held: whether an activation may begin now. When it may again, waiters are notified."""
+        return True
 
     # -- the end
 

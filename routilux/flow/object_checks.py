@@ -173,8 +173,11 @@ def _config(routine_id: str, routine: Routine) -> Iterator[Finding]:
         )
 
 
-def _unplain(value: object, path: str, depth: int = 0) -> str:
+def _unplain(value: object, path: str, depth: int = 0, seen: set[int] | None = None) -> str:
     """Where a value has something that JSON cannot hold, and what it is; "" when it has not."""
+    seen = set() if seen is None else seen
+    if id(value) in seen:  # a container that stands there a second time
+        return ""
     items: Iterable[tuple[object, object]] = ()
     if type(value) is dict:
         items = value.copy().items()
@@ -187,7 +190,9 @@ def _unplain(value: object, path: str, depth: int = 0) -> str:
     for key, item in items:
         if type(value) is dict and not isinstance(key, str):
             return f"{path} has a key of {type(key).__name__}"
-        trouble = _unplain(item, f"{path}[{shortened(key)}]", depth + 1)
+        trouble = _unplain(item, f"{path}[{shortened(key)}]", depth + 1, seen)
         if trouble:
             return trouble
+    if items:
+        seen.add(id(value))
     return ""

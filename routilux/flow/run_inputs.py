@@ -1,6 +1,7 @@
 """RunInputs: a run asks the world outside for something, and takes what is sent to it."""
 
 from abc import abstractmethod
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import RunEndedError
@@ -208,6 +209,9 @@ class RunInputs(RunLifecycle):
             "reason": f"input: {', '.join(names)}",
             "checkpoint": {},
             "waits_for": names,
+            # By these, whoever recovers the run sees whether it can go on, and reads no more of it.
+            "due_at": self._first_due_at(),
+            "input_number": self.ledger.input_number,
             # The clock stands still: it goes on with what is left when the input comes.
             "timeout": self.timeout,
             "seconds_left": self.timers.seconds_left(self.now()),
@@ -216,6 +220,10 @@ class RunInputs(RunLifecycle):
         write_pause_point(self.job_state, point, 0)
         self.engine.paused.add(self)
         self.engine.inputs.hold(self.job_state)
+
+    def _first_due_at(self) -> str | None:
+        dues: list[str] = [each["due_at"] for each in self.job_state.input_requests if each["due_at"] is not None]
+        return min(dues, key=datetime.fromisoformat, default=None)
 
     def reopened(self) -> None:
         """Go on waiting for what was asked for before; what is too late by now has timed out."""

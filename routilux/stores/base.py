@@ -30,11 +30,11 @@ on with the next sign of life. One clock counts for all who share a store: the d
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from routilux.job_state import ExecutionRecord, JobState
-from routilux.stores.reading import loaded, records
+from routilux.stores.paging import HistoryPages
+from routilux.stores.reading import find_run, loaded, records
 
 __all__ = ["FINISHED", "JournalRow", "RunHeader", "Store", "StoredInput", "Write"]
 
@@ -122,6 +122,14 @@ class Store(ABC):
     level: str
     lease_seconds: float
 
+    _history_pages: HistoryPages
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
+        """A store that remembers pages, whether or not its class calls this one's `__init__`, which is none."""
+        store = super().__new__(cls)
+        store._history_pages = HistoryPages()
+        return store
+
     # -- driving runs
 
     @abstractmethod
@@ -197,6 +205,10 @@ class Store(ABC):
         """The rows of a run with greater numbers than `after`, at most `limit`; none for a run that is not there."""
 
     @abstractmethod
+    def last_row(self, job_id: str) -> JournalRow | None:
+        """The row of a run with the greatest number, without a look at the others; None for a run that is not there."""
+
+    @abstractmethod
     def snapshot(self, job_id: str) -> tuple[int, str] | None:
         """The number and text of a run's snapshot, or None."""
 
@@ -219,12 +231,14 @@ class Store(ABC):
                 `execution_history[0]` has the number `metadata["history_dropped"]`.
             count: At most so many.
 
-        It reads the journal from its beginning, and holds no more of it than a page. For all of it, take `records`.
+        A page that follows one that this store was asked for goes on behind that: page after page, each row is read
+        about once. Any other page reads the journal from its beginning, or from the run's snapshot if that is not too
+        late. It holds no more of the journal than a page. For all of it, take `records`.
 
         Raises:
             UnknownRunError: There is no such run.
         """
-        return list(islice(self.records(job_id, start), count))
+        return self._history_pages.page(self, find_run(self, job_id), start, count)
 
     def records(self, job_id: str, start: int = 0) -> Iterator[ExecutionRecord]:
         """What happened in a run, from a record on, read as it is asked for.

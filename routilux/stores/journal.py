@@ -35,6 +35,8 @@ A payload is stored once, with its emission; a delivery says where it goes and h
 collected is not stored, since it follows from the deliveries in their order. `b` and `c` name the routine only where
 the history is bounded: the last rows must then tell the newest records without those before them.
 
+The state of a resume by other code has a `structure_before`: that of the flow which wrote the rows before it.
+
 A snapshot is what rows add up to, without the records: JSON of the state, of the logs, and of their number.
 """
 
@@ -52,7 +54,7 @@ from routilux.plain import shortened
 from routilux.routine_states import RoutineStates
 from routilux.slot import Slot
 
-__all__ = ["Replay", "is_point", "records_of", "snapshot_text", "source_of"]
+__all__ = ["Replay", "is_point", "pause_told_by", "records_of", "snapshot_text", "source_of", "structure_changed"]
 
 
 # Merging by "append" as a slot does it; the slot itself need not be there.
@@ -154,7 +156,8 @@ class Replay:
         try:
             found = json.loads(text)
             self._begin_from(found["state"])
-            self._outputs, self._log = found["output_log"], found["shared_log"]
+            if not self._only_records:
+                self._outputs, self._log = found["output_log"], found["shared_log"]
             self.record_count = found["record_count"]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidDataError(
@@ -430,9 +433,35 @@ def _saved_record(routine: str, event: str, at: int, data: dict[str, Any], is_em
 _WITHOUT_RECORD = frozenset("Shnbmlyxskgofdtwz")
 
 
+# Operations that change nothing of what a run that is paused waits for.
+_AFTER_PAUSE = frozenset("rskgot")
+
+
 def is_point(body: str) -> bool:
     """Whether a row ends with the settlement of an activation, or says a whole state: one may go on from there."""
     return any(operation[0] in ("S", "c", "l", "x") for operation in json.loads(body))
+
+
+def pause_told_by(body: str) -> dict[str, Any] | None:
+    """The pause point with which a run stands still whose last row this is; None where the row alone does not tell."""
+    point: dict[str, Any] | None = None
+    for code, *values in json.loads(body):
+        if code == "z":
+            point = values[0]
+        elif code == "S":
+            points = values[0].get("pause_points") or [None]
+            point = points[-1]
+        elif code not in _AFTER_PAUSE:
+            point = None
+    return point
+
+
+def structure_changed(body: str) -> str | None:
+    """The structure of the flow which drove the run before a resume by other code, where a row is of that one."""
+    if '"structure_before"' not in body:
+        return None
+    states = (operation[1] for operation in json.loads(body) if operation[0] == "S")
+    return next((state["structure_before"] for state in states if "structure_before" in state), None)
 
 
 def records_of(body: str) -> list[dict[str, Any]] | None:

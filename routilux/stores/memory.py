@@ -233,6 +233,14 @@ class MemoryStore(Store):
             numbers = sorted(number for number in run.rows if number > after)[:most] if run is not None else []
             return [JournalRow(number, run.rows[number]) for number in numbers] if run is not None else []
 
+    def last_row(self, job_id: str) -> JournalRow | None:  # noqa: D102
+        with self._memory.lock:
+            run = self._memory.runs.get(job_id)
+            if run is None or not run.rows:
+                return None
+            number = max(run.rows)
+            return JournalRow(number, run.rows[number])
+
     def snapshot(self, job_id: str) -> tuple[int, str] | None:  # noqa: D102
         with self._memory.lock:
             run = self._memory.runs.get(job_id)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from routilux.errors import InvalidValueError, UnknownRunError
 from routilux.execution_record import ExecutionRecord, restored_record
 from routilux.job_state import JobState
-from routilux.stores.journal import Replay, is_point, records_of
+from routilux.stores.journal import Replay, is_point, records_of, structure_changed
 
 if TYPE_CHECKING:  # whose runs are read
     from routilux.stores.base import JournalRow, RunHeader, Store
 
-__all__ = ["Reading", "find_run", "loaded", "records", "replayed", "replayed_until"]
+__all__ = ["Reading", "find_run", "loaded", "records", "replayed", "replayed_until", "structure_before"]
 
 # Of the journal, no more rows than these are held at once.
 PAGE_ROWS = 500
@@ -150,6 +150,12 @@ def replayed_until(store: "Store", job_id: str, at: int) -> Reading:
         if row.number == row_number:
             break
     return Reading(replay, row_number)
+
+
+def structure_before(store: "Store", job_id: str, number: int) -> str | None:
+    """The structure of the flow that drove a run when it wrote a row; None: the one that its header says."""
+    found = (structure_changed(row.body) for row in _rows(store, job_id, number))
+    return next((structure for structure in found if structure is not None), None)
 
 
 def _rows(store: "Store", job_id: str, after: int = 0) -> "Iterator[JournalRow]":

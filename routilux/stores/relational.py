@@ -211,6 +211,10 @@ class RelationalStore(Store):
         found = self._rows_of(job_id, "rows", after=max(after, 0), limit=checked_limit(limit))
         return [JournalRow(*row) for row in found]
 
+    def last_row(self, job_id: str) -> JournalRow | None:  # noqa: D102
+        found = self._rows_of(job_id, "last_row")
+        return JournalRow(*found[0]) if found else None
+
     def snapshot(self, job_id: str) -> tuple[int, str] | None:  # noqa: D102
         found = self._rows_of(job_id, "snapshot")
         return (found[0][0], found[0][1]) if found else None

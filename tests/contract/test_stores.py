@@ -42,6 +42,7 @@ def test_rows_are_read_after_a_number_and_up_to_a_limit(store: Store) -> None:
 def test_a_run_that_is_not_there_has_no_rows_no_snapshot_and_no_inputs(store: Store) -> None:
     assert store.find("a") is None
     assert store.rows("a") == []
+    assert store.last_row("a") is None
     assert store.snapshot("a") is None
     assert store.inputs("a") == []
 
@@ -231,6 +232,17 @@ def test_a_write_says_when_it_was_and_leaves_as_it_was_what_it_does_not_name(sto
     store.write([Write("a", status="paused", snapshot="text", snapshot_number=1)])
     store.write([Write("a", journal(2, 2))])
     assert store.snapshot("a") == (1, "text")
+
+
+def test_the_last_row_of_a_run_is_its_own(store: Store) -> None:
+    for job_id in ("a", "b", "c"):
+        store.create(header(job_id), [])
+    store.write([Write("a", journal(1, 3)), Write("c", journal(1, 12))])
+    assert store.last_row("a") == journal(3, 3)[0]
+    assert store.last_row("b") is None
+    assert store.last_row("c") == journal(12, 12)[0]
+    store.write([Write("a", journal(4, 5))])
+    assert store.last_row("a") == journal(5, 5)[0]
 
 
 def test_only_the_newest_snapshot_is_kept(store: Store) -> None:

@@ -8,6 +8,7 @@ import pytest
 from routilux import Flow, JobState
 from routilux.errors import DuplicateNameError, InvalidTypeError, ResumeRefusedError, StoreUnavailableError
 from routilux.flow import controls
+from routilux.stores.opening import open_store
 from routilux.testing import ManualExecutor
 from tests.drawings import DEADLINE, Gate
 from tests.durable.offices import (
@@ -281,3 +282,80 @@ def test_a_run_whose_handlers_are_at_work_is_not_migrated_under_their_hands(url:
         gate.open()
         assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
         finish(flow, flow.resume(job_state))
+
+
+# -- forks
+
+
+def jobs_in(url: str) -> list[str]:
+    store = open_store(url)
+    found = [header.job_id for header in store.list_runs()]
+    store.close()
+    return found
+
+
+def test_a_fork_of_a_run_of_earlier_code_is_refused_as_its_resume_is_and_leaves_no_run(url: str) -> None:
+    left_by_last_month(url, Desk(order=one))
+    with drawn(url, Desk(order=takes_currency)) as flow:
+        check = check_of(flow)
+        last = len(flow.load("run").execution_history) - 1
+        with pytest.raises(ResumeRefusedError, match="Run run cannot go on") as caught:
+            flow.fork("run", last)
+        assert caught.value.checks == (check,)
+    assert jobs_in(url) == ["run"]
+
+
+def test_a_fork_of_a_run_of_earlier_code_is_migrated_once_and_the_old_run_is_as_it_was(url: str) -> None:
+    got: list[Any] = []
+
+    def handler(order: int, cents: int) -> None:
+        got.append((order, cents))
+
+    def migrated(slot: str, data: dict[str, Any]) -> dict[str, Any]:
+        return {"order": data["order"], "cents": data["amount"] * 100}
+
+    left_by_last_month(url, Desk(order=one))
+    kept = store_form(url)
+    with drawn(url, Desk(order=handler)) as flow:
+        flow.migrate("desk", check_of(flow).fingerprint, migrated)
+        last = len(flow.load("run").execution_history) - 1
+        finish(flow, flow.fork("run", last, job_id="fork"))
+        assert check_of(flow, job_id="fork").reason == "It is as it was."
+        assert got == [(1, 500), (2, 700)]
+        assert store_form(url) == kept
+
+
+def test_a_fork_at_what_was_before_a_migration_is_migrated_too(url: str) -> None:
+    got: list[Any] = []
+    left_by_last_month(url, Desk(order=one), steps=1)
+    with drawn(url, Desk(order=lambda order, cents: got.append((order, cents)))) as flow:
+        flow.migrate(
+            "desk",
+            check_of(flow).fingerprint,
+            lambda slot, data: {"order": data["order"], "cents": data["amount"] * 100},
+        )
+        history = [(each.routine_id, each.event_name) for each in flow.load("run").execution_history]
+        let_in = history.index(("door", "completed"))
+        finish(flow, flow.resume(flow.load("run")))
+        assert got == [(2, 700)]
+        finish(flow, flow.fork("run", let_in))
+        assert got[1:] == [(1, 500), (2, 700)]
+        finish(flow, flow.fork("run", len(history)))  # its second order has the form of today already
+        assert got[3:] == [(2, 700)]
+
+
+def test_a_fork_that_is_kept_and_not_migrated_yet_is_of_the_earlier_code(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got: list[Any] = []
+    left_by_last_month(url, Desk(order=one))
+    with drawn(url, Desk(order=lambda order, amount, currency: got.append(currency))) as flow:
+        flow.migrate("desk", check_of(flow).fingerprint, counted)
+        last = len(flow.load("run").execution_history) - 1
+        with monkeypatch.context() as patch:
+            patch.setattr(controls, "go_on", raising(OSError("no thread")))
+            with pytest.raises(OSError, match="no thread"):
+                flow.fork("run", last, job_id="fork")
+        assert store_form(url, "fork")[0].fingerprint == store_form(url)[0].fingerprint
+        finish(flow, flow.resume(flow.load("fork")))
+    assert got == ["EUR", "EUR"]

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from routilux import Flow, JobState
+from routilux import ErrorHandler, Flow, JobState
+from routilux.clock import SystemClock
 from routilux.errors import StoreUnavailableError
 from routilux.stores import JournalRow, RunHeader, Store, Write
 from routilux.stores.memory import MemoryStore
 from routilux.stores.postgres import PostgresStore
 from routilux.stores.sqlite import SQLiteStore
+from routilux.testing import FakeClock
 from tests.contract.backends import running_server
-from tests.drawings import DEADLINE, entry, node
+from tests.drawings import DEADLINE, entry, in_thread, node
 from tests.durable.deadlines import until
 
 STEPS = 30
@@ -120,6 +122,81 @@ def test_no_new_activation_starts_while_the_store_is_gone(countdown: Callable[..
     store.gone = False
     assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
     assert drawn.called == list(range(STEPS, -1, -1))
+
+
+class Retried:
+    """A flow whose entry fails while the store goes away, and is tried again five seconds later."""
+
+    def __init__(self, delay: float = 5.0, **settings: Any) -> None:
+        self.store = Frail()
+        self.clock = FakeClock()
+        self.attempts: list[bool] = []
+        settings = {"clock": self.clock, "execution_timeout": None, **settings}
+        self.flow = Flow("retried", store=self.store, **settings)
+        self.flow.add_routine(entry(self._attempt), "start")
+        self.flow.routines["start"].set_error_handler(ErrorHandler("retry", retry_delay=delay))
+        self.job_state = JobState("retried")
+
+    def _attempt(self, routine: Any, data: dict[str, Any]) -> None:
+        self.attempts.append(self.store.gone)
+        if len(self.attempts) == 1:
+            self.store.gone = True
+            raise ValueError("once more, please")
+
+    def executed(self) -> Callable[[], Any]:
+        return in_thread(lambda: self.flow.execute("start", {}, job_state=self.job_state, job_id="job"))
+
+    def until_due(self) -> None:
+        """Until the store was tried again and again, which takes longer than the delay of the retry."""
+        self.clock_goes_on_until(lambda: self.store.failures > 12)
+
+    def clock_goes_on_until(self, condition: Callable[[], object]) -> None:
+        def advanced() -> object:
+            self.clock.advance(0.5)
+            return condition()
+
+        until(advanced)
+
+
+def test_a_retry_of_an_entry_waits_on_its_callers_thread_for_the_store() -> None:
+    retried = Retried()
+    joined = retried.executed()
+    retried.until_due()
+    assert retried.attempts == [False]
+    retried.store.gone = False
+    retried.clock_goes_on_until(lambda: len(retried.attempts) == 2)
+    joined()
+    assert retried.attempts == [False, False]
+    assert JobState.wait_for_completion(retried.flow, retried.job_state, timeout=DEADLINE)
+    assert (retried.job_state.status, status_in(retried.store)) == ("completed", "completed")
+    retried.flow.shutdown()
+
+
+def test_a_retry_of_an_entry_goes_on_as_soon_as_the_store_is_back() -> None:
+    retried = Retried(0.05, clock=SystemClock())
+    joined = retried.executed()
+    until(lambda: retried.store.failures >= 4)  # it is due since the second
+    retried.store.gone = False
+    joined()
+    assert retried.attempts == [False, False]
+    assert JobState.wait_for_completion(retried.flow, retried.job_state, timeout=DEADLINE)
+    retried.flow.shutdown()
+
+
+def test_a_retry_of_an_entry_whose_store_stays_away_is_paused_with_its_run() -> None:
+    retried = Retried(store_patience=20.0)
+    joined = retried.executed()
+    retried.until_due()
+    retried.clock_goes_on_until(lambda: retried.job_state.status == "paused")
+    joined()
+    assert retried.attempts == [False]
+    assert retried.job_state.pause_points[-1]["reason"] == "store"
+    assert [task["was"] for task in retried.job_state.pending_tasks] == ["retry"]
+    retried.store.gone = False
+    retried.flow.resume(retried.job_state)
+    assert JobState.wait_for_completion(retried.flow, retried.job_state, timeout=DEADLINE)
+    assert retried.attempts == [False, False]
+    retried.flow.shutdown()
 
 
 def test_an_end_that_is_not_kept_is_no_end(countdown: Callable[..., Countdown]) -> None:

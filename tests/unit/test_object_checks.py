@@ -136,6 +136,14 @@ def test_a_config_that_holds_itself_is_told_and_not_followed_for_ever():
     assert told(with_config(CheckedStep(), loop=loop)) == [("unsavable-config", "a")]
 
 
+def test_a_config_of_containers_that_stand_in_each_other_without_end_is_looked_through_once():
+    value = [1]
+    for _ in range(50):
+        value = [value, value]
+    assert told(with_config(CheckedStep(), endless=value)) == []
+    assert told(with_config(CheckedStep(), endless=[value, object()])) == [("unsavable-config", "a")]
+
+
 def test_a_routine_that_was_never_initialised_and_what_is_no_routine_are_errors():
     flow = Flow()
     flow.add_routine(CheckedStep(), "fine")

@@ -132,6 +132,54 @@ def test_data_are_copied_down_to_the_greatest_depth_and_no_deeper(container):
         plain(nested(DEPTH_MAX + 1, container), "data")
 
 
+@pytest.fixture
+def soon_looked_at(monkeypatch):
+    """So that a test need not copy a million values first."""
+    monkeypatch.setattr("routilux.plain.VALUES_UNSEEN", 5_000)
+
+
+def doubled(times, value, container):
+    for _ in range(times):
+        value = [value, value] if container is list else {"a": value, "b": value}
+    return value
+
+
+@pytest.mark.parametrize("container", [list, dict])
+@pytest.mark.usefixtures("soon_looked_at")
+def test_containers_that_stand_in_each_other_without_end_are_refused_with_the_path_to_them(container):
+    inside = doubled(50, [1], container)
+    with pytest.raises(TypeError, match=r"^data\['few'\]\[1\]\[.*holds the same containers again and again"):
+        plain({"many": [[n] for n in range(20_000)], "few": [0, inside]}, "data")
+
+
+@pytest.mark.usefixtures("soon_looked_at")
+def test_a_wide_table_whose_rows_are_one_row_is_refused_before_it_is_written_out():
+    row = [0] * 20_000
+    with pytest.raises(TypeError, match=r"^data\['rows'\] holds the same containers"):
+        plain({"rows": [row] * 20_000}, "data")
+
+
+@pytest.mark.usefixtures("soon_looked_at")
+@pytest.mark.parametrize("value", [doubled(12, [1], list), [list(range(100))] * 101])
+def test_many_values_may_stand_in_few_containers(value):
+    assert plain(value, "data") == value
+
+
+@pytest.mark.usefixtures("soon_looked_at")
+def test_any_number_of_values_that_are_there_may_be_copied(monkeypatch):
+    monkeypatch.setattr("routilux.plain.VALUES_MAX", 5_000)
+    value = [[n] * 10 for n in range(1_000)]
+    assert plain(value, "data") == value
+
+
+@pytest.mark.usefixtures("soon_looked_at")
+def test_containers_that_hold_each_other_without_end_beside_a_knot_are_refused():
+    knot = []
+    knot.append(knot)
+    with pytest.raises(TypeError, match=r"again and again|holds itself"):
+        plain([doubled(50, [1], list), knot], "data")
+
+
 def test_data_that_hold_themselves_are_refused():
     knot = {}
     knot["again"] = [knot]

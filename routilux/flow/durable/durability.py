@@ -20,6 +20,7 @@ from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.elsewhere import RunElsewhere
 from routilux.flow.durable.group_commit import GroupCommit
 from routilux.flow.durable.recovery import recover
+from routilux.flow.durable.renewals import Renewals
 from routilux.flow.durable.retention import Retention
 from routilux.flow.durable.run import DurableRun
 from routilux.flow.durable.scribe import Scribe
@@ -63,6 +64,7 @@ class Durability:
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+        self.renewals = Renewals(store.lease_seconds, engine.clock)
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -150,7 +152,8 @@ class Durability:
         job_state.write_live_form(write_down)
         at = job_state.created_at.timestamp()
         status = JobStatus.RUNNING.value if entry is not None else job_state.status
-        scribe.structure = self.drawn().text
+        if entry is not None or scribe.structure is None:  # else what it goes on with is of other code, as yet
+            scribe.structure = self.drawn().text
         header = RunHeader(job_state.job_id, job_state.flow_id, status, at, at, scribe.structure)
         try:
             return self.store.create(header, rows)
@@ -191,9 +194,11 @@ class Durability:
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
                 state["recoveries"] = run.recoveries
+            before, run.scribe.structure = run.scribe.structure, structure
+            changed = structure if structure != before else None
+            if changed is not None and before is not None:
+                state["structure_before"] = before  # for forks of what was then
             run.scribe.begin_from(state)
-            changed = structure if structure != run.scribe.structure else None
-            run.scribe.structure = structure
             self.group.add(run.job_id, run.scribe.cut(), JobStatus.RUNNING.value, fingerprint=changed)
 
         run.job_state.write_live_form(write_down)
@@ -253,6 +258,8 @@ class Durability:
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
         self.group.write()
         before = self.store.find(job_state.job_id)
+        if scribe.structure is None and before is not None:
+            scribe.structure = before.fingerprint
         try:
             self.store.claim(job_state.flow_id, job_state.job_id)
         except UnknownRunError:
@@ -444,7 +451,9 @@ class Durability:
             self.retry()
 
     def renew(self) -> None:
-        """Give a sign of life."""
+        """Give a sign of life, unless another run has done so."""
+        if not self.renewals.take():
+            return
         try:
             self.store.renew()
         except LeaseLostError as error:
@@ -536,5 +545,6 @@ class Durability:
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
         self.group.forget_threads()
+        self.renewals.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()

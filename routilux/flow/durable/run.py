@@ -362,6 +362,9 @@ class DurableRun(DurableInputs):
             return None
         return super()._take(now)
 
+    def _may_begin(self) -> bool:
+        return self.durability.group.trouble is None
+
     def tokens_for(self, task_count: int) -> int:
         """With the lock held: tokens for new tasks; none while the store cannot be written."""
         return super().tokens_for(task_count) if self.durability.group.trouble is None else 0
@@ -532,6 +535,7 @@ class DurableRun(DurableInputs):
     def go_on_with_store(self) -> None:
         """The store can be written again."""
         with self.lock:
+            self._waiters.notify()  # the caller whose entry is to be tried again
             if self._awaits_store:
                 self.outstanding -= 1
                 self._end_if_over()
@@ -583,8 +587,7 @@ class DurableRun(DurableInputs):
     def _renew_later(self) -> None:
         with self.lock:
             if not self.over:
-                third = nanoseconds(self.durability.store.lease_seconds / 3)
-                self._renew_number = self.timers.schedule(self.now() + third)
+                self._renew_number = self.timers.schedule(self.durability.renewals.due_ns())
 
     def retry_later(self, delay_ns: int) -> None:
         """Have `Durability.retry` called."""

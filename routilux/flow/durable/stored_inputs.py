@@ -15,6 +15,7 @@ from routilux.flow.pending import seconds_until
 from routilux.flow.run_inputs import EARLY_SECONDS, has_work, waits_for_input
 from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
+from routilux.stores.journal import pause_told_by
 
 if TYPE_CHECKING:  # whose runs they are
     from routilux.flow.durable.durability import Durability
@@ -103,6 +104,27 @@ def _cango_on_with_input(durability: "Durability", job_state: JobState) -> bool:
     return any(due_at is not None and seconds_until(due_at, clock) <= EARLY_SECONDS for due_at in dues)
 
 
+def _may_go_on(engine: "Engine", durability: "Durability", job_id: str) -> bool:
+    """Whether a paused run is worth to be loaded, by its last row: whole journals would take a recovery too long."""
+    row = durability.store.last_row(job_id)
+    point = None if row is None else pause_told_by(row.body)
+    if point is None:
+        return True
+    if "waits_for" not in point:
+        return False  # somebody has said so
+    if "due_at" not in point or "input_number" not in point:
+        return True  # of an older routilux
+    new = durability.store.inputs(job_id, after=point["input_number"])
+    if any(each.name in point["waits_for"] for each in new):
+        return True
+    if point["due_at"] is None:
+        return False
+    if seconds_until(point["due_at"], engine.clock) <= EARLY_SECONDS:
+        return True
+    engine.inputs.look_at(job_id, point["due_at"])
+    return False
+
+
 def wake_those_that_can(engine: "Engine", durability: "Durability") -> list[JobState]:
     """Go on with the runs of the store that have got what they waited for; returns their records.
 
@@ -110,6 +132,8 @@ def wake_those_that_can(engine: "Engine", durability: "Durability") -> list[JobS
     """
     found = []
     for header in durability.store.list_runs(status=JobStatus.PAUSED.value, flow_id=engine.flow.flow_id):
+        if not _may_go_on(engine, durability, header.job_id):
+            continue
         job_state = durability.load(header.job_id)
         if not waits_for_input(job_state):
             continue

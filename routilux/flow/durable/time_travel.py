@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError
+from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, ResumeRefusedError
 from routilux.flow.controls import resume
 from routilux.flow.identity import as_text, identity_of
 from routilux.ids import new_id
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
-from routilux.stores.reading import Reading, find_run, replayed_until
+from routilux.stores.reading import Reading, find_run, replayed_until, structure_before
 
 if TYPE_CHECKING:  # whose runs they are
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
+    from routilux.stores.base import RunHeader
 
 __all__ = ["Changes", "fork"]
 
@@ -39,16 +40,24 @@ def fork(
         raise InvalidTypeError(
             f"changes is a dict of shared values, or a function that is given the new JobState, not {changes!r}."
         )
-    origin = _origin(engine, durability, run)
+    header = _origin(engine, durability, run)
+    origin = header.job_id
     if job_id is not None and durability.store.find(job_id) is not None:
         raise InvalidValueError(f"The store has a run {job_id!r} already. Give the fork another job_id, or none.")
-    job_state = _forked(replayed_until(durability.store, origin, at), origin, job_id or new_id())
+    reading = replayed_until(durability.store, origin, at)
+    job_state = _forked(reading, origin, job_id or new_id())
     _change(job_state, changes)
-    return resume(engine, job_state, timeout)
+    # By that, a resume sees what today's code cannot take, and migrates it.
+    structure = structure_before(durability.store, origin, reading.number)
+    durability.attend(job_state, 0, structure=header.fingerprint if structure is None else structure)
+    try:
+        return resume(engine, job_state, timeout)
+    except ResumeRefusedError as error:
+        raise ResumeRefusedError(origin, error.checks) from None  # the fork has a name that nobody knows
 
 
-def _origin(engine: "Engine", durability: "Durability", run: JobState | str) -> str:
-    """The job_id of a run of this flow; what it has done here until now is in the store."""
+def _origin(engine: "Engine", durability: "Durability", run: JobState | str) -> "RunHeader":
+    """The header of a run of this flow; what it has done here until now is in the store."""
     if not isinstance(run, JobState | str):
         raise InvalidTypeError(f"A JobState or a job_id is needed, not {run!r}.")
     job_id = run if isinstance(run, str) else run.job_id
@@ -58,13 +67,13 @@ def _origin(engine: "Engine", durability: "Durability", run: JobState | str) -> 
             f"Run {job_id!r} belongs to flow {header.flow_id!r}, not to this one, {engine.flow.flow_id!r}."
         )
     durability.keep_up(job_id)
-    return job_id
+    return header
 
 
 def _forked(reading: Reading, origin: str, job_id: str) -> JobState:
     replay = reading.replay
     saved = replay.saved_form(JobStatus.RUNNING.value)
-    for name in ("journal_row", "recoveries"):
+    for name in ("journal_row", "recoveries", "structure_before"):
         saved.pop(name, None)
     # The entry is known by its identity, which follows from the job_id. All others follow from its, and from each
     # other: they are told apart from the old run's by the job_id that stands before them.

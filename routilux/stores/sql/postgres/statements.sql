@@ -84,6 +84,12 @@ WHERE run = (SELECT number FROM routilux_runs WHERE job_id = %(job_id)s) AND num
 ORDER BY number
 LIMIT %(limit)s;
 
+-- name: last_row
+SELECT number, body FROM routilux_journal
+WHERE run = (SELECT number FROM routilux_runs WHERE job_id = %(job_id)s)
+ORDER BY number DESC
+LIMIT 1;
+
 -- name: snapshot
 SELECT number, body FROM routilux_snapshots WHERE run = (SELECT number FROM routilux_runs WHERE job_id = %(job_id)s);
 

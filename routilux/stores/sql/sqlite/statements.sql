@@ -81,6 +81,13 @@ WHERE id > (SELECT number FROM routilux_runs WHERE job_id = :job_id) * 429496729
 ORDER BY id
 LIMIT :limit;
 
+-- name: last_row
+SELECT id & 4294967295, body FROM routilux_journal
+WHERE id > (SELECT number FROM routilux_runs WHERE job_id = :job_id) * 4294967296
+    AND id <= (SELECT number FROM routilux_runs WHERE job_id = :job_id) * 4294967296 + 4294967295
+ORDER BY id DESC
+LIMIT 1;
+
 -- name: snapshot
 SELECT number, body FROM routilux_snapshots WHERE run = (SELECT number FROM routilux_runs WHERE job_id = :job_id);
 
