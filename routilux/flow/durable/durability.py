@@ -291,17 +291,23 @@ class Durability:
     def _load(self, job_id: str) -> JobState:
         with self._lock:
             known = self._known.get(job_id)
-        is_here = known is not None and ledger_of(known).live is not None
-        if known is not None and is_here and not self._went_on_elsewhere(known):
+        if known is not None and _is_at_work(known):
             return known
+        try:
+            header = find_run(self.store, job_id)
+            if known is not None and self._is_up_to_date(known, header):
+                return known
+        except StoreError:
+            if known is None or ledger_of(known).live is None:
+                raise
+            return known  # what this process knows is the best that there is
         engine = self._engine()
-        header = find_run(self.store, job_id)
         if engine is not None and header.flow_id != engine.flow.flow_id:
             raise ForeignStateError(
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
-        if known is not None and is_here:
+        if known is not None and ledger_of(known).live is not None:
             job_state = known
             self.refresh(known, header)
         else:
@@ -332,15 +338,11 @@ class Durability:
         self.attend(job_state, number, snapshot_number, header.fingerprint)
         ledger.was_live = True
 
-    def _went_on_elsewhere(self, job_state: JobState) -> bool:
-        """Whether a run that stands still here, and is nobody's, has been driven by another process since."""
-        live = ledger_of(job_state).live
-        if live is None or live.is_open() or live.active_count() or isinstance(live, RunElsewhere):
+    def _is_up_to_date(self, job_state: JobState, header: RunHeader) -> bool:
+        """Whether a run that stands still here is as the store has it: nobody has driven it since."""
+        if isinstance(ledger_of(job_state).live, RunElsewhere) and header.status != JobStatus.RUNNING:
             return False
-        try:
-            return bool(self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1))
-        except StoreError:
-            return False  # what this process knows is the best that there is
+        return not self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1)
 
     def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
         replay, number, snapshot_number = replayed(self.store, header.job_id)
@@ -538,3 +540,9 @@ class Durability:
         self.group.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()
+
+
+def _is_at_work(job_state: JobState) -> bool:
+    """Whether this process goes on with a run, or has handlers of it that do."""
+    live = ledger_of(job_state).live
+    return live is not None and (live.is_open() or live.active_count() > 0)

@@ -6,6 +6,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import StoreError
+from routilux.flow.controls import while_nothing_resumes
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 
@@ -39,7 +40,8 @@ class RunElsewhere:
                 progress.report(0, 0, self._job_state.status)
             Event().wait(min(pause, left))
             pause = min(2 * pause, MOST_SECONDS)
-        live = ledger_of(self._job_state).live
+        with while_nothing_resumes():
+            live = ledger_of(self._job_state).live
         if live is None:
             return True
         # It was resumed here meanwhile, or recovered, and is not over at all.
@@ -55,10 +57,13 @@ class RunElsewhere:
             return False  # as long as nobody can say, it is not over
         if header is not None and header.status == JobStatus.RUNNING:
             return False
-        if header is not None:
-            self._durability.refresh(self._job_state, header)
-        else:  # it was deleted
-            ledger.live = None
+        # What was read may be old by now: a run that was resumed here meanwhile must not become what it was before.
+        with while_nothing_resumes():
+            if ledger.live is self:
+                if header is not None:
+                    self._durability.refresh(self._job_state, header)
+                else:  # it was deleted
+                    ledger.live = None
         return True
 
     def wait_for_change(self, timeout: float | None) -> None:
