@@ -1,13 +1,14 @@
 """In one process a run is one JobState, whoever starts, loads, resumes or waits for it at the same moment."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from routilux import Flow, JobState
-from routilux.stores import RunHeader
+from routilux.errors import StoreUnavailableError
+from routilux.stores import JournalRow, RunHeader
 from routilux.stores.memory import MemoryStore
 from tests.asking import desk
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, passed, wait, wait_until
@@ -96,3 +97,68 @@ def test_a_wait_that_comes_late_leaves_a_run_alone_that_was_resumed_meanwhile(me
         assert waits() is True
         assert wait(there, taken_up).status == "completed"
         assert store.load("job").status == "completed"
+
+
+class Stuck(MemoryStore):
+    """Holds its first `create`, which then fails or not."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.fails = fails
+        self.gate: Gate | None = Gate()
+
+    def create(self, header: RunHeader, rows: Sequence[JournalRow]) -> bool:
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.hold()
+            if self.fails:
+                raise StoreUnavailableError("the disk is gone")
+        return super().create(header, rows)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_is_just_being_started_is_returned_when_it_is_kept(fails: bool) -> None:
+    store = Stuck(fails)
+    gate = store.gate
+    assert gate is not None
+    with drawn(store) as flow:
+        first = in_thread(lambda: flow.execute("a", job_id="job"))
+        gate.await_arrival()
+        ended = threading.Event()
+
+        def executes() -> JobState:
+            found = flow.execute("a", job_id="job")
+            ended.set()
+            return found
+
+        second = in_thread(executes)
+        assert not ended.wait(0.1)  # the store does not know of it yet
+        gate.open()
+        if fails:
+            with pytest.raises(StoreUnavailableError):
+                first()
+        found = second()
+        assert wait(flow, found).status == "completed"
+        assert fails or first() is found
+        assert store.load("job").status == "completed"
+
+
+def test_a_run_that_was_deleted_may_be_started_anew() -> None:
+    store = MemoryStore()
+    with drawn(store) as flow:
+        first = wait(flow, flow.execute("a", job_id="job"))
+        store.delete("job")
+        second = wait(flow, flow.execute("a", job_id="job"))
+        assert second is not first
+        assert store.load("job").status == "completed"
+
+
+def test_an_execute_of_a_run_that_went_on_elsewhere_returns_it_as_it_is_now(memory: str) -> None:
+    flow, _ = desk(store=memory)
+    there, _ = desk(store=memory)
+    with flow, there:
+        here = wait(flow, flow.execute("clerk", {"names": ["approval"]}, job_id="order-17"))
+        there.send_input("order-17", "approval")
+        assert wait(there, there.load("order-17")).status == "completed"
+        assert flow.execute("clerk", {"names": ["approval"]}, job_id="order-17") is here
+        assert here.status == "completed"

@@ -4,8 +4,10 @@ import contextlib
 import logging
 import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import (
@@ -46,7 +48,7 @@ logger = logging.getLogger(__name__)
 class Durability:
     """The durable side of an engine.
 
-    `_lock` protects `_known`, and is taken alone.
+    `_lock` protects `_known` and `_starting`, and is taken alone.
     """
 
     def __init__(
@@ -63,6 +65,8 @@ class Durability:
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
+        # Of the runs that are being started: set when that is done.
+        self._starting: dict[str, Event] = {}
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -110,6 +114,42 @@ class Durability:
 
     # -- starting
 
+    @contextmanager
+    def only_one(self, job_state: JobState) -> Iterator[None]:
+        """While a run is kept and started: who would start it as well waits until it is known what has come of that.
+
+        Raises:
+            RunExists: This process has it already.
+        """
+        job_id = job_state.job_id
+        while True:
+            with self._lock:
+                starting = self._starting.get(job_id)
+                present = self._known.get(job_id)
+                if starting is None and present is None:
+                    self._known[job_id] = job_state
+                    done = self._starting[job_id] = Event()
+                    break
+            if starting is not None:
+                starting.wait()
+            elif present is not None:
+                self._refer_to(present)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._starting.pop(job_id, None)
+            done.set()
+
+    def _refer_to(self, present: JobState) -> None:
+        """Raise RunExists with a run that this process knows; else it does not know it any more."""
+        try:
+            raise RunExists(self.load(present.job_id))
+        except UnknownRunError:  # it was deleted, or could not be kept
+            with self._lock:
+                if self._known.get(present.job_id) is present:
+                    del self._known[present.job_id]
+
     def create(self, run: "DurableRun", entry: dict[str, Any]) -> None:
         """Keep a new run with its entry.
 
@@ -117,13 +157,8 @@ class Durability:
             RunExists: The store has it already.
             StoreError: The store cannot be written.
         """
-        job_state = run.job_state
-        with self._lock:
-            present = self._known.setdefault(run.job_id, job_state)
-        if present is not job_state:
-            raise RunExists(present)
         try:
-            is_new = self._create(job_state, entry)
+            is_new = self._create(run.job_state, entry)
         except BaseException:
             with self._lock:
                 self._known.pop(run.job_id, None)
@@ -537,6 +572,7 @@ class Durability:
         """In a forked child: runs and what waits are the parent's."""
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
+        self._starting = {}
         self.group.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()

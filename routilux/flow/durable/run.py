@@ -114,13 +114,14 @@ class DurableRun(DurableInputs):
     def start(self, entry: Activation, inline: bool) -> None:
         """Keep the run, then start it."""
         entry.identity = self.entry_identity()
-        self.durability.create(self, describe(entry, "queued", None, self.ledger.clock))
-        self._status = JobStatus.RUNNING.value
-        try:
-            super().start(entry, inline)
-        except BaseException:
-            self.durability.let_go(self.job_id)
-            raise
+        with self.durability.only_one(self.job_state):
+            self.durability.create(self, describe(entry, "queued", None, self.ledger.clock))
+            self._status = JobStatus.RUNNING.value
+            try:
+                super().start(entry, inline)
+            except BaseException:
+                self.durability.let_go(self.job_id)
+                raise
         self._renew_later()
 
     def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
