@@ -407,13 +407,15 @@ class DurableRun(DurableInputs):
         if self._is_released and self._gate == Gate.PARKING:
             self.durability.claim(self.job_state)
             self._is_released = False
-        with self.lock:
-            if self._gate in (Gate.OPEN, Gate.PARKING):
-                self.scribe.dropped()
         if not super().cancel(reason):
             return False
         self._keep_stop()
         return True
+
+    def drop_pending(self) -> None:
+        """As every run, and written down: in one step with the stop, since what was dropped cannot begin any more."""
+        super().drop_pending()
+        self.scribe.dropped()
 
     def keep_note(self) -> None:
         """Keep what its record was told of another stop."""
