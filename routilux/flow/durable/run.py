@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import LeaseLostError, NotPlainError, StoreError
 from routilux.flow.activation import settle
 from routilux.flow.durable.group_commit import FLUSH_NS
-from routilux.flow.durable.inputs import DurableInputs
+from routilux.flow.durable.own_timers import OwnTimers
 from routilux.flow.durable.scribe import Scribe, encoded
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
@@ -55,17 +55,14 @@ class _NoJournal:
 _NO_JOURNAL = _NoJournal()
 
 
-class DurableRun(DurableInputs):
+class DurableRun(OwnTimers):
     """A run of a flow that has a store. Everything but the writing down stands in its bases."""
 
     __slots__ = (
         "_careful_count",
-        "_flush_number",
         "_has_metadata",
         "_is_released",
         "_is_reopening",
-        "_renew_number",
-        "_retry_number",
         "_shared_changes",
         "_status",
         "_unstaged_tokens",
@@ -555,45 +552,6 @@ class DurableRun(DurableInputs):
         with self.lock:
             self._cut()
         self.durability.group.write()
-
-    # -- timers
-
-    def on_timer(self, number: int) -> None:
-        """Called by the loop: a flush, a sign of life, another attempt to write, or what every run has."""
-        if number == self._flush_number:
-            self._take_own_timer("_flush_number")
-            with self.lock:
-                self._cut()
-            self.durability.flush()
-        elif number == self._renew_number:
-            self._take_own_timer("_renew_number")
-            self.durability.renew()
-            self._renew_later()
-        elif number == self._poll_number:
-            self._take_own_timer("_poll_number")
-            self._poll()
-        elif number == self._retry_number:
-            self._take_own_timer("_retry_number")
-            self.durability.retry()
-        else:
-            super().on_timer(number)
-
-    def _take_own_timer(self, name: str) -> None:
-        with self.lock:
-            self.timers.heap_count -= 1
-            setattr(self, name, 0)
-
-    def _renew_later(self) -> None:
-        with self.lock:
-            if not self.over:
-                third = nanoseconds(self.durability.store.lease_seconds / 3)
-                self._renew_number = self.timers.schedule(self.now() + third)
-
-    def retry_later(self, delay_ns: int) -> None:
-        """Have `Durability.retry` called."""
-        with self.lock:
-            if not self.over and not self._retry_number:
-                self._retry_number = self.timers.schedule(self.now() + delay_ns)
 
 
 def _what(wired: Wired) -> str:
