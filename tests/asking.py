@@ -1,10 +1,11 @@
 """A routine that asks for inputs, for tests."""
 
+from collections.abc import Callable
 from typing import Any
 
 from routilux import ErrorHandler, Flow, Routine
 
-__all__ = ["Clerk", "desk"]
+__all__ = ["Clerk", "desk", "handle"]
 
 
 class Clerk(Routine):
@@ -32,3 +33,11 @@ def desk(error_handler: ErrorHandler | None = None, **options: Any) -> tuple[Flo
     flow = Flow("desk", **options)
     flow.add_routine(clerk, "clerk")
     return flow, clerk
+
+
+def handle(clerk: Clerk, **handlers: Callable[..., Any]) -> None:
+    """Give slots of a clerk other handlers."""
+    for name, handler in handlers.items():
+        slot = clerk.get_slot(name)
+        assert slot is not None
+        slot.handler = handler

@@ -24,7 +24,7 @@ from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
 from routilux.testing.crash_points import crash_points
-from tests.asking import Clerk, desk
+from tests.asking import Clerk, desk, handle
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, own_run, wait
 from tests.durable.desk_process import later
 
@@ -496,9 +496,7 @@ def test_a_look_for_inputs_that_is_due_at_once_is_not_missed(monkeypatch: pytest
             ask(names)
             store.put_input("order-17", "approval", '{"yes": true}')
 
-        trigger = clerk.get_slot("trigger")
-        assert trigger is not None
-        trigger.handler = asks
+        handle(clerk, trigger=asks)
         job_state = flow.execute("clerk", ASKED, job_id="order-17")
         assert wait(flow, job_state).status == "completed"
         assert clerk.got == [{"yes": True}]

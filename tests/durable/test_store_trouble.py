@@ -13,8 +13,9 @@ from routilux.stores import JournalRow, RunHeader, Store, Write
 from routilux.stores.memory import MemoryStore
 from routilux.stores.postgres import PostgresStore
 from routilux.stores.sqlite import SQLiteStore
+from tests.asking import desk, handle
 from tests.contract.backends import running_server
-from tests.drawings import DEADLINE, entry, node
+from tests.drawings import DEADLINE, Gate, entry, node
 from tests.durable.deadlines import until
 
 STEPS = 30
@@ -297,3 +298,79 @@ def test_a_server_that_is_gone_in_the_middle_and_back_changes_nothing(countdown:
         assert (job_state.status, status_in(store)) == ("completed", "completed")
         assert drawn.called == list(range(STEPS, -1, -1))
         store.close()
+
+
+def test_a_run_that_waited_for_input_through_trouble_counts_its_handlers_in_the_next_trouble() -> None:
+    store = Frail()
+    flow, clerk = desk(store=store)
+    ask, gate = clerk.ask, Gate()
+
+    def asks(names: list[str]) -> None:
+        ask(names)
+        store.gone = True
+
+    def takes(**data: Any) -> None:
+        store.gone = True
+        gate.hold()
+
+    with flow:
+        handle(clerk, trigger=asks, answer=takes)
+        job_state = flow.execute("clerk", {"names": ["approval"]}, job_id="job")
+        until(lambda: store.failures >= 1)
+        store.gone = False
+        until(lambda: job_state.status == "paused")
+        before = store.failures
+        flow.send_input("job", "approval")
+        gate.await_arrival()
+        until(lambda: store.failures > before)
+        store.gone = False
+        last = len(store.rows("job"))
+        until(lambda: len(store.rows("job")) > last or not flow._engine.durability.group.trouble)  # noqa: SLF001
+        assert (job_state.status, status_in(store)) == ("running", "running")
+        gate.open()
+        assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+        assert (job_state.status, status_in(store)) == ("completed", "completed")
+
+
+def test_a_run_whose_end_is_on_its_way_to_the_store_takes_nothing_more(countdown: Callable[..., Countdown]) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    drawn.holds_at = 0
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    drawn.may_go.set()
+    until(lambda: store.failures >= 2)
+    with pytest.raises(RuntimeError, match="has nothing left to do"):
+        drawn.flow.routines["start"].emit("output", drawn.flow, job_state=job_state, n=0)
+    store.gone = False
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert (job_state.status, status_in(store)) == ("completed", "completed")
+    again = drawn.started("again")
+    assert JobState.wait_for_completion(drawn.flow, again, timeout=DEADLINE)
+    assert store.load("job").serialize()["execution_history"] == job_state.serialize()["execution_history"]
+
+
+@pytest.mark.parametrize("stop", ["pause", "cancel"])
+def test_a_run_is_stopped_while_its_end_is_on_its_way_to_the_store(
+    stop: str, countdown: Callable[..., Countdown]
+) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    drawn.holds_at = 0
+    job_state = drawn.started()
+    assert drawn.at_work.wait(DEADLINE)
+    store.gone = True
+    drawn.may_go.set()
+    until(lambda: store.failures >= 2)
+    with pytest.raises(StoreUnavailableError):
+        getattr(drawn.flow, stop)(job_state)
+    store.gone = False
+    if stop == "pause":
+        assert job_state.status == "paused"
+        drawn.flow.resume(job_state)
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    again = drawn.started("again")
+    assert JobState.wait_for_completion(drawn.flow, again, timeout=DEADLINE)
+    status = {"pause": "completed", "cancel": "cancelled"}[stop]
+    until(lambda: (job_state.status, status_in(store)) == (status, status))

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import LeaseLostError, NotPlainError, StoreError
+from routilux.errors import LeaseLostError, NotPlainError, RunEndedError, StoreError
 from routilux.flow.activation import settle
 from routilux.flow.durable.group_commit import FLUSH_NS
 from routilux.flow.durable.own_timers import OwnTimers
@@ -19,7 +19,7 @@ from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
 from routilux.flow.stops import write_pause_point
-from routilux.flow.task import Activation, HeldEmission
+from routilux.flow.task import Activation, HeldEmission, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Wired
 from routilux.flow.workers import Turn
@@ -61,6 +61,7 @@ class DurableRun(OwnTimers):
     __slots__ = (
         "_careful_count",
         "_has_metadata",
+        "_is_ending",
         "_is_released",
         "_is_reopening",
         "_shared_changes",
@@ -91,8 +92,10 @@ class DurableRun(OwnTimers):
         # Shared values that were written, and that are kept with the settlement that comes next: an activation that
         # runs again must not find what it has written itself.
         self._shared_changes: list[tuple[Any, ...]] = []
-        # Counted as outstanding while its end cannot be written.
+        # Counted as outstanding while its end, or its pause for input, cannot be written.
         self._awaits_store = False
+        # That is its end, which the store may have got: nothing can be added to it any more.
+        self._is_ending = False
         # After a crash, so many beginnings are still written before their handlers are called: to know which kills it.
         self._careful_count = 0
         # How often the process of this run has died in an activation, by its id.
@@ -129,6 +132,7 @@ class DurableRun(OwnTimers):
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released, self.lost = False, None
+        self._awaits_store = self._is_ending = False
         # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._has_news = False
@@ -167,6 +171,7 @@ class DurableRun(OwnTimers):
         priority: TaskPriority,
         differs: bool = False,
     ) -> int:
+        self._refuse_when_ending(_what(wired))
         text = encoded(data, _what(wired))  # refused before anything has happened
         before = self.event_count
         given = super()._release(activation, wired, data, delay, priority, differs)
@@ -179,6 +184,18 @@ class DurableRun(OwnTimers):
         if self.durability.is_sync and (activation.staged is None or due_ns is not None):
             self._write_now()  # it does not wait for the settlement, so it is kept before
         return given
+
+    def _refuse_when_ending(self, what: str) -> None:
+        if self._is_ending:
+            raise RunEndedError(
+                f"Run {self.job_id} has nothing left to do, and ends as soon as its store can be written: it does not "
+                f"take {what} any more. Emit from a handler while its run goes on, or start a new run with execute()."
+            )
+
+    def ask(self, activation: Activation, request: HeldRequest) -> int:
+        """With the lock held: as every run."""
+        self._refuse_when_ending(f"the request of {request.port.node.id!r} for {request.name!r}")
+        return super().ask(activation, request)
 
     def held(self, emission: HeldEmission) -> HeldEmission:
         """What is kept of an emission: what its handler changes afterwards must not make it unfit for the store."""
@@ -276,7 +293,7 @@ class DurableRun(OwnTimers):
             return  # not this process's to write; what is told meanwhile stands in the row of the next resume
         self._note_metadata()
         status = self.ledger.status
-        if self._awaits_store and status == JobStatus.RUNNING:
+        if self._is_ending and status == JobStatus.RUNNING:
             status = self._status  # its end is on its way
         changed = status if status != self._status else None
         row = self.scribe.cut()
@@ -372,6 +389,8 @@ class DurableRun(OwnTimers):
     def enqueue(self, task: Activation) -> bool:
         """Count a task that comes from outside, and keep it."""
         with self.lock:
+            if self._is_ending:
+                return False
             if self._gate < Gate.REFUSING:
                 self.scribe.arrival(describe(task, "queued", None, self.ledger.clock), None)
                 self._cut()
@@ -380,8 +399,17 @@ class DurableRun(OwnTimers):
     # -- stopping
 
     def _close(self, gate: int, status: str) -> None:
+        self._is_ending = False
+        self._await_no_more()
         super()._close(gate, status)
         self._cut()
+
+    def _end_if_kept(self) -> None:
+        """An end that has just been written cannot be taken back by a stop."""
+        with self.lock:
+            if self._end_is_kept():
+                self._await_no_more()
+                self._end_if_over()
 
     def pause(self, point: dict[str, Any]) -> bool:
         """Park everything that is not active, and keep that.
@@ -389,6 +417,7 @@ class DurableRun(OwnTimers):
         Raises:
             StoreError: It is paused, and the store does not know it yet.
         """
+        self._end_if_kept()
         if not super().pause(point):
             return False
         self._keep_stop()
@@ -404,6 +433,7 @@ class DurableRun(OwnTimers):
         if self._is_released and self._gate == Gate.PARKING:
             self.durability.claim(self.job_state)
             self._is_released = False
+        self._end_if_kept()
         if not super().cancel(reason):
             return False
         self._keep_stop()
@@ -428,11 +458,8 @@ class DurableRun(OwnTimers):
     def stop_for_store(self) -> None:
         """The store cannot be written for too long: be paused, in memory."""
         with self.lock:
-            if self._awaits_store:
-                if self._end_is_kept():
-                    return  # it ends when the store can be written again
-                self._awaits_store = False
-                self.outstanding -= 1
+            if self._end_is_kept():
+                return  # it ends when the store can be written again
             if self._gate != OPEN:
                 return
             self._close(Gate.PARKING, JobStatus.PAUSED.value)
@@ -505,24 +532,30 @@ class DurableRun(OwnTimers):
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
         if self._end_is_kept():
-            self._awaits_store, self._is_released = False, True
+            self._is_ending, self._is_released = False, True
             return True
         self._cut()
         if self.ledger.status == JobStatus.RUNNING:
             self._status = self.ledger.final_status()
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
-            self._awaits_store, self._is_released = False, True
+            self._is_ending, self._is_released = False, True
             self.durability.note_end()
             return True
         if self.lost is None:
-            self._awaits_store = True
-            self.outstanding += 1
+            self._is_ending = True
+            self._await_store()
         return False
 
     def _end_is_kept(self) -> bool:
         """With the lock held: whether somebody has written the end that could not be written at first."""
-        return self._awaits_store and not self.durability.group.has_rows_of(self.job_id)
+        return self._is_ending and not self.durability.group.has_rows_of(self.job_id)
+
+    def _await_no_more(self) -> None:
+        """With the lock held: what could not be written is tried anew, or given up."""
+        if self._awaits_store:
+            self._awaits_store = False
+            self.outstanding -= 1
 
     def _release_ownership(self) -> None:
         if not self._is_released and self.lost is None:
@@ -533,7 +566,7 @@ class DurableRun(OwnTimers):
         """The store can be written again."""
         with self.lock:
             if self._awaits_store:
-                self.outstanding -= 1
+                self._await_no_more()
                 self._end_if_over()
                 due = self._take_announcement()
             else:
