@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from routilux import Flow, Routine
+from routilux import Flow, JobState, Routine
+from routilux.flow.durable.durability import Durability
 from routilux.flow.lifecycle import RunLifecycle
+from routilux.job_state import ledger_of
 from routilux.stores.memory import MemoryStore
-from tests.drawings import Gate, draw, entry, node, wait
+from tests.drawings import Gate, draw, entry, in_thread, node, own_run, wait
 
 
 def test_a_handler_that_begins_while_its_run_is_being_cancelled_leaves_a_journal_that_can_be_read(
@@ -44,3 +46,91 @@ def test_a_handler_that_begins_while_its_run_is_being_cancelled_leaves_a_journal
     assert [record.event_name for record in kept.execution_history] == [
         record.event_name for record in job_state.execution_history
     ]
+
+
+def paused_with_work(store: Any, gate: Gate) -> tuple[Flow, JobState]:
+    """A run that is paused, and nobody's, with a delivery for `b`, which will be held at the gate."""
+    flow = Flow("drawn", store=store)
+
+    def starts(routine: Routine, data: dict[str, Any]) -> None:
+        routine.emit("output")
+        flow.pause(own_run(routine))
+
+    draw("a -> b", flow=flow, a=entry(starts), b=node(gate.act))
+    return flow, wait(flow, flow.execute("a", job_id="job"))
+
+
+@pytest.mark.parametrize("stop", ["pause", "cancel"])
+def test_a_stop_of_a_run_that_is_just_being_resumed_leaves_it_to_this_process(
+    stop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, store = Gate(), MemoryStore()
+    flow, job_state = paused_with_work(store, gate)
+    with flow:
+        if stop == "cancel":  # one that stands still is cancelled in another way than a run that was live here
+            ledger_of(job_state).live = None
+        resumed: list[Any] = []
+        keep_still = Durability.keep_still
+
+        def resumed_before(durability: Durability, state: JobState) -> None:
+            resumed.append(in_thread(lambda: flow.resume(job_state)))
+            gate.arrived.wait(0.1)
+            keep_still(durability, state)
+
+        monkeypatch.setattr(Durability, "keep_still", resumed_before)
+        getattr(flow, stop)(job_state, reason="look")
+        if stop == "cancel":
+            with pytest.raises(ValueError, match="cancelled for good"):
+                resumed[0]()
+            assert (job_state.status, store.load("job").status) == ("cancelled", "cancelled")
+            return
+        resumed[0]()
+        gate.await_arrival()
+        header = store.find("job")
+        assert header is not None
+        assert (header.status, header.driver) == ("running", store.driver)
+        gate.open()
+        assert wait(flow, job_state).status == "completed"
+
+
+def test_an_emission_into_a_run_that_is_just_being_resumed_leaves_it_to_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate, store = Gate(), MemoryStore()
+    flow, job_state = paused_with_work(store, gate)
+    with flow:
+        resumed: list[Any] = []
+        claim = Durability.claim_again
+
+        def resumed_after(durability: Durability, state: JobState) -> None:
+            claim(durability, state)
+            resumed.append(in_thread(lambda: flow.resume(job_state)))
+            gate.arrived.wait(0.1)
+
+        monkeypatch.setattr(Durability, "claim_again", resumed_after)
+        flow.routines["a"].emit("output", flow, job_state=job_state)
+        resumed[0]()
+        gate.await_arrival()
+        header = store.find("job")
+        assert header is not None
+        assert (header.status, header.driver) == ("running", store.driver)
+        gate.open()
+        assert wait(flow, job_state).status == "completed"
+        assert sum(task.event_name == "completed" for task in job_state.execution_history) == 3
+
+
+def test_a_resume_that_finds_what_cannot_be_kept_leaves_the_run_as_it_was() -> None:
+    gate, store = Gate(), MemoryStore()
+    gate.open()
+    flow, job_state = paused_with_work(store, gate)
+    with flow:
+        job_state.metadata["odd"] = {"a set"}
+        for _ in range(2):
+            with pytest.raises(TypeError, match=r"metadata\['odd'\]"):
+                flow.resume(job_state)
+            assert job_state.status == "paused"
+        header = store.find("job")
+        assert header is not None
+        assert (header.status, header.driver) == ("paused", None)
+        del job_state.metadata["odd"]
+        assert wait(flow, flow.resume(job_state)).status == "completed"

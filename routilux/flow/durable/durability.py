@@ -275,7 +275,9 @@ class Durability:
         Raises:
             RunDrivenError: Another process drives it.
             InvalidValueError: It went on elsewhere since this record was made.
+            NotPlainError: It holds what is not JSON; nothing has happened.
         """
+        job_state.write_live_form(_nothing)  # what a resume will keep, before it has changed anything
         with self._lock:
             known = self._known.setdefault(job_state.job_id, job_state)
         live = ledger_of(known).live
@@ -304,6 +306,12 @@ class Durability:
             )
         with self._lock:
             self._known[job_state.job_id] = job_state
+
+    def give_up(self, job_state: JobState) -> None:
+        """A run that was claimed does not go on after all: others may have it."""
+        if not _is_at_work(job_state) and not self.group.has_rows_of(job_state.job_id):
+            with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
+                self.store.write([Write(job_state.job_id, release=True)])
 
     def claim_again(self, job_state: JobState) -> None:
         """Drive a run that this process knows to the end of its journal.
@@ -432,11 +440,12 @@ class Durability:
 
     def park(self, job_state: JobState, reason: str) -> None:
         """A run that cannot go on is paused, and nobody's."""
-        note_pause(job_state, {"reason": reason, "checkpoint": {}}, 0)
-        self.keep_still(job_state)
+        with while_nothing_resumes():
+            if note_pause(job_state, {"reason": reason, "checkpoint": {}}, 0):
+                self.keep_still(job_state)
 
     def keep_still(self, job_state: JobState) -> None:
-        """Keep a run that stands still as its record has it, and let others have it.
+        """Keep a run that stands still as its record has it, and let others have it. Nobody may resume it meanwhile.
 
         Raises:
             StoreError: The store cannot be written.
@@ -576,6 +585,10 @@ class Durability:
         self.group.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()
+
+
+def _nothing(state: dict[str, Any]) -> None:
+    """To see whether a state can be written down."""
 
 
 def _is_at_work(job_state: JobState) -> bool:

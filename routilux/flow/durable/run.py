@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, NotPlainError, RunEndedError, StoreError
 from routilux.flow.activation import settle
+from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
 from routilux.flow.durable.own_timers import OwnTimers
 from routilux.flow.durable.scribe import Scribe, encoded
@@ -224,14 +225,23 @@ class DurableRun(OwnTimers):
 
     def _keep_from_outside(self) -> None:
         if self._is_released and self.lost is None:  # into a run that is paused, and that nobody drives
-            self.durability.claim_again(self.job_state)
-            with self.lock:
-                self._is_released = False
-                self._cut()
-                self._release_ownership()
+            with while_nothing_resumes():  # else it would be taken from who resumes it
+                self._keep_while_paused()
         else:
             with self.lock:
                 self._cut()
+            self.durability.try_to_write()
+
+    def _keep_while_paused(self) -> None:
+        was_released = self._is_released
+        if was_released:
+            self.durability.claim_again(self.job_state)
+        with self.lock:
+            if was_released:
+                self._is_released = False
+            self._cut()
+            if was_released:
+                self._release_ownership()
         self.durability.try_to_write()
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
