@@ -11,7 +11,7 @@ from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueErr
 from routilux.flow.code_change import ResumePlan
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.resume_plans import is_up_to_date, plan_for, put_migrated
-from routilux.flow.revival import go_on
+from routilux.flow.revival import cancelled_error, go_on
 from routilux.flow.run import Run
 from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS, runs_loop
@@ -215,13 +215,13 @@ def _checked_status(job_state: JobState) -> str:
     if status == JobStatus.PAUSED and job_state.pause_points:
         # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
         status = job_state.pause_points[-1].get("previous_status", status)
-    if status in (JobStatus.PENDING, JobStatus.CANCELLED):
-        what = (
-            "was cancelled for good. Start a new run with execute()"
-            if status == JobStatus.CANCELLED
-            else "has not started. Use execute(), with a new JobState if this one was paused"
+    if status == JobStatus.CANCELLED:
+        raise cancelled_error(job_state)
+    if status == JobStatus.PENDING:
+        raise InvalidValueError(
+            f"{job_state!r} cannot be resumed: it has not started. Use execute(), with a new JobState if this one was "
+            "paused."
         )
-        raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
     return status
 
 

@@ -7,6 +7,7 @@ import pytest
 from routilux import Flow, JobState, Routine
 from routilux.flow.durable.durability import Durability
 from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.revival import Revival
 from routilux.job_state import ledger_of
 from routilux.stores.memory import MemoryStore
 from tests.drawings import Gate, draw, entry, in_thread, node, own_run, wait
@@ -134,3 +135,27 @@ def test_a_resume_that_finds_what_cannot_be_kept_leaves_the_run_as_it_was() -> N
         assert (header.status, header.driver) == ("paused", None)
         del job_state.metadata["odd"]
         assert wait(flow, flow.resume(job_state)).status == "completed"
+
+
+@pytest.mark.parametrize("make_store", [None, MemoryStore])
+def test_a_run_that_was_cancelled_while_a_resume_was_on_its_way_stays_cancelled(
+    make_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, store = Gate(), None if make_store is None else make_store()
+    flow, job_state = paused_with_work(store, gate)
+    with flow:
+        look_up = Revival.__init__
+
+        def after_a_cancellation(revival: Revival, *args: Any) -> None:
+            monkeypatch.undo()
+            flow.cancel(job_state, reason="enough")
+            look_up(revival, *args)
+
+        monkeypatch.setattr(Revival, "__init__", after_a_cancellation)
+        with pytest.raises(ValueError, match="cancelled for good"):
+            flow.resume(job_state)
+        assert job_state.status == "cancelled"
+        assert not gate.arrived.is_set()
+        if store is not None:
+            header = store.find("job")
+            assert (header.status, header.driver) == ("cancelled", None)
