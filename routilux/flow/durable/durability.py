@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import (
     ForeignStateError,
+    InvalidDataError,
     InvalidValueError,
     LeaseLostError,
     RunDrivenError,
@@ -32,7 +33,7 @@ from routilux.flow.stops import note_pause
 from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
-from routilux.status import JobStatus
+from routilux.status import FINAL, JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 from routilux.stores.journal import snapshot_text
 from routilux.stores.reading import find_run, replayed
@@ -67,6 +68,10 @@ class Durability:
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
         # Of the runs that are being started: set when that is done.
         self._starting: dict[str, Event] = {}
+        # One thread recovers at a time; taken before every other lock. It protects the runs that were claimed for a
+        # recovery that has not come to them yet.
+        self._recovering = Lock()
+        self._untaken: dict[str, RunHeader] = {}
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -74,7 +79,10 @@ class Durability:
     def recover(self) -> list[JobState]:
         """See `Flow.recover`."""
         engine = self._engine()
-        return [] if engine is None else recover(engine, self)
+        if engine is None:
+            return []
+        with self._recovering:
+            return recover(engine, self)
 
     def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """See `Flow.send_input`."""
@@ -417,21 +425,50 @@ class Durability:
                 run.keep_up()
 
     def take_over(self) -> list[JobState]:
-        """Drive every unfinished run that no living process drives; returns their records."""
+        """Drive every unfinished run that no living process drives; returns their records.
+
+        Each of them comes back at the next call, until `is_taken_over` was called for it: the store, which takes them
+        for driven from now on, would not name them again.
+        """
         engine = self._engine()
         if engine is None:
             return []
-        found = []
-        for header in self.store.claim(engine.flow.flow_id):
+        left = [self.store.find(job_id) for job_id in self._untaken]
+        self._untaken.clear()
+        claimed = self.store.claim(engine.flow.flow_id)
+        for header in (*left, *claimed):
+            if header is not None and header.status not in FINAL:
+                self._untaken[header.job_id] = header
+        taken = [self._taken_over(header) for header in list(self._untaken.values())]
+        return [job_state for job_state in taken if job_state is not None]
+
+    def is_taken_over(self, job_id: str) -> None:
+        """A run goes on, or never will."""
+        self._untaken.pop(job_id, None)
+
+    def _taken_over(self, header: RunHeader) -> JobState | None:
+        with while_nothing_resumes():
             with self._lock:
                 known = self._known.get(header.job_id)
-            live = ledger_of(known).live if known is not None else None
-            if live is None or not live.is_open():
+            if known is not None and _is_at_work(known):
+                self.is_taken_over(header.job_id)  # somebody has resumed it meanwhile
+                return None
+            try:
                 job_state = self._restored(header, is_recovery=True)
-                # Until it goes on, a handler of one that already does may wait for it.
-                ledger_of(job_state).live = RunElsewhere(self, job_state)
-                found.append(job_state)
-        return found
+            except InvalidDataError as error:
+                logger.error(  # noqa: TRY400 - the message says it all
+                    "Run %s cannot be read, and is left as it is: %s. Look at it with the routilux that wrote it, or "
+                    "delete it.",
+                    header.job_id,
+                    error,
+                    extra={"job_id": header.job_id},
+                )
+                self.let_go(header.job_id)
+                self.is_taken_over(header.job_id)
+                return None
+            # Until it goes on, a handler of one that already does may wait for it.
+            ledger_of(job_state).live = RunElsewhere(self, job_state)
+            return job_state
 
     def note_deaths(self, job_id: str, deaths: dict[str, int]) -> None:
         """For the resume that follows: it keeps them with the run."""
@@ -582,6 +619,8 @@ class Durability:
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
         self._starting = {}
+        self._recovering = Lock()
+        self._untaken = {}
         self.group.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()
