@@ -270,6 +270,7 @@ class Engine:
             self.durability.refuse_driven_elsewhere(job_state)
         if isinstance(run, Run):
             run.emit(self.outsider(run), routine, event_name, data, delay, priority)
+            run.keep_from_outside()
             return
         if job_state is not None:
             if self._refuse_ended(job_state, routine, event_name, data):

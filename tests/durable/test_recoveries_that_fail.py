@@ -82,7 +82,7 @@ def test_a_run_that_is_resumed_while_it_is_being_recovered_is_driven_once(
     gate = Gate()
     with drawn(MemoryStore(memory), gate) as flow:
         early = flow.load("first")
-        restored = Durability._restored  # noqa: SLF001 - to be late with it
+        restored = Durability.restored
         resumed = []
 
         def late(durability: Durability, *args: object, **options: object) -> object:
@@ -91,7 +91,7 @@ def test_a_run_that_is_resumed_while_it_is_being_recovered_is_driven_once(
             gate.arrived.wait(0.1)
             return restored(durability, *args, **options)
 
-        monkeypatch.setattr(Durability, "_restored", late)
+        monkeypatch.setattr(Durability, "restored", late)
         found = flow.recover()
         with contextlib.suppress(RunDrivenError):  # the recovery was quicker
             resumed[0]()

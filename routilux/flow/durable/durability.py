@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import (
     ForeignStateError,
-    InvalidDataError,
     InvalidValueError,
     LeaseLostError,
     RunDrivenError,
@@ -20,9 +19,9 @@ from routilux.errors import (
     UnknownRunError,
 )
 from routilux.flow.controls import while_nothing_resumes
-from routilux.flow.durable.elsewhere import RunElsewhere
+from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
 from routilux.flow.durable.group_commit import GroupCommit
-from routilux.flow.durable.recovery import recover
+from routilux.flow.durable.recovery import Recovery
 from routilux.flow.durable.retention import Retention
 from routilux.flow.durable.run import DurableRun
 from routilux.flow.durable.scribe import Scribe
@@ -33,7 +32,7 @@ from routilux.flow.stops import note_pause
 from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
-from routilux.status import FINAL, JobStatus
+from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 from routilux.stores.journal import snapshot_text
 from routilux.stores.reading import find_run, replayed
@@ -68,10 +67,7 @@ class Durability:
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
         # Of the runs that are being started: set when that is done.
         self._starting: dict[str, Event] = {}
-        # One thread recovers at a time; taken before every other lock. It protects the runs that were claimed for a
-        # recovery that has not come to them yet.
-        self._recovering = Lock()
-        self._untaken: dict[str, RunHeader] = {}
+        self._recovery = Recovery()
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -79,10 +75,7 @@ class Durability:
     def recover(self) -> list[JobState]:
         """See `Flow.recover`."""
         engine = self._engine()
-        if engine is None:
-            return []
-        with self._recovering:
-            return recover(engine, self)
+        return [] if engine is None else self._recovery.recover(engine, self)
 
     def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """See `Flow.send_input`."""
@@ -317,7 +310,7 @@ class Durability:
 
     def give_up(self, job_state: JobState) -> None:
         """A run that was claimed does not go on after all: others may have it."""
-        if not _is_at_work(job_state) and not self.group.has_rows_of(job_state.job_id):
+        if not is_at_work(job_state) and not self.group.has_rows_of(job_state.job_id):
             with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
                 self.store.write([Write(job_state.job_id, release=True)])
 
@@ -339,10 +332,14 @@ class Durability:
         with while_nothing_resumes():
             return self._load(job_id)
 
-    def _load(self, job_id: str) -> JobState:
+    def known(self, job_id: str) -> JobState | None:
+        """The record of a run that this process has."""
         with self._lock:
-            known = self._known.get(job_id)
-        if known is not None and _is_at_work(known):
+            return self._known.get(job_id)
+
+    def _load(self, job_id: str) -> JobState:
+        known = self.known(job_id)
+        if known is not None and is_at_work(known):
             return known
         try:
             header = find_run(self.store, job_id)
@@ -362,7 +359,7 @@ class Durability:
             job_state = known
             self.refresh(known, header)
         else:
-            job_state = self._restored(header)
+            job_state = self.restored(header)
         ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
@@ -395,7 +392,8 @@ class Durability:
             return False
         return not self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1)
 
-    def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
+    def restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
+        """A record of a run that is not at work in this process, made anew."""
         replay, number, snapshot_number = replayed(self.store, header.job_id)
         if is_recovery:
             # Those that were only waiting are not to blame, though one of them may have begun without that being kept:
@@ -423,52 +421,6 @@ class Durability:
         for run in self._live_runs():
             if run.job_id == job_id:
                 run.keep_up()
-
-    def take_over(self) -> list[JobState]:
-        """Drive every unfinished run that no living process drives; returns their records.
-
-        Each of them comes back at the next call, until `is_taken_over` was called for it: the store, which takes them
-        for driven from now on, would not name them again.
-        """
-        engine = self._engine()
-        if engine is None:
-            return []
-        left = [self.store.find(job_id) for job_id in self._untaken]
-        self._untaken.clear()
-        claimed = self.store.claim(engine.flow.flow_id)
-        for header in (*left, *claimed):
-            if header is not None and header.status not in FINAL:
-                self._untaken[header.job_id] = header
-        taken = [self._taken_over(header) for header in list(self._untaken.values())]
-        return [job_state for job_state in taken if job_state is not None]
-
-    def is_taken_over(self, job_id: str) -> None:
-        """A run goes on, or never will."""
-        self._untaken.pop(job_id, None)
-
-    def _taken_over(self, header: RunHeader) -> JobState | None:
-        with while_nothing_resumes():
-            with self._lock:
-                known = self._known.get(header.job_id)
-            if known is not None and _is_at_work(known):
-                self.is_taken_over(header.job_id)  # somebody has resumed it meanwhile
-                return None
-            try:
-                job_state = self._restored(header, is_recovery=True)
-            except InvalidDataError as error:
-                logger.error(  # noqa: TRY400 - the message says it all
-                    "Run %s cannot be read, and is left as it is: %s. Look at it with the routilux that wrote it, or "
-                    "delete it.",
-                    header.job_id,
-                    error,
-                    extra={"job_id": header.job_id},
-                )
-                self.let_go(header.job_id)
-                self.is_taken_over(header.job_id)
-                return None
-            # Until it goes on, a handler of one that already does may wait for it.
-            ledger_of(job_state).live = RunElsewhere(self, job_state)
-            return job_state
 
     def note_deaths(self, job_id: str, deaths: dict[str, int]) -> None:
         """For the resume that follows: it keeps them with the run."""
@@ -619,8 +571,7 @@ class Durability:
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
         self._starting = {}
-        self._recovering = Lock()
-        self._untaken = {}
+        self._recovery = Recovery()
         self.group.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()
@@ -628,9 +579,3 @@ class Durability:
 
 def _nothing(state: dict[str, Any]) -> None:
     """To see whether a state can be written down."""
-
-
-def _is_at_work(job_state: JobState) -> bool:
-    """Whether this process goes on with a run, or has handlers of it that do."""
-    live = ledger_of(job_state).live
-    return live is not None and (live.is_open() or live.active_count() > 0)

@@ -14,11 +14,17 @@ if TYPE_CHECKING:  # asked for news
     from routilux.flow.durable.durability import Durability
     from routilux.waiting import Progress
 
-__all__ = ["RunElsewhere"]
+__all__ = ["RunElsewhere", "is_at_work"]
 
 # How often a wait asks the store: soon at first, since most runs are short.
 FIRST_SECONDS = 0.01
 MOST_SECONDS = 0.5
+
+
+def is_at_work(job_state: JobState) -> bool:
+    """Whether this process goes on with a run, or has handlers of it that do."""
+    live = ledger_of(job_state).live
+    return live is not None and (live.is_open() or live.active_count() > 0)
 
 
 class RunElsewhere:

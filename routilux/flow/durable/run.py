@@ -209,21 +209,8 @@ class DurableRun(OwnTimers):
         what = f"what {routine_id!r} defers as {event_name!r}"
         super().defer(activation, (routine_id, event_name, plain(data, what)))
 
-    def emit(
-        self,
-        activation: Activation,
-        routine: Any,
-        event_name: str,
-        data: dict[str, Any],
-        delay: float = 0.0,
-        priority: TaskPriority = TaskPriority.NORMAL,
-    ) -> None:
-        """As every run; what comes from outside, and no settlement will keep, is kept now."""
-        super().emit(activation, routine, event_name, data, delay, priority)
-        if not activation.port.node.id:
-            self._keep_from_outside()
-
-    def _keep_from_outside(self) -> None:
+    def keep_from_outside(self) -> None:
+        """Keep now what no settlement will keep."""
         if self._is_released and self.lost is None:  # into a run that is paused, and that nobody drives
             with while_nothing_resumes():  # else it would be taken from who resumes it
                 self._keep_while_paused()
