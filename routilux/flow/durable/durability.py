@@ -2,13 +2,12 @@
 
 import contextlib
 import logging
-import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from routilux.errors import (
     ForeignStateError,
@@ -34,7 +33,6 @@ from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
-from routilux.stores.journal import snapshot_text
 from routilux.stores.reading import find_run, replayed
 
 if TYPE_CHECKING:  # whose runs are kept
@@ -43,6 +41,8 @@ if TYPE_CHECKING:  # whose runs are kept
 __all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Durability:
@@ -68,6 +68,8 @@ class Durability:
         # Of the runs that are being started: set when that is done.
         self._starting: dict[str, Event] = {}
         self._recovery = Recovery()
+        # One thread at a time sees to a lease that is gone; taken before the locks of runs.
+        self._giving_up = Lock()
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -159,7 +161,7 @@ class Durability:
             StoreError: The store cannot be written.
         """
         try:
-            is_new = self._create(run.job_state, entry)
+            is_new = self._with_a_lease(lambda: self._create(run.job_state, entry))
         except BaseException:
             with self._lock:
                 self._known.pop(run.job_id, None)
@@ -236,38 +238,6 @@ class Durability:
         self.group.write()
         self._go_on_if_trouble_is_over()
 
-    def take_snapshot(self, run: "DurableRun") -> None:
-        """Keep what the rows so far add up to, but for the records; in place of the snapshot before.
-
-        A run that keeps all its records has none: to go on with it takes every row.
-        """
-        scribe, ledger = run.scribe, ledger_of(run.job_state)
-
-        def write_down(state: dict[str, Any]) -> None:
-            if scribe.number < scribe.snapshot_due:
-                return  # another worker was quicker
-            if ledger.limit is None:
-                scribe.snapshot_due = sys.maxsize
-                return
-            if run.over or run.lost is not None:
-                return  # it is not this process's any more
-            if run.recoveries:
-                state["recoveries"] = run.recoveries
-            record, record_count = run.job_state, run.job_state.record_total()
-            row = scribe.cut()  # the state has it already
-            scribe.snapshot_due = 2 * scribe.number
-            text = snapshot_text(state, record_count, record.output_log, record.shared_log)
-            # One payload that waits for many routines stands once in the journal, and once for each in here.
-            kept = (scribe.number, text) if len(text) <= scribe.size else None
-            if row is not None or kept is not None:
-                self.group.add(run.job_id, row, snapshot=kept)
-
-        try:
-            run.job_state.write_live_form(write_down)
-        except (TypeError, ValueError) as error:  # metadata, perhaps, which nobody has looked at until now
-            scribe.snapshot_due = 2 * scribe.number
-            logger.warning("No snapshot of run %s: %s", run.job_id, error, extra={"job_id": run.job_id})
-
     # -- taking up
 
     def claim(self, job_state: JobState) -> None:
@@ -289,10 +259,10 @@ class Durability:
             )
         scribe = self.scribe_of(job_state)
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
-        self.group.write()
+        self._with_a_lease(self.group.write)
         before = self.store.find(job_state.job_id)
         try:
-            self.store.claim(job_state.flow_id, job_state.job_id)
+            self._with_a_lease(lambda: self.store.claim(job_state.flow_id, job_state.job_id))
         except UnknownRunError:
             scribe.number = 0
             self._create(job_state, None)
@@ -505,19 +475,43 @@ class Durability:
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
-            lost = self._live_runs()
-            self.store.close()  # what comes later is another driver's
-            for run in lost:
-                run.lose(error)
-            with self._lock:
-                for run in lost:
-                    self._known.pop(run.job_id, None)
-            self.group.forget_all()  # also what a write in another thread has just put back
-            self.group.trouble = None
-            for run in lost:
-                run.wake_waiters()  # now, since they may start new runs at once
+            self._give_up_runs(error, lambda: self.group.trouble is error)
         elif error is not None:
             self._retry_later()
+
+    def _give_up_runs(self, error: LeaseLostError, is_news: Callable[[], bool]) -> None:
+        """The lease is gone, and with it every run that was this driver's; new ones are those of another driver."""
+        with self._giving_up:
+            lost = self._lost_runs(error) if is_news() else []  # else another thread was quicker
+        for run in lost:
+            run.wake_waiters()  # now, since they may start new runs at once
+        for run in self._live_runs():
+            run.go_on_with_store()
+
+    def _lost_runs(self, error: LeaseLostError) -> "list[DurableRun]":
+        lost, waiting = self._live_runs(), self.group.job_ids()
+        self.store.close()  # what comes later is another driver's, and stays
+        for run in lost:
+            run.lose(error)
+        job_ids = {*waiting, *(run.job_id for run in lost if run.lost is not None)}
+        for job_id in job_ids:
+            with self._lock:
+                known = self._known.pop(job_id, None)
+            if known is not None:
+                # Its last rows were not kept: others have those numbers, and this record is never gone on with.
+                self.scribe_of(known).number = 0
+        self.group.forget_all(job_ids)
+        self.group.trouble = None
+        return lost
+
+    def _with_a_lease(self, call: Callable[[], T]) -> T:
+        """What a call that drives a run returns, from another driver if this one's lease was taken from it."""
+        driver = self.store.driver
+        try:
+            return call()
+        except LeaseLostError as error:
+            self._give_up_runs(error, lambda: self.store.driver == driver)
+            return call()
 
     def _retry_later(self) -> None:
         delay_ns = self.group.next_retry_ns()
@@ -572,6 +566,7 @@ class Durability:
         self._known = weakref.WeakValueDictionary()
         self._starting = {}
         self._recovery = Recovery()
+        self._giving_up = Lock()
         self.group.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()

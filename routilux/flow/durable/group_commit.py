@@ -6,7 +6,7 @@ rows old, or finds it 20 ms old, writes it, while the others go on; when 128 row
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 from routilux.errors import LeaseLostError, StoreError
@@ -183,11 +183,16 @@ class GroupCommit:
             if not self._parts:
                 self._row_count = 0
 
-    def forget_all(self) -> None:
-        """Nothing that waits is this process's to write any more."""
+    def job_ids(self) -> set[str]:
+        """The runs of which something waits, once nobody is writing."""
         with self._writing, self._lock:
-            self._parts = {}
-            self._row_count = 0
+            return set(self._parts)
+
+    def forget_all(self, job_ids: Iterable[str]) -> None:
+        """As `forget`, also for what a write in another thread has just put back."""
+        with self._writing:
+            for job_id in job_ids:
+                self.forget(job_id)
 
     # -- trouble
 

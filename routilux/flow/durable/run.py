@@ -15,6 +15,7 @@ from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
 from routilux.flow.durable.own_timers import OwnTimers
 from routilux.flow.durable.scribe import Scribe, encoded
+from routilux.flow.durable.snapshots import take_snapshot
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import OPEN
@@ -345,7 +346,7 @@ class DurableRun(OwnTimers):
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
         if self.scribe.number >= self.scribe.snapshot_due:
-            self.durability.take_snapshot(self)
+            take_snapshot(self)
         if self._unstaged_tokens:
             with self.lock:
                 given, self._unstaged_tokens = self._unstaged_tokens, 0
