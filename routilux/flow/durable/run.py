@@ -67,6 +67,7 @@ class DurableRun(OwnTimers):
         "_is_released",
         "_is_reopening",
         "_shared_changes",
+        "_slots_set",
         "_status",
         "_unstaged_tokens",
         "recoveries",
@@ -105,6 +106,8 @@ class DurableRun(OwnTimers):
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._has_news = False
         self._unstaged_tokens = 0
+        # How often handlers have set what a slot holds.
+        self._slots_set = 0
         self._has_metadata = False
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
@@ -239,14 +242,18 @@ class DurableRun(OwnTimers):
         with self.lock:
             self.ledger.slot_data[key] = data
             self.scribe.slot_data(key, data)
+            self._slots_set += 1
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery, and write it down in the order of the merges."""
         with self._merge_lock:
+            before = self._slots_set
             super().merge(task)
             with self.lock:
                 held = self.ledger.slot_data[task.port.key]
-                self.scribe.merged(task, held if callable(task.port.slot.merge_strategy) else None)
+                # What follows from the deliveries is not written again, unless a handler has set it beside the merge.
+                follows = not callable(task.port.slot.merge_strategy) and self._slots_set == before
+                self.scribe.merged(task, None if follows else held)
 
     def note_retry(self, task: Activation, due_ns: int | None) -> None:
         """An attempt has failed, and there will be another."""
