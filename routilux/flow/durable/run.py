@@ -14,7 +14,7 @@ from routilux.flow.activation import settle
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
 from routilux.flow.durable.own_timers import OwnTimers
-from routilux.flow.durable.scribe import Scribe, encoded
+from routilux.flow.durable.scribe import NoJournal, Scribe, encoded
 from routilux.flow.durable.snapshots import take_snapshot
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
@@ -25,7 +25,6 @@ from routilux.flow.task import Activation, HeldEmission, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Wired
 from routilux.flow.workers import Turn
-from routilux.interfaces import Settlement
 from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
@@ -42,19 +41,6 @@ __all__ = ["DurableRun"]
 
 # After a crash, the beginnings of so many activations are written before their handlers are called.
 CAREFUL_COUNT = 256
-
-
-class _NoJournal:
-    """In place of a journal of the application's: a run that has one tells it of every settlement."""
-
-    def started(self, job_id: str, entry_routine_id: str, params: dict[str, Any]) -> None: ...
-
-    def settled(self, settlement: Settlement) -> None: ...
-
-    def ended(self, job_id: str, status: str) -> None: ...
-
-
-_NO_JOURNAL = _NoJournal()
 
 
 class DurableRun(OwnTimers):
@@ -112,7 +98,7 @@ class DurableRun(OwnTimers):
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
         super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
-        self.journal = self.journal or _NO_JOURNAL
+        self.journal = self.journal or NoJournal()
 
     # -- starting
 
@@ -375,6 +361,13 @@ class DurableRun(OwnTimers):
         if self._careful_count and task is not None:
             self._begin_carefully()
         return task
+
+    def after_handover(self, turn: Turn | None) -> Activation | None:
+        """A worker has handed a coroutine over: its next task."""
+        following = super().after_handover(turn)
+        if self._careful_count and following is not None:
+            self._begin_carefully()
+        return following
 
     def _take(self, now: int) -> Activation | None:
         if self.durability.group.trouble is not None:
