@@ -101,14 +101,15 @@ def test_an_emission_into_a_run_that_is_just_being_resumed_leaves_it_to_this_pro
     flow, job_state = paused_with_work(store, gate)
     with flow:
         resumed: list[Any] = []
-        claim = Durability.claim_again
+        claim = Durability.claim
 
         def resumed_after(durability: Durability, state: JobState) -> None:
+            monkeypatch.undo()
             claim(durability, state)
             resumed.append(in_thread(lambda: flow.resume(job_state)))
             gate.arrived.wait(0.1)
 
-        monkeypatch.setattr(Durability, "claim_again", resumed_after)
+        monkeypatch.setattr(Durability, "claim", resumed_after)
         flow.routines["a"].emit("output", flow, job_state=job_state)
         resumed[0]()
         gate.await_arrival()
@@ -159,3 +160,39 @@ def test_a_run_that_was_cancelled_while_a_resume_was_on_its_way_stays_cancelled(
         if store is not None:
             header = store.find("job")
             assert (header.status, header.driver) == ("cancelled", None)
+
+
+def test_what_is_emitted_into_a_run_that_was_loaded_is_kept() -> None:
+    gate, keeper = Gate(), MemoryStore("memory:emitted")
+    gate.open()
+    flow, _ = paused_with_work(MemoryStore(keeper.url), gate)
+    flow.shutdown()
+    with drawn_again(keeper.url, gate) as flow:
+        loaded = flow.load("job")
+        flow.routines["a"].emit("output", flow, job_state=loaded)
+        kept = keeper.load("job")
+        assert len(kept.pending_tasks) == 2
+        assert [record.event_name for record in kept.execution_history].count("output") == 2
+        header = keeper.find("job")
+        assert header is not None
+        assert (header.status, header.driver) == ("paused", None)
+        assert wait(flow, flow.resume(loaded)).status == "completed"
+        assert keeper.load("job").serialize()["execution_history"] == loaded.serialize()["execution_history"]
+
+
+def test_nothing_is_emitted_into_the_record_of_a_run_that_went_on_elsewhere() -> None:
+    gate, keeper = Gate(), MemoryStore("memory:stale")
+    gate.open()
+    flow, stale = paused_with_work(MemoryStore(keeper.url), gate)
+    with flow, drawn_again(keeper.url, gate) as there:
+        there.pause(there.load("job"), reason="once more")
+        rows = keeper.rows("job")
+        with pytest.raises(ValueError, match="went on elsewhere"):
+            flow.routines["a"].emit("output", flow, job_state=stale)
+        assert keeper.rows("job") == rows
+        assert wait(there, there.resume(there.load("job"))).status == "completed"
+
+
+def drawn_again(url: str, gate: Gate) -> Flow:
+    flow = Flow("drawn", store=MemoryStore(url))
+    return draw("a -> b", flow=flow, a=entry(), b=node(gate.act))

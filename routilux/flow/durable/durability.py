@@ -284,14 +284,6 @@ class Durability:
             with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
                 self.store.write([Write(job_state.job_id, release=True)])
 
-    def claim_again(self, job_state: JobState) -> None:
-        """Drive a run that this process knows to the end of its journal.
-
-        Raises:
-            RunDrivenError: Another process drives it.
-        """
-        self.store.claim(job_state.flow_id, job_state.job_id)
-
     def load(self, job_id: str) -> JobState:
         """A run as the store has it; the object of this process where there is one.
 
@@ -346,6 +338,18 @@ class Durability:
                 f"Run {job_state.job_id} does not go on in this process, so nothing can be emitted into it here. Emit "
                 "where it runs, or take it up first, with flow.recover() or flow.resume(job_state)."
             )
+
+    def stand_in(self, job_state: JobState) -> DurableRun | None:
+        """What keeps what is emitted into a run that is paused and was loaded; None for others."""
+        with while_nothing_resumes():
+            ledger, engine = ledger_of(job_state), self._engine()
+            if engine is None or ledger.status != JobStatus.PAUSED or self.known(job_state.job_id) is not job_state:
+                return None
+            if ledger.live is None:
+                run = DurableRun(engine, job_state, engine.flow.max_workers)
+                engine.withdraw(run)  # it has nothing to do before it is resumed
+                run.stand_still()
+            return ledger.live if isinstance(ledger.live, DurableRun) else None
 
     def refresh(self, job_state: JobState, header: RunHeader) -> None:
         """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""

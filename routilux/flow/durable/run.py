@@ -115,6 +115,12 @@ class DurableRun(OwnTimers):
                 raise
         self._renew_later()
 
+    def stand_still(self) -> None:
+        """Be as if it had been paused in this process: it was loaded, and nobody drives it."""
+        with self.lock:
+            self._gate, self.over, self._is_released = Gate.PARKING, True, True
+            self.ledger.live = self
+
     def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
         """With the lock held: as every run."""
         self._is_reopening = True
@@ -212,7 +218,7 @@ class DurableRun(OwnTimers):
     def _keep_while_paused(self) -> None:
         was_released = self._is_released
         if was_released:
-            self.durability.claim_again(self.job_state)
+            self.durability.claim(self.job_state)
         with self.lock:
             if was_released:
                 self._is_released = False
