@@ -1,12 +1,13 @@
 """Routines that ask for inputs, for tests. Child processes draw the last two flows by their names."""
 
+from collections.abc import Callable
 from typing import Any
 
 from routilux import ErrorHandler, Flow, Routine
 from routilux.stores import Store
 from tests.drawings import draw, entry, node, own_run
 
-__all__ = ["Clerk", "corresponding", "desk", "waiting"]
+__all__ = ["Clerk", "corresponding", "desk", "handle", "waiting"]
 
 
 class Clerk(Routine):
@@ -59,3 +60,11 @@ def corresponding(store: Store) -> Flow:
     asks.define_slot("answer", lambda to: asks.emit("next", name="second") if to == "first" else None)
     flow = draw("a -> b", "a.next -> b", flow=Flow("letters", store=store), a=asks, b=node(answer))
     return flow
+
+
+def handle(clerk: Clerk, **handlers: Callable[..., Any]) -> None:
+    """Give slots of a clerk other handlers."""
+    for name, handler in handlers.items():
+        slot = clerk.get_slot(name)
+        assert slot is not None
+        slot.handler = handler

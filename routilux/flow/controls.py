@@ -11,7 +11,7 @@ from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueErr
 from routilux.flow.code_change import ResumePlan
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.resume_plans import is_up_to_date, plan_for, put_migrated
-from routilux.flow.revival import go_on
+from routilux.flow.revival import cancelled_error, go_on
 from routilux.flow.run import Run
 from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS, runs_loop
@@ -67,14 +67,16 @@ def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunL
         run = _driver_of(engine, state)
         if run is not None and run.pause(point):
             return run
-        kept = _claim_if_kept(engine, state) if run is None or run.over else None
-        # Unless it was executed or resumed since we looked: then there is something to pause after all.
-        if note_pause(state, point, run.active_count() if run is not None else 0):
-            if kept is not None:
-                kept.keep_still(state)
-            elif run is not None:
-                run.keep_note()  # its handlers are still at work, so it is this process's
-            return run
+        # One step: a resume in between would drive it, and what is kept here would let others have it.
+        with _resuming:
+            kept = _claim_if_kept(engine, state) if run is None or run.over else None
+            # Unless it was executed or resumed since we looked: then there is something to pause after all.
+            if note_pause(state, point, run.active_count() if run is not None else 0):
+                if kept is not None:
+                    kept.keep_still(state)
+                elif run is not None:
+                    run.keep_note()  # its handlers are still at work, so it is this process's
+                return run
 
 
 def cancel(engine: "Engine", job_state: JobState | None, reason: str) -> None:
@@ -89,15 +91,16 @@ def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
         if run is not None and run.cancel(reason):
             is_told = not run.is_adopted
             break
-        kept = _claim_if_kept(engine, state) if run is None or run.over else None
-        found = note_cancellation(state, reason)
-        if found is not None:  # else it was executed or resumed since we looked
-            before, is_told = found, False
-            if kept is not None:
-                kept.keep_still(state)
-            elif run is not None:
-                run.keep_note()
-            break
+        with _resuming:  # as for a pause
+            kept = _claim_if_kept(engine, state) if run is None or run.over else None
+            found = note_cancellation(state, reason)
+            if found is not None:  # else it was executed or resumed since we looked
+                before, is_told = found, False
+                if kept is not None:
+                    kept.keep_still(state)
+                elif run is not None:
+                    run.keep_note()
+                break
     if not is_told and before not in FINAL:
         engine.listeners.tell_end(state)
 
@@ -194,6 +197,8 @@ def _go_on(
         undo()
         if run is not live:
             engine.withdraw(run)
+        if engine.durability is not None:
+            engine.durability.give_up(job_state)
         raise
 
 
@@ -210,13 +215,13 @@ def _checked_status(job_state: JobState) -> str:
     if status == JobStatus.PAUSED and job_state.pause_points:
         # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
         status = job_state.pause_points[-1].get("previous_status", status)
-    if status in (JobStatus.PENDING, JobStatus.CANCELLED):
-        what = (
-            "was cancelled for good. Start a new run with execute()"
-            if status == JobStatus.CANCELLED
-            else "has not started. Use execute(), with a new JobState if this one was paused"
+    if status == JobStatus.CANCELLED:
+        raise cancelled_error(job_state)
+    if status == JobStatus.PENDING:
+        raise InvalidValueError(
+            f"{job_state!r} cannot be resumed: it has not started. Use execute(), with a new JobState if this one was "
+            "paused."
         )
-        raise InvalidValueError(f"{job_state!r} cannot be resumed: it {what}.")
     return status
 
 

@@ -273,8 +273,10 @@ class Engine:
         run = ledger_of(job_state).live if job_state is not None else None
         if self.durability is not None and job_state is not None:
             self.durability.refuse_driven_elsewhere(job_state)
+            run = run or self.durability.stand_in(job_state)
         if isinstance(run, Run):
             run.emit(self.outsider(run), routine, event_name, data, delay, priority)
+            run.keep_from_outside()
             return
         if job_state is not None:
             if self._refuse_ended(job_state, routine, event_name, data):

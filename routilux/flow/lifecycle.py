@@ -386,8 +386,7 @@ class RunLifecycle(RunEnd):
                 if not was_final:
                     self._become_final()
             self.ledger.refuses = True
-            self.job_state.pending_tasks.clear()
-            self.job_state.input_requests.clear()
+            self.drop_pending()
             self.engine.inputs.let_go(self.job_state)
             write_cancellation(self.job_state, reason)
             self.cancel_awaiting()
@@ -397,6 +396,11 @@ class RunLifecycle(RunEnd):
         if due:
             self.announce(due)
         return True
+
+    def drop_pending(self) -> None:
+        """With the lock held: a cancelled run does nothing of what it had left."""
+        self.job_state.pending_tasks.clear()
+        self.job_state.input_requests.clear()
 
     def keep_note(self) -> None:
         """Called when its record was told of another stop: for runs that outlive their process."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import UnknownNameError
+from routilux.errors import InvalidValueError, UnknownNameError
 from routilux.flow.identity import from_text, identity_of
 from routilux.flow.pending import seconds_until
 from routilux.flow.task import Activation
@@ -11,11 +11,19 @@ from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Port, Wired, Wiring
 from routilux.job_state import JobState
 from routilux.priority import TaskPriority
+from routilux.status import JobStatus
 
 if TYPE_CHECKING:  # the run that they are for
     from routilux.flow.run import Run
 
-__all__ = ["Revival", "go_on"]
+__all__ = ["Revival", "cancelled_error", "go_on"]
+
+
+def cancelled_error(job_state: JobState) -> InvalidValueError:
+    """What to raise for a resume of a run that was cancelled."""
+    return InvalidValueError(
+        f"{job_state!r} cannot be resumed: it was cancelled for good. Start a new run with execute()."
+    )
 
 
 def go_on(
@@ -34,8 +42,13 @@ def go_on(
         is_kept_back: Which pending tasks stay where they are.
         is_recovery: Nobody has stopped it: it goes on as if its process had not died, so what waits for a resume
             still waits, and a routine that had failed has failed.
+
+    Raises:
+        InvalidValueError: It was cancelled meanwhile.
     """
     while True:
+        if run.ledger.status == JobStatus.CANCELLED:  # a cancellation does not wait for a resume that is on its way
+            raise cancelled_error(run.job_state)
         revival = Revival(wiring, run.job_state)
         given = _reopen_with(run, revival, timeout, is_kept_back, is_recovery)
         if given is not None:
@@ -60,11 +73,13 @@ def _reopen_with(
     """Reopen a run with what it has kept; returns the tokens to hand out.
 
     One critical section: a snapshot sees the state before it or the run after it. None, and nothing has changed, when
-    a handler that was still at work has left something there that was not looked up.
+    a handler that was still at work has left something there that was not looked up, or when it was cancelled.
     """
     job_state = run.job_state
     with run.lock:
         events = [] if is_recovery else list(job_state.deferred_events)
+        if run.ledger.status == JobStatus.CANCELLED:
+            return None
         if not revival.knows([*job_state.pending_tasks, *job_state.input_requests], events):
             return None
         run.input_ports.update(revival.ports)

@@ -86,6 +86,9 @@ class Run(RunInputs):
         if given:
             self.hand_out(given)
 
+    def keep_from_outside(self) -> None:
+        """Without the lock: something was emitted that no activation emits; for runs that outlive their process."""
+
     def held(self, emission: HeldEmission) -> HeldEmission:
         """What is kept of an emission until its attempt has succeeded."""
         return emission

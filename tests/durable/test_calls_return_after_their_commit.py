@@ -108,5 +108,5 @@ def test_a_run_that_another_process_drives_is_not_cancelled_here(tmp_path: Path)
         assert loaded.status == "running"
         tell(process)
         process.wait(timeout=DEADLINE)
-        flow.cancel(flow.load("job"))  # nobody drives it any more, and more of it may have been written since
+        flow.cancel(flow.load("job"))  # nobody drives it any more, and what it did last was kept after it was loaded
         assert flow.store.find("job").status == "cancelled"

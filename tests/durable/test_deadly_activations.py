@@ -1,11 +1,15 @@
 """An activation in which the process of its run dies again and again is a dead letter; the other runs go on."""
 
+import asyncio
+import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from routilux import Flow, JobState
+from routilux import Flow, JobState, Routine
+from routilux.testing import ManualExecutor
 from tests.contract.children import child
 from tests.drawings import DEADLINE, entry, node
 
@@ -71,3 +75,44 @@ def test_a_run_whose_process_dies_in_one_activation_fails_with_it(max_recoveries
         flow.resume(dead)  # the handler was repaired
         assert JobState.wait_for_completion(flow, dead, timeout=DEADLINE)
         assert (dead.status, seen) == ("completed", [3])
+
+
+def test_after_a_crash_the_beginning_of_an_async_handler_is_kept_before_it_is_called(tmp_path: Path) -> None:
+    place = tmp_path / "runs.db"
+    kept: list[bool] = []
+
+    def drawn(handler: Any, **options: Any) -> Flow:
+        flow = Flow("deadly", store=place, execution_strategy="concurrent", max_workers=1, **options)
+        step = Routine()
+        step.define_slot("input", handler)
+        flow.add_routine(entry(lambda routine, data: [routine.emit("output", n=n) for n in range(4)]), "start")
+        flow.add_routine(step, "step")
+        flow.connect("start", "output", "step", "input")
+        return flow
+
+    async def works(n: int) -> None:
+        await asyncio.sleep(0)
+
+    executor = ManualExecutor()
+    flow = drawn(works, executor=executor)
+    flow.execute("start", job_id="job")
+    assert flow.store is not None
+    flow.pause(flow.load("job"))
+    flow.resume(flow.load("job"))
+    flow.store.close()  # its process is no more
+
+    async def looks(n: int) -> None:
+        begun = [json.loads(row.body) for row in flow.store.rows("job")]
+        kept.append(
+            context().activation_id.rpartition(":")[2] in {op[1] for row in begun for op in row if op[0] == "b"}
+        )
+
+    def context() -> Any:
+        found = flow.routines["step"].get_execution_context()
+        assert found is not None
+        return found
+
+    with drawn(looks) as flow:
+        (found,) = flow.recover()
+        assert JobState.wait_for_completion(flow, found, timeout=DEADLINE)
+    assert kept == [True] * 4

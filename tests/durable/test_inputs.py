@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from datetime import datetime
@@ -17,12 +18,15 @@ from hypothesis import strategies as st
 
 from routilux import Flow, Routine
 from routilux.errors import StoreUnavailableError
+from routilux.flow.durable.run import DurableRun
+from routilux.flow.timers import RunTimers, nanoseconds
+from routilux.job_state import ledger_of
 from routilux.stores.base import Store
 from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
 from routilux.testing.crash_points import crash_points
-from tests.asking import Clerk, corresponding, desk, waiting
+from tests.asking import Clerk, corresponding, desk, handle, waiting
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, own_run, wait
 from tests.durable.desk_process import later
 
@@ -454,3 +458,36 @@ def test_the_journal_knows_what_was_asked_and_sent_as_the_run_does(steps):
     assert [each["event_name"] for each in saved["execution_history"]] == [
         each["event_name"] for each in live["execution_history"]
     ]
+
+
+def test_a_look_for_inputs_that_is_due_at_once_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The loop's thread may come before the number of the timer was noted: it waits for the lock, and finds it then.
+    schedule = RunTimers.schedule
+    runs: dict[int, DurableRun] = {}
+
+    def at_once(timers: RunTimers, due_ns: int) -> int:
+        run = runs.get(id(timers))
+        if run is None or due_ns > run.now():
+            return schedule(timers, due_ns)
+        number = schedule(timers, due_ns + nanoseconds(1000))  # in place of the loop's thread, this one fires it:
+        in_thread(lambda: run.on_timer(number))
+        threading.Event().wait(0.05)  # as if this thread had lost the interpreter lock here
+        return number
+
+    store = MemoryStore()
+    flow, clerk = desk(store=store)
+    with flow:
+        ask = clerk.ask
+
+        def asks(names: list[str]) -> None:
+            live = ledger_of(own_run(clerk)).live
+            assert isinstance(live, DurableRun)
+            runs[id(live.timers)] = live
+            monkeypatch.setattr(RunTimers, "schedule", at_once)
+            ask(names)
+            store.put_input("order-17", "approval", '{"yes": true}')
+
+        handle(clerk, trigger=asks)
+        job_state = flow.execute("clerk", ASKED, job_id="order-17")
+        assert wait(flow, job_state).status == "completed"
+        assert clerk.got == [{"yes": True}]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routilux import Flow, JobState, Routine
+from routilux import Flow, JobState, Routine, Slot
 from routilux.flow.durable.run import DurableRun
 from routilux.stores.memory import MemoryStore
 from tests.drawings import DEADLINE, entry, node
@@ -50,3 +50,40 @@ def test_a_settlement_is_not_kept_before_what_its_handler_has_shared(monkeypatch
     shared = next(number for number, row in enumerate(rows) if ["k", "key", "value"] in row)
     settled = next(number for number, row in enumerate(rows) if any(op[:2] == ["c", writer] for op in row))
     assert shared <= settled
+
+
+def test_what_a_handler_sets_beside_a_merge_is_loaded_as_it_came_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    merging, at_work, was_set = Event(), Event(), Event()
+    merge = Slot.merge
+
+    def beside(slot: Slot, old: dict[str, Any], new: dict[str, Any]) -> Any:
+        if new.get("n") == 2 and not merging.is_set():
+            assert at_work.wait(DEADLINE)
+            merging.set()
+            assert was_set.wait(DEADLINE)
+        return merge(slot, old, new)
+
+    monkeypatch.setattr(Slot, "merge", beside)
+
+    def resets(routine: Routine, data: dict[str, Any]) -> None:
+        if data["n"] == [1]:
+            at_work.set()
+            assert merging.wait(DEADLINE)
+            slot = routine.get_slot("input")
+            assert slot is not None
+            slot._data = {}
+            was_set.set()
+
+    def starts(routine: Routine, _: dict[str, Any]) -> None:
+        routine.emit("output", n=1)
+        assert at_work.wait(DEADLINE)
+        routine.emit("output", n=2)
+
+    store = MemoryStore()
+    with Flow("sharing", store=store, execution_strategy="concurrent", max_workers=2) as flow:
+        flow.add_routine(entry(starts), "start")
+        flow.add_routine(node(resets, merge_strategy="append"), "resets")
+        flow.connect("start", "output", "resets", "input")
+        run = flow.execute("start")
+        assert JobState.wait_for_completion(flow, run, timeout=DEADLINE)
+        assert store.load(run.job_id).serialize()["slot_data"] == run.serialize()["slot_data"]

@@ -15,8 +15,9 @@ from routilux.stores.memory import MemoryStore
 from routilux.stores.postgres import PostgresStore
 from routilux.stores.sqlite import SQLiteStore
 from routilux.testing import FakeClock
+from tests.asking import desk, handle
 from tests.contract.backends import running_server
-from tests.drawings import DEADLINE, entry, in_thread, node
+from tests.drawings import DEADLINE, Gate, entry, in_thread, node
 from tests.durable.deadlines import until
 
 STEPS = 30
@@ -74,6 +75,16 @@ class Countdown:
     def started(self, job_id: str = "job") -> JobState:
         return self.flow.execute("start", {"n": STEPS}, job_id=job_id)
 
+    def without_its_store_from(self, n: int) -> JobState:
+        """A run whose store is gone before a step has returned."""
+        self.holds_at = n
+        job_state = self.started()
+        assert self.at_work.wait(DEADLINE)
+        assert isinstance(self.flow.store, Frail)
+        self.flow.store.gone = True
+        self.may_go.set()
+        return job_state
+
 
 @pytest.fixture
 def countdown() -> Iterator[Callable[..., Countdown]]:
@@ -111,11 +122,7 @@ def test_a_run_goes_on_when_its_store_is_back_and_comes_to_the_same(
 def test_no_new_activation_starts_while_the_store_is_gone(countdown: Callable[..., Countdown]) -> None:
     store = Frail(level="sync")
     drawn = countdown(store)
-    drawn.holds_at = 20
-    job_state = drawn.started()
-    assert drawn.at_work.wait(DEADLINE)
-    store.gone = True
-    drawn.may_go.set()
+    job_state = drawn.without_its_store_from(20)
     until(lambda: store.failures >= 3)  # it is tried again and again
     assert drawn.called[-1] == 20
     assert job_state.status == "running"
@@ -202,11 +209,7 @@ def test_a_retry_of_an_entry_whose_store_stays_away_is_paused_with_its_run() -> 
 def test_an_end_that_is_not_kept_is_no_end(countdown: Callable[..., Countdown]) -> None:
     store = Frail()
     drawn = countdown(store)
-    drawn.holds_at = 0
-    job_state = drawn.started()
-    assert drawn.at_work.wait(DEADLINE)
-    store.gone = True
-    drawn.may_go.set()
+    job_state = drawn.without_its_store_from(0)
     until(lambda: store.failures >= 2)
     assert not JobState.wait_for_completion(drawn.flow, job_state, timeout=0.05)
     assert (job_state.status, status_in(store)) == ("running", "running")
@@ -221,11 +224,7 @@ def test_a_run_whose_store_stays_away_is_paused_and_can_be_resumed_later(
 ) -> None:
     store = Frail()
     drawn = countdown(store, store_patience=0.1)
-    drawn.holds_at = holds_at
-    job_state = drawn.started()
-    assert drawn.at_work.wait(DEADLINE)
-    store.gone = True
-    drawn.may_go.set()
+    job_state = drawn.without_its_store_from(holds_at)
     assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
     assert job_state.status == "paused"
     assert job_state.pause_points[-1]["reason"] == "store"
@@ -244,11 +243,7 @@ def test_the_runs_beside_go_on_when_another_call_has_found_the_store_back(
 ) -> None:
     store = Frail()
     drawn = countdown(store)
-    drawn.holds_at = 20
-    job_state = drawn.started()
-    assert drawn.at_work.wait(DEADLINE)
-    store.gone = True
-    drawn.may_go.set()
+    job_state = drawn.without_its_store_from(20)
     until(lambda: store.failures >= 1)
     store.gone = False
     other = drawn.flow.execute("start", {"n": 1}, job_id="other")
@@ -391,3 +386,71 @@ def test_a_server_that_is_gone_in_the_middle_and_back_changes_nothing(countdown:
         assert (job_state.status, status_in(store)) == ("completed", "completed")
         assert drawn.called == list(range(STEPS, -1, -1))
         store.close()
+
+
+def test_a_run_that_waited_for_input_through_trouble_counts_its_handlers_in_the_next_trouble() -> None:
+    store = Frail()
+    flow, clerk = desk(store=store)
+    ask, gate = clerk.ask, Gate()
+
+    def asks(names: list[str]) -> None:
+        ask(names)
+        store.gone = True
+
+    def takes(**data: Any) -> None:
+        store.gone = True
+        gate.hold()
+
+    with flow:
+        handle(clerk, trigger=asks, answer=takes)
+        job_state = flow.execute("clerk", {"names": ["approval"]}, job_id="job")
+        until(lambda: store.failures >= 1)
+        store.gone = False
+        until(lambda: job_state.status == "paused")
+        before = store.failures
+        flow.send_input("job", "approval")
+        gate.await_arrival()
+        until(lambda: store.failures > before)
+        store.gone = False
+        last = len(store.rows("job"))
+        until(lambda: len(store.rows("job")) > last or not flow._engine.durability.group.trouble)  # noqa: SLF001
+        assert (job_state.status, status_in(store)) == ("running", "running")
+        gate.open()
+        assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+        assert (job_state.status, status_in(store)) == ("completed", "completed")
+
+
+def test_a_run_whose_end_is_on_its_way_to_the_store_takes_nothing_more(countdown: Callable[..., Countdown]) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    job_state = drawn.without_its_store_from(0)
+    until(lambda: store.failures >= 2)
+    with pytest.raises(RuntimeError, match="has nothing left to do"):
+        drawn.flow.routines["start"].emit("output", drawn.flow, job_state=job_state, n=0)
+    store.gone = False
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    assert (job_state.status, status_in(store)) == ("completed", "completed")
+    again = drawn.started("again")
+    assert JobState.wait_for_completion(drawn.flow, again, timeout=DEADLINE)
+    assert store.load("job").serialize()["execution_history"] == job_state.serialize()["execution_history"]
+
+
+@pytest.mark.parametrize("stop", ["pause", "cancel"])
+def test_a_run_is_stopped_while_its_end_is_on_its_way_to_the_store(
+    stop: str, countdown: Callable[..., Countdown]
+) -> None:
+    store = Frail()
+    drawn = countdown(store)
+    job_state = drawn.without_its_store_from(0)
+    until(lambda: store.failures >= 2)
+    with pytest.raises(StoreUnavailableError):
+        getattr(drawn.flow, stop)(job_state)
+    store.gone = False
+    if stop == "pause":
+        assert job_state.status == "paused"
+        drawn.flow.resume(job_state)
+    assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+    again = drawn.started("again")
+    assert JobState.wait_for_completion(drawn.flow, again, timeout=DEADLINE)
+    status = {"pause": "completed", "cancel": "cancelled"}[stop]
+    until(lambda: (job_state.status, status_in(store)) == (status, status))

@@ -2,11 +2,12 @@
 
 import contextlib
 import logging
-import sys
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from threading import Lock
-from typing import TYPE_CHECKING, Any
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from routilux.errors import (
     ForeignStateError,
@@ -17,9 +18,9 @@ from routilux.errors import (
     UnknownRunError,
 )
 from routilux.flow.controls import while_nothing_resumes
-from routilux.flow.durable.elsewhere import RunElsewhere
+from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
 from routilux.flow.durable.group_commit import GroupCommit
-from routilux.flow.durable.recovery import recover
+from routilux.flow.durable.recovery import Recovery
 from routilux.flow.durable.renewals import Renewals
 from routilux.flow.durable.retention import Retention
 from routilux.flow.durable.run import DurableRun
@@ -33,7 +34,6 @@ from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
-from routilux.stores.journal import snapshot_text
 from routilux.stores.reading import find_run, replayed
 
 if TYPE_CHECKING:  # whose runs are kept
@@ -43,11 +43,13 @@ __all__ = ["Durability"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Durability:
     """The durable side of an engine.
 
-    `_lock` protects `_known`, and is taken alone.
+    `_lock` protects `_known` and `_starting`, and is taken alone.
     """
 
     def __init__(
@@ -65,6 +67,11 @@ class Durability:
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
         self.renewals = Renewals(store.lease_seconds, engine.clock)
+        # Of the runs that are being started: set when that is done.
+        self._starting: dict[str, Event] = {}
+        self._recovery = Recovery()
+        # One thread at a time sees to a lease that is gone; taken before the locks of runs.
+        self._giving_up = Lock()
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
@@ -72,7 +79,7 @@ class Durability:
     def recover(self) -> list[JobState]:
         """See `Flow.recover`."""
         engine = self._engine()
-        return [] if engine is None else recover(engine, self)
+        return [] if engine is None else self._recovery.recover(engine, self)
 
     def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """See `Flow.send_input`."""
@@ -112,6 +119,42 @@ class Durability:
 
     # -- starting
 
+    @contextmanager
+    def only_one(self, job_state: JobState) -> Iterator[None]:
+        """While a run is kept and started: who would start it as well waits until it is known what has come of that.
+
+        Raises:
+            RunExists: This process has it already.
+        """
+        job_id = job_state.job_id
+        while True:
+            with self._lock:
+                starting = self._starting.get(job_id)
+                present = self._known.get(job_id)
+                if starting is None and present is None:
+                    self._known[job_id] = job_state
+                    done = self._starting[job_id] = Event()
+                    break
+            if starting is not None:
+                starting.wait()
+            elif present is not None:
+                self._refer_to(present)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._starting.pop(job_id, None)
+            done.set()
+
+    def _refer_to(self, present: JobState) -> None:
+        """Raise RunExists with a run that this process knows; else it does not know it any more."""
+        try:
+            raise RunExists(self.load(present.job_id))
+        except UnknownRunError:  # it was deleted, or could not be kept
+            with self._lock:
+                if self._known.get(present.job_id) is present:
+                    del self._known[present.job_id]
+
     def create(self, run: "DurableRun", entry: dict[str, Any]) -> None:
         """Keep a new run with its entry.
 
@@ -119,13 +162,8 @@ class Durability:
             RunExists: The store has it already.
             StoreError: The store cannot be written.
         """
-        job_state = run.job_state
-        with self._lock:
-            present = self._known.setdefault(run.job_id, job_state)
-        if present is not job_state:
-            raise RunExists(present)
         try:
-            is_new = self._create(job_state, entry)
+            is_new = self._with_a_lease(lambda: self._create(run.job_state, entry))
         except BaseException:
             with self._lock:
                 self._known.pop(run.job_id, None)
@@ -205,38 +243,6 @@ class Durability:
         self.group.write()
         self._go_on_if_trouble_is_over()
 
-    def take_snapshot(self, run: "DurableRun") -> None:
-        """Keep what the rows so far add up to, but for the records; in place of the snapshot before.
-
-        A run that keeps all its records has none: to go on with it takes every row.
-        """
-        scribe, ledger = run.scribe, ledger_of(run.job_state)
-
-        def write_down(state: dict[str, Any]) -> None:
-            if scribe.number < scribe.snapshot_due:
-                return  # another worker was quicker
-            if ledger.limit is None:
-                scribe.snapshot_due = sys.maxsize
-                return
-            if run.over or run.lost is not None:
-                return  # it is not this process's any more
-            if run.recoveries:
-                state["recoveries"] = run.recoveries
-            record, record_count = run.job_state, run.job_state.record_total()
-            row = scribe.cut()  # the state has it already
-            scribe.snapshot_due = 2 * scribe.number
-            text = snapshot_text(state, record_count, record.output_log, record.shared_log)
-            # One payload that waits for many routines stands once in the journal, and once for each in here.
-            kept = (scribe.number, text) if len(text) <= scribe.size else None
-            if row is not None or kept is not None:
-                self.group.add(run.job_id, row, snapshot=kept)
-
-        try:
-            run.job_state.write_live_form(write_down)
-        except (TypeError, ValueError) as error:  # metadata, perhaps, which nobody has looked at until now
-            scribe.snapshot_due = 2 * scribe.number
-            logger.warning("No snapshot of run %s: %s", run.job_id, error, extra={"job_id": run.job_id})
-
     # -- taking up
 
     def claim(self, job_state: JobState) -> None:
@@ -245,7 +251,9 @@ class Durability:
         Raises:
             RunDrivenError: Another process drives it.
             InvalidValueError: It went on elsewhere since this record was made.
+            NotPlainError: It holds what is not JSON; nothing has happened.
         """
+        job_state.write_live_form(_nothing)  # what a resume will keep, before it has changed anything
         with self._lock:
             known = self._known.setdefault(job_state.job_id, job_state)
         live = ledger_of(known).live
@@ -256,12 +264,12 @@ class Durability:
             )
         scribe = self.scribe_of(job_state)
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
-        self.group.write()
+        self._with_a_lease(self.group.write)
         before = self.store.find(job_state.job_id)
         if scribe.structure is None and before is not None:
             scribe.structure = before.fingerprint
         try:
-            self.store.claim(job_state.flow_id, job_state.job_id)
+            self._with_a_lease(lambda: self.store.claim(job_state.flow_id, job_state.job_id))
         except UnknownRunError:
             scribe.number = 0
             self._create(job_state, None)
@@ -277,13 +285,11 @@ class Durability:
         with self._lock:
             self._known[job_state.job_id] = job_state
 
-    def claim_again(self, job_state: JobState) -> None:
-        """Drive a run that this process knows to the end of its journal.
-
-        Raises:
-            RunDrivenError: Another process drives it.
-        """
-        self.store.claim(job_state.flow_id, job_state.job_id)
+    def give_up(self, job_state: JobState) -> None:
+        """A run that was claimed does not go on after all: others may have it."""
+        if not is_at_work(job_state) and not self.group.has_rows_of(job_state.job_id):
+            with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
+                self.store.write([Write(job_state.job_id, release=True)])
 
     def load(self, job_id: str) -> JobState:
         """A run as the store has it; the object of this process where there is one.
@@ -295,24 +301,34 @@ class Durability:
         with while_nothing_resumes():
             return self._load(job_id)
 
-    def _load(self, job_id: str) -> JobState:
+    def known(self, job_id: str) -> JobState | None:
+        """The record of a run that this process has."""
         with self._lock:
-            known = self._known.get(job_id)
-        is_here = known is not None and ledger_of(known).live is not None
-        if known is not None and is_here and not self._went_on_elsewhere(known):
+            return self._known.get(job_id)
+
+    def _load(self, job_id: str) -> JobState:
+        known = self.known(job_id)
+        if known is not None and is_at_work(known):
             return known
+        try:
+            header = find_run(self.store, job_id)
+            if known is not None and self._is_up_to_date(known, header):
+                return known
+        except StoreError:
+            if known is None or ledger_of(known).live is None:
+                raise
+            return known  # what this process knows is the best that there is
         engine = self._engine()
-        header = find_run(self.store, job_id)
         if engine is not None and header.flow_id != engine.flow.flow_id:
             raise ForeignStateError(
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
-        if known is not None and is_here:
+        if known is not None and ledger_of(known).live is not None:
             job_state = known
             self.refresh(known, header)
         else:
-            job_state = self._restored(header)
+            job_state = self.restored(header)
         ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
@@ -330,6 +346,18 @@ class Durability:
                 "where it runs, or take it up first, with flow.recover() or flow.resume(job_state)."
             )
 
+    def stand_in(self, job_state: JobState) -> DurableRun | None:
+        """What keeps what is emitted into a run that is paused and was loaded; None for others."""
+        with while_nothing_resumes():
+            ledger, engine = ledger_of(job_state), self._engine()
+            if engine is None or ledger.status != JobStatus.PAUSED or self.known(job_state.job_id) is not job_state:
+                return None
+            if ledger.live is None:
+                run = DurableRun(engine, job_state, engine.flow.max_workers)
+                engine.withdraw(run)  # it has nothing to do before it is resumed
+                run.stand_still()
+            return ledger.live if isinstance(ledger.live, DurableRun) else None
+
     def refresh(self, job_state: JobState, header: RunHeader) -> None:
         """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""
         replay, number, snapshot_number = replayed(self.store, header.job_id)
@@ -339,17 +367,14 @@ class Durability:
         self.attend(job_state, number, snapshot_number, header.fingerprint)
         ledger.was_live = True
 
-    def _went_on_elsewhere(self, job_state: JobState) -> bool:
-        """Whether a run that stands still here, and is nobody's, has been driven by another process since."""
-        live = ledger_of(job_state).live
-        if live is None or live.is_open() or live.active_count() or isinstance(live, RunElsewhere):
+    def _is_up_to_date(self, job_state: JobState, header: RunHeader) -> bool:
+        """Whether a run that stands still here is as the store has it: nobody has driven it since."""
+        if isinstance(ledger_of(job_state).live, RunElsewhere) and header.status != JobStatus.RUNNING:
             return False
-        try:
-            return bool(self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1))
-        except StoreError:
-            return False  # what this process knows is the best that there is
+        return not self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1)
 
-    def _restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
+    def restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
+        """A record of a run that is not at work in this process, made anew."""
         replay, number, snapshot_number = replayed(self.store, header.job_id)
         if is_recovery:
             # Those that were only waiting are not to blame, though one of them may have begun without that being kept:
@@ -378,23 +403,6 @@ class Durability:
             if run.job_id == job_id:
                 run.keep_up()
 
-    def take_over(self) -> list[JobState]:
-        """Drive every unfinished run that no living process drives; returns their records."""
-        engine = self._engine()
-        if engine is None:
-            return []
-        found = []
-        for header in self.store.claim(engine.flow.flow_id):
-            with self._lock:
-                known = self._known.get(header.job_id)
-            live = ledger_of(known).live if known is not None else None
-            if live is None or not live.is_open():
-                job_state = self._restored(header, is_recovery=True)
-                # Until it goes on, a handler of one that already does may wait for it.
-                ledger_of(job_state).live = RunElsewhere(self, job_state)
-                found.append(job_state)
-        return found
-
     def note_deaths(self, job_id: str, deaths: dict[str, int]) -> None:
         """For the resume that follows: it keeps them with the run."""
         with self._lock:
@@ -402,11 +410,12 @@ class Durability:
 
     def park(self, job_state: JobState, reason: str) -> None:
         """A run that cannot go on is paused, and nobody's."""
-        note_pause(job_state, {"reason": reason, "checkpoint": {}}, 0)
-        self.keep_still(job_state)
+        with while_nothing_resumes():
+            if note_pause(job_state, {"reason": reason, "checkpoint": {}}, 0):
+                self.keep_still(job_state)
 
     def keep_still(self, job_state: JobState) -> None:
-        """Keep a run that stands still as its record has it, and let others have it.
+        """Keep a run that stands still as its record has it, and let others have it. Nobody may resume it meanwhile.
 
         Raises:
             StoreError: The store cannot be written.
@@ -479,19 +488,43 @@ class Durability:
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
-            lost = self._live_runs()
-            self.store.close()  # what comes later is another driver's
-            for run in lost:
-                run.lose(error)
-            with self._lock:
-                for run in lost:
-                    self._known.pop(run.job_id, None)
-            self.group.forget_all()  # also what a write in another thread has just put back
-            self.group.trouble = None
-            for run in lost:
-                run.wake_waiters()  # now, since they may start new runs at once
+            self._give_up_runs(error, lambda: self.group.trouble is error)
         elif error is not None:
             self._retry_later()
+
+    def _give_up_runs(self, error: LeaseLostError, is_news: Callable[[], bool]) -> None:
+        """The lease is gone, and with it every run that was this driver's; new ones are those of another driver."""
+        with self._giving_up:
+            lost = self._lost_runs(error) if is_news() else []  # else another thread was quicker
+        for run in lost:
+            run.wake_waiters()  # now, since they may start new runs at once
+        for run in self._live_runs():
+            run.go_on_with_store()
+
+    def _lost_runs(self, error: LeaseLostError) -> "list[DurableRun]":
+        lost, waiting = self._live_runs(), self.group.job_ids()
+        self.store.close()  # what comes later is another driver's, and stays
+        for run in lost:
+            run.lose(error)
+        job_ids = {*waiting, *(run.job_id for run in lost if run.lost is not None)}
+        for job_id in job_ids:
+            with self._lock:
+                known = self._known.pop(job_id, None)
+            if known is not None:
+                # Its last rows were not kept: others have those numbers, and this record is never gone on with.
+                self.scribe_of(known).number = 0
+        self.group.forget_all(job_ids)
+        self.group.trouble = None
+        return lost
+
+    def _with_a_lease(self, call: Callable[[], T]) -> T:
+        """What a call that drives a run returns, from another driver if this one's lease was taken from it."""
+        driver = self.store.driver
+        try:
+            return call()
+        except LeaseLostError as error:
+            self._give_up_runs(error, lambda: self.store.driver == driver)
+            return call()
 
     def _retry_later(self) -> None:
         delay_ns = self.group.next_retry_ns()
@@ -544,7 +577,14 @@ class Durability:
         """In a forked child: runs and what waits are the parent's."""
         self._lock = Lock()
         self._known = weakref.WeakValueDictionary()
+        self._starting = {}
+        self._recovery = Recovery()
+        self._giving_up = Lock()
         self.group.forget_threads()
         self.renewals.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()
+
+
+def _nothing(state: dict[str, Any]) -> None:
+    """To see whether a state can be written down."""

@@ -6,6 +6,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import StoreError
+from routilux.flow.controls import while_nothing_resumes
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 
@@ -13,11 +14,17 @@ if TYPE_CHECKING:  # asked for news
     from routilux.flow.durable.durability import Durability
     from routilux.waiting import Progress
 
-__all__ = ["RunElsewhere"]
+__all__ = ["RunElsewhere", "is_at_work"]
 
 # How often a wait asks the store: soon at first, since most runs are short.
 FIRST_SECONDS = 0.01
 MOST_SECONDS = 0.5
+
+
+def is_at_work(job_state: JobState) -> bool:
+    """Whether this process goes on with a run, or has handlers of it that do."""
+    live = ledger_of(job_state).live
+    return live is not None and (live.is_open() or live.active_count() > 0)
 
 
 class RunElsewhere:
@@ -39,7 +46,8 @@ class RunElsewhere:
                 progress.report(0, 0, self._job_state.status)
             Event().wait(min(pause, left))
             pause = min(2 * pause, MOST_SECONDS)
-        live = ledger_of(self._job_state).live
+        with while_nothing_resumes():
+            live = ledger_of(self._job_state).live
         if live is None:
             return True
         # It was resumed here meanwhile, or recovered, and is not over at all.
@@ -55,10 +63,13 @@ class RunElsewhere:
             return False  # as long as nobody can say, it is not over
         if header is not None and header.status == JobStatus.RUNNING:
             return False
-        if header is not None:
-            self._durability.refresh(self._job_state, header)
-        else:  # it was deleted
-            ledger.live = None
+        # What was read may be old by now: a run that was resumed here meanwhile must not become what it was before.
+        with while_nothing_resumes():
+            if ledger.live is self:
+                if header is not None:
+                    self._durability.refresh(self._job_state, header)
+                else:  # it was deleted
+                    ledger.live = None
         return True
 
     def wait_for_change(self, timeout: float | None) -> None:

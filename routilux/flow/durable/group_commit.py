@@ -2,11 +2,11 @@
 
 A free-running writer thread would starve beside busy Python (sqlite3 gives up the interpreter lock once per row), and
 what is not yet written would grow to the whole run. So there is none: the worker whose settlement makes the group 64
-rows old, or finds it 20 ms old, writes it, while the others go on; when 128 rows or 50 ms are waiting, they wait.
+rows old, or finds it 20 ms old, writes it, while the others go on; when 128 rows or 50 ms are not written, they wait.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from threading import Lock
 
 from routilux.errors import LeaseLostError, StoreError
@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 GROUP_ROWS = 64
 FLUSH_NS = 20_000_000
 
-# And so many that everybody waits until they are written.
-WAIT_ROWS = 128
+# And so many that are not written, those included that are just being written, that everybody waits. While one waits,
+# the handlers of the others end: with up to 32 workers there are never more than 128.
+WAIT_ROWS = 96
 WAIT_NS = 50_000_000
 
 # Failed attempts to write are repeated after this, then after twice that, up to a second.
@@ -69,6 +70,9 @@ class GroupCommit:
         self._parts: dict[str, _Part] = {}
         self._row_count = 0
         self._since_ns = 0
+        # What is just being written: how many rows, and since when the oldest waits.
+        self._writing_count = 0
+        self._writing_since_ns = 0
         #: Why the store cannot be written; None while it can. Runs start nothing new while it is set. A write that
         #: succeeds does not end it: whoever ends it has to see to the runs that wait for it.
         self.trouble: StoreError | LeaseLostError | None = None
@@ -126,10 +130,11 @@ class GroupCommit:
         count = self._row_count
         if not count or self.trouble is not None:
             return
-        age_ns = self._clock.monotonic_ns() - self._since_ns
-        if count < GROUP_ROWS and age_ns < FLUSH_NS:
+        now, since_ns, writing_count = self._clock.monotonic_ns(), self._since_ns, self._writing_count
+        oldest_ns = self._writing_since_ns if writing_count else since_ns
+        must_wait = count + writing_count >= WAIT_ROWS or now - oldest_ns >= WAIT_NS
+        if count < GROUP_ROWS and now - since_ns < FLUSH_NS and not must_wait:
             return
-        must_wait = count >= WAIT_ROWS or age_ns >= WAIT_NS
         if self._writing.acquire(must_wait):
             error = None
             try:
@@ -155,13 +160,15 @@ class GroupCommit:
         with self._lock:
             parts, self._parts = self._parts, {}
             count, self._row_count = self._row_count, 0
-        if not parts:
-            return
+            self._writing_count, self._writing_since_ns = count, self._since_ns
         try:
-            self.store.write([part.as_write(job_id) for job_id, part in parts.items()])
+            if parts:
+                self.store.write([part.as_write(job_id) for job_id, part in parts.items()])
         except BaseException:
             self._put_back(parts, count)
             raise
+        finally:
+            self._writing_count = 0
 
     def _put_back(self, parts: dict[str, _Part], count: int) -> None:
         # In front of what has come meanwhile. Nobody has written that: the caller holds `_writing`.
@@ -183,11 +190,16 @@ class GroupCommit:
             if not self._parts:
                 self._row_count = 0
 
-    def forget_all(self) -> None:
-        """Nothing that waits is this process's to write any more."""
+    def job_ids(self) -> set[str]:
+        """The runs of which something waits, once nobody is writing."""
         with self._writing, self._lock:
-            self._parts = {}
-            self._row_count = 0
+            return set(self._parts)
+
+    def forget_all(self, job_ids: Iterable[str]) -> None:
+        """As `forget`, also for what a write in another thread has just put back."""
+        with self._writing:
+            for job_id in job_ids:
+                self.forget(job_id)
 
     # -- trouble
 
@@ -214,5 +226,5 @@ class GroupCommit:
         """In a forked child: what waits is the parent's, and so are the threads that hold locks."""
         self._make_locks()
         self._parts = {}
-        self._row_count = 0
+        self._row_count = self._writing_count = 0
         self.trouble = None

@@ -103,7 +103,12 @@ class DurableInputs(Run):
                 self._poll_number = self.timers.schedule(self.now())
                 return
             super()._stop_for_input()
-        elif self.lost is None and not self._awaits_store:
+        elif self.lost is None:
+            self._await_store()
+
+    def _await_store(self) -> None:
+        """With the lock held: count until the store can be written again, or the run is stopped."""
+        if not self._awaits_store:
             self._awaits_store = True
             self.outstanding += 1
 

@@ -1,47 +1,111 @@
 """Runs are taken up again: after a crash, or by another process."""
 
 import logging
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from routilux.errors import RoutiluxError
-from routilux.flow.controls import resume
+from routilux.errors import InvalidDataError, LeaseLostError, RoutiluxError, RunDrivenError, StoreError
+from routilux.flow.controls import resume, while_nothing_resumes
+from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
 from routilux.flow.durable.stored_inputs import wake_those_that_can
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
-from routilux.status import JobStatus, RoutineStatus
+from routilux.status import FINAL, JobStatus, RoutineStatus
+from routilux.stores.base import RunHeader
 
 if TYPE_CHECKING:  # whose runs they are
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
-__all__ = ["recover"]
+__all__ = ["Recovery"]
 
 logger = logging.getLogger(__name__)
 
 
-def recover(engine: "Engine", durability: "Durability") -> list[JobState]:
-    """See `Flow.recover`."""
-    found = durability.take_over()
-    for job_state in found:
-        _go_on(engine, durability, job_state)
-    return [*found, *wake_those_that_can(engine, durability)]
+class Recovery:
+    """Takes up the runs of one flow that nobody drives.
+
+    `_lock` lets one thread recover at a time. It is taken before every other lock, and protects `_untaken`.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # The runs that were claimed and do not go on yet. The store, which takes them for driven, names them once.
+        self._untaken: dict[str, RunHeader] = {}
+
+    def recover(self, engine: "Engine", durability: "Durability") -> list[JobState]:
+        """See `Flow.recover`."""
+        with self._lock:
+            found = []
+            for job_state in self._take_over(engine, durability):
+                found.append(_go_on(engine, durability, job_state))
+                del self._untaken[job_state.job_id]
+        return [*found, *wake_those_that_can(engine, durability)]
+
+    def _take_over(self, engine: "Engine", durability: "Durability") -> list[JobState]:
+        """Drive every unfinished run that no living process drives, and those that an earlier recovery has left."""
+        store = durability.store
+        left = [store.find(job_id) for job_id in self._untaken]
+        claimed = store.claim(engine.flow.flow_id)
+        self._untaken = {
+            header.job_id: header for header in (*left, *claimed) if header is not None and header.status not in FINAL
+        }
+        taken = []
+        for header in list(self._untaken.values()):
+            job_state = _restored(durability, header)
+            if job_state is None:
+                del self._untaken[header.job_id]
+            else:
+                taken.append(job_state)
+        return taken
 
 
-def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> None:
+def _restored(durability: "Durability", header: RunHeader) -> JobState | None:
+    """The record of a run that was claimed; None if it goes on already, or cannot be read."""
+    with while_nothing_resumes():
+        known = durability.known(header.job_id)
+        if known is not None and is_at_work(known):
+            return None  # somebody has resumed it meanwhile
+        try:
+            job_state = durability.restored(header, is_recovery=True)
+        except InvalidDataError as error:
+            logger.error(  # noqa: TRY400 - the message says it all
+                "Run %s cannot be read, and is left as it is: %s. Look at it with the routilux that wrote it, or "
+                "delete it.",
+                header.job_id,
+                error,
+                extra={"job_id": header.job_id},
+            )
+            durability.let_go(header.job_id)
+            return None
+        # Until it goes on, a handler of one that already does may wait for it.
+        ledger_of(job_state).live = RunElsewhere(durability, job_state)
+        return job_state
+
+
+def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> JobState:
     deaths = durability.deaths_of(job_state.job_id) or {}
     deadly = [key for key, count in deaths.items() if count >= engine.flow.max_recoveries]
     if deadly:
-        _fail(durability, job_state, set(deadly), engine.flow.max_recoveries)
-        return
+        with while_nothing_resumes():
+            live = ledger_of(job_state).live
+            if live is None or not live.is_open():  # else somebody was quicker
+                _fail(durability, job_state, set(deadly), engine.flow.max_recoveries)
+        return job_state
     durability.note_deaths(job_state.job_id, deaths)
     try:
         resume(engine, job_state, engine.flow.execution_timeout, is_recovery=True)
+    except (StoreError, LeaseLostError):
+        raise  # it is taken up by the next recovery
+    except RunDrivenError:
+        return durability.load(job_state.job_id)  # somebody was quicker
     except RoutiluxError as error:
         # The drawing has changed, perhaps: the others go on, and this one waits for somebody who looks at it.
         logger.error(  # noqa: TRY400 - the message says it all, and names what to do
             "Run %s cannot go on, and is paused: %s", job_state.job_id, error, extra={"job_id": job_state.job_id}
         )
         durability.park(job_state, f"cannot go on: {error}")
+    return job_state
 
 
 def _fail(durability: "Durability", job_state: JobState, deadly: set[str], count: int) -> None:

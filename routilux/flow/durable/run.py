@@ -9,21 +9,22 @@ import contextlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import LeaseLostError, NotPlainError, StoreError
+from routilux.errors import LeaseLostError, NotPlainError, RunEndedError, StoreError
 from routilux.flow.activation import settle
+from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
-from routilux.flow.durable.inputs import DurableInputs
-from routilux.flow.durable.scribe import Scribe, encoded
+from routilux.flow.durable.own_timers import OwnTimers
+from routilux.flow.durable.scribe import NoJournal, Scribe, encoded
+from routilux.flow.durable.snapshots import take_snapshot
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
 from routilux.flow.stops import write_pause_point
-from routilux.flow.task import Activation, HeldEmission
+from routilux.flow.task import Activation, HeldEmission, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Wired
 from routilux.flow.workers import Turn
-from routilux.interfaces import Settlement
 from routilux.job_state import JobState
 from routilux.plain import plain
 from routilux.priority import TaskPriority
@@ -42,31 +43,17 @@ __all__ = ["DurableRun"]
 CAREFUL_COUNT = 256
 
 
-class _NoJournal:
-    """In place of a journal of the application's: a run that has one tells it of every settlement."""
-
-    def started(self, job_id: str, entry_routine_id: str, params: dict[str, Any]) -> None: ...
-
-    def settled(self, settlement: Settlement) -> None: ...
-
-    def ended(self, job_id: str, status: str) -> None: ...
-
-
-_NO_JOURNAL = _NoJournal()
-
-
-class DurableRun(DurableInputs):
+class DurableRun(OwnTimers):
     """A run of a flow that has a store. Everything but the writing down stands in its bases."""
 
     __slots__ = (
         "_careful_count",
-        "_flush_number",
         "_has_metadata",
+        "_is_ending",
         "_is_released",
         "_is_reopening",
-        "_renew_number",
-        "_retry_number",
         "_shared_changes",
+        "_slots_set",
         "_status",
         "_unstaged_tokens",
         "recoveries",
@@ -94,8 +81,10 @@ class DurableRun(DurableInputs):
         # Shared values that were written, and that are kept with the settlement that comes next: an activation that
         # runs again must not find what it has written itself.
         self._shared_changes: list[tuple[Any, ...]] = []
-        # Counted as outstanding while its end cannot be written.
+        # Counted as outstanding while its end, or its pause for input, cannot be written.
         self._awaits_store = False
+        # That is its end, which the store may have got: nothing can be added to it any more.
+        self._is_ending = False
         # After a crash, so many beginnings are still written before their handlers are called: to know which kills it.
         self._careful_count = 0
         # How often the process of this run has died in an activation, by its id.
@@ -103,25 +92,34 @@ class DurableRun(DurableInputs):
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._has_news = False
         self._unstaged_tokens = 0
+        # How often handlers have set what a slot holds.
+        self._slots_set = 0
         self._has_metadata = False
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
         super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
-        self.journal = self.journal or _NO_JOURNAL
+        self.journal = self.journal or NoJournal()
 
     # -- starting
 
     def start(self, entry: Activation, inline: bool) -> None:
         """Keep the run, then start it."""
         entry.identity = self.entry_identity()
-        self.durability.create(self, describe(entry, "queued", None, self.ledger.clock))
-        self._status = JobStatus.RUNNING.value
-        try:
-            super().start(entry, inline)
-        except BaseException:
-            self.durability.let_go(self.job_id)
-            raise
+        with self.durability.only_one(self.job_state):
+            self.durability.create(self, describe(entry, "queued", None, self.ledger.clock))
+            self._status = JobStatus.RUNNING.value
+            try:
+                super().start(entry, inline)
+            except BaseException:
+                self.durability.let_go(self.job_id)
+                raise
         self._renew_later()
+
+    def stand_still(self) -> None:
+        """Be as if it had been paused in this process: it was loaded, and nobody drives it."""
+        with self.lock:
+            self._gate, self.over, self._is_released = Gate.PARKING, True, True
+            self.ledger.live = self
 
     def reopen(self, timeout: float | None, still_failed: Collection[str] = ()) -> None:
         """With the lock held: as every run."""
@@ -131,6 +129,7 @@ class DurableRun(DurableInputs):
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
         self._is_released, self.lost = False, None
+        self._awaits_store = self._is_ending = False
         # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._has_news = False
@@ -169,6 +168,7 @@ class DurableRun(DurableInputs):
         priority: TaskPriority,
         differs: bool = False,
     ) -> int:
+        self._refuse_when_ending(_what(wired))
         text = encoded(data, _what(wired))  # refused before anything has happened
         before = self.event_count
         given = super()._release(activation, wired, data, delay, priority, differs)
@@ -182,6 +182,18 @@ class DurableRun(DurableInputs):
             self._write_now()  # it does not wait for the settlement, so it is kept before
         return given
 
+    def _refuse_when_ending(self, what: str) -> None:
+        if self._is_ending:
+            raise RunEndedError(
+                f"Run {self.job_id} has nothing left to do, and ends as soon as its store can be written: it does not "
+                f"take {what} any more. Emit from a handler while its run goes on, or start a new run with execute()."
+            )
+
+    def ask(self, activation: Activation, request: HeldRequest) -> int:
+        """With the lock held: as every run."""
+        self._refuse_when_ending(f"the request of {request.port.node.id!r} for {request.name!r}")
+        return super().ask(activation, request)
+
     def held(self, emission: HeldEmission) -> HeldEmission:
         """What is kept of an emission: what its handler changes afterwards must not make it unfit for the store."""
         emission.data = plain(emission.data, _what(emission.wired))
@@ -193,30 +205,26 @@ class DurableRun(DurableInputs):
         what = f"what {routine_id!r} defers as {event_name!r}"
         super().defer(activation, (routine_id, event_name, plain(data, what)))
 
-    def emit(
-        self,
-        activation: Activation,
-        routine: Any,
-        event_name: str,
-        data: dict[str, Any],
-        delay: float = 0.0,
-        priority: TaskPriority = TaskPriority.NORMAL,
-    ) -> None:
-        """As every run; what comes from outside, and no settlement will keep, is kept now."""
-        super().emit(activation, routine, event_name, data, delay, priority)
-        if not activation.port.node.id:
-            self._keep_from_outside()
-
-    def _keep_from_outside(self) -> None:
+    def keep_from_outside(self) -> None:
+        """Keep now what no settlement will keep."""
         if self._is_released and self.lost is None:  # into a run that is paused, and that nobody drives
-            self.durability.claim_again(self.job_state)
-            with self.lock:
-                self._is_released = False
-                self._cut()
-                self._release_ownership()
+            with while_nothing_resumes():  # else it would be taken from who resumes it
+                self._keep_while_paused()
         else:
             with self.lock:
                 self._cut()
+            self.durability.try_to_write()
+
+    def _keep_while_paused(self) -> None:
+        was_released = self._is_released
+        if was_released:
+            self.durability.claim(self.job_state)
+        with self.lock:
+            if was_released:
+                self._is_released = False
+            self._cut()
+            if was_released:
+                self._release_ownership()
         self.durability.try_to_write()
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
@@ -226,14 +234,18 @@ class DurableRun(DurableInputs):
         with self.lock:
             self.ledger.slot_data[key] = data
             self.scribe.slot_data(key, data)
+            self._slots_set += 1
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery, and write it down in the order of the merges."""
         with self._merge_lock:
+            before = self._slots_set
             super().merge(task)
             with self.lock:
                 held = self.ledger.slot_data[task.port.key]
-                self.scribe.merged(task, held if callable(task.port.slot.merge_strategy) else None)
+                # What follows from the deliveries is not written again, unless a handler has set it beside the merge.
+                follows = not callable(task.port.slot.merge_strategy) and self._slots_set == before
+                self.scribe.merged(task, None if follows else held)
 
     def note_retry(self, task: Activation, due_ns: int | None) -> None:
         """An attempt has failed, and there will be another."""
@@ -278,7 +290,7 @@ class DurableRun(DurableInputs):
             return  # not this process's to write; what is told meanwhile stands in the row of the next resume
         self._note_metadata()
         status = self.ledger.status
-        if self._awaits_store and status == JobStatus.RUNNING:
+        if self._is_ending and status == JobStatus.RUNNING:
             status = self._status  # its end is on its way
         changed = status if status != self._status else None
         row = self.scribe.cut()
@@ -333,7 +345,7 @@ class DurableRun(DurableInputs):
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
         if self.scribe.number >= self.scribe.snapshot_due:
-            self.durability.take_snapshot(self)
+            take_snapshot(self)
         if self._unstaged_tokens:
             with self.lock:
                 given, self._unstaged_tokens = self._unstaged_tokens, 0
@@ -356,6 +368,13 @@ class DurableRun(DurableInputs):
             self._begin_carefully()
         return task
 
+    def after_handover(self, turn: Turn | None) -> Activation | None:
+        """A worker has handed a coroutine over: its next task."""
+        following = super().after_handover(turn)
+        if self._careful_count and following is not None:
+            self._begin_carefully()
+        return following
+
     def _take(self, now: int) -> Activation | None:
         if self.durability.group.trouble is not None:
             self.tokens -= 1  # given out again when the store can be written
@@ -377,6 +396,8 @@ class DurableRun(DurableInputs):
     def enqueue(self, task: Activation) -> bool:
         """Count a task that comes from outside, and keep it."""
         with self.lock:
+            if self._is_ending:
+                return False
             if self._gate < Gate.REFUSING:
                 self.scribe.arrival(describe(task, "queued", None, self.ledger.clock), None)
                 self._cut()
@@ -385,8 +406,17 @@ class DurableRun(DurableInputs):
     # -- stopping
 
     def _close(self, gate: int, status: str) -> None:
+        self._is_ending = False
+        self._await_no_more()
         super()._close(gate, status)
         self._cut()
+
+    def _end_if_kept(self) -> None:
+        """An end that has just been written cannot be taken back by a stop."""
+        with self.lock:
+            if self._end_is_kept():
+                self._await_no_more()
+                self._end_if_over()
 
     def pause(self, point: dict[str, Any]) -> bool:
         """Park everything that is not active, and keep that.
@@ -394,6 +424,7 @@ class DurableRun(DurableInputs):
         Raises:
             StoreError: It is paused, and the store does not know it yet.
         """
+        self._end_if_kept()
         if not super().pause(point):
             return False
         self._keep_stop()
@@ -409,13 +440,16 @@ class DurableRun(DurableInputs):
         if self._is_released and self._gate == Gate.PARKING:
             self.durability.claim(self.job_state)
             self._is_released = False
-        with self.lock:
-            if self._gate in (Gate.OPEN, Gate.PARKING):
-                self.scribe.dropped()
+        self._end_if_kept()
         if not super().cancel(reason):
             return False
         self._keep_stop()
         return True
+
+    def drop_pending(self) -> None:
+        """As every run, and written down: in one step with the stop, since what was dropped cannot begin any more."""
+        super().drop_pending()
+        self.scribe.dropped()
 
     def keep_note(self) -> None:
         """Keep what its record was told of another stop."""
@@ -431,11 +465,8 @@ class DurableRun(DurableInputs):
     def stop_for_store(self) -> None:
         """The store cannot be written for too long: be paused, in memory."""
         with self.lock:
-            if self._awaits_store:
-                if self._end_is_kept():
-                    return  # it ends when the store can be written again
-                self._awaits_store = False
-                self.outstanding -= 1
+            if self._end_is_kept():
+                return  # it ends when the store can be written again
             if self._gate != OPEN:
                 return
             self._close(Gate.PARKING, JobStatus.PAUSED.value)
@@ -508,24 +539,30 @@ class DurableRun(DurableInputs):
     def _keep_end(self) -> bool:
         """Keep the end before anybody is told of it; False while that cannot be done."""
         if self._end_is_kept():
-            self._awaits_store, self._is_released = False, True
+            self._is_ending, self._is_released = False, True
             return True
         self._cut()
         if self.ledger.status == JobStatus.RUNNING:
             self._status = self.ledger.final_status()
         self.durability.group.add(self.job_id, None, self._status, release=True)
         if self.durability.try_to_write():
-            self._awaits_store, self._is_released = False, True
+            self._is_ending, self._is_released = False, True
             self.durability.note_end()
             return True
         if self.lost is None:
-            self._awaits_store = True
-            self.outstanding += 1
+            self._is_ending = True
+            self._await_store()
         return False
 
     def _end_is_kept(self) -> bool:
         """With the lock held: whether somebody has written the end that could not be written at first."""
-        return self._awaits_store and not self.durability.group.has_rows_of(self.job_id)
+        return self._is_ending and not self.durability.group.has_rows_of(self.job_id)
+
+    def _await_no_more(self) -> None:
+        """With the lock held: what could not be written is tried anew, or given up."""
+        if self._awaits_store:
+            self._awaits_store = False
+            self.outstanding -= 1
 
     def _release_ownership(self) -> None:
         if not self._is_released and self.lost is None:
@@ -537,7 +574,7 @@ class DurableRun(DurableInputs):
         with self.lock:
             self._waiters.notify()  # the caller whose entry is to be tried again
             if self._awaits_store:
-                self.outstanding -= 1
+                self._await_no_more()
                 self._end_if_over()
                 due = self._take_announcement()
             else:
@@ -556,44 +593,6 @@ class DurableRun(DurableInputs):
         with self.lock:
             self._cut()
         self.durability.group.write()
-
-    # -- timers
-
-    def on_timer(self, number: int) -> None:
-        """Called by the loop: a flush, a sign of life, another attempt to write, or what every run has."""
-        if number == self._flush_number:
-            self._take_own_timer("_flush_number")
-            with self.lock:
-                self._cut()
-            self.durability.flush()
-        elif number == self._renew_number:
-            self._take_own_timer("_renew_number")
-            self.durability.renew()
-            self._renew_later()
-        elif number == self._poll_number:
-            self._take_own_timer("_poll_number")
-            self._poll()
-        elif number == self._retry_number:
-            self._take_own_timer("_retry_number")
-            self.durability.retry()
-        else:
-            super().on_timer(number)
-
-    def _take_own_timer(self, name: str) -> None:
-        with self.lock:
-            self.timers.heap_count -= 1
-            setattr(self, name, 0)
-
-    def _renew_later(self) -> None:
-        with self.lock:
-            if not self.over:
-                self._renew_number = self.timers.schedule(self.durability.renewals.due_ns())
-
-    def retry_later(self, delay_ns: int) -> None:
-        """Have `Durability.retry` called."""
-        with self.lock:
-            if not self.over and not self._retry_number:
-                self._retry_number = self.timers.schedule(self.now() + delay_ns)
 
 
 def _what(wired: Wired) -> str:

@@ -10,13 +10,14 @@ from typing import Any
 from routilux.flow.identity import as_text
 from routilux.flow.task import Activation
 from routilux.flow.wiring import Delivery, Wired
+from routilux.interfaces import Settlement
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.plain import plain
 from routilux.priority import TaskPriority
 from routilux.stores.base import JournalRow
 
-__all__ = ["Scribe"]
+__all__ = ["NoJournal", "Scribe"]
 
 # ASCII only, so that any text of an application passes through any store.
 dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -44,6 +45,19 @@ def encoded(data: dict[str, Any], path: str) -> str:
             # A look at all of it: the encoder would change keys silently, and not say where it stopped.
             return dumps(plain(data, path))
     return dumps(data)
+
+
+class NoJournal:
+    """In place of a journal of the application's: a run that has one tells it of every settlement."""
+
+    def started(self, job_id: str, entry_routine_id: str, params: dict[str, Any]) -> None:
+        """Nobody is told."""
+
+    def settled(self, settlement: Settlement) -> None:
+        """Nobody is told."""
+
+    def ended(self, job_id: str, status: str) -> None:
+        """Nobody is told."""
 
 
 class Scribe:
