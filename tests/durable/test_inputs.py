@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -21,6 +22,7 @@ from routilux.stores.base import RunHeader, Store, StoredInput
 from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
+from routilux.stores.sqlite import SQLiteStore
 from routilux.testing.crash_points import crash_points
 from tests.asking import Clerk, desk
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, own_run, wait
@@ -357,6 +359,36 @@ def test_a_flow_that_was_shut_down_looks_for_time_outs_again_when_it_recovers(ur
         wait(flow, flow.load("order-17"))
     assert clerk.got == [{"name": "approval", "timed_out": True}]
     flow.shutdown()
+
+
+def test_a_shutdown_waits_for_the_last_look_into_the_store_which_leaves_no_file_open(tmp_path, monkeypatch):
+    gate, closed = Gate(), threading.Event()
+    look, close = SQLiteStore.inputs, SQLiteStore.close
+
+    def held(store: SQLiteStore, *args: Any, **more: Any) -> list[StoredInput]:
+        if threading.current_thread().name == "routilux-event-loop":
+            gate.hold()
+        return look(store, *args, **more)
+
+    def noted(store: SQLiteStore) -> None:
+        close(store)
+        closed.set()
+
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        routine.request_input("approval", "answer")
+        gate.await_arrival()
+
+    monkeypatch.setattr(SQLiteStore, "inputs", held)
+    monkeypatch.setattr(SQLiteStore, "close", noted)
+    asks = entry(ask)
+    asks.define_slot("answer")
+    flow = draw(flow=Flow("asking", store=str(tmp_path / "runs.db")), a=asks)
+    assert wait(flow, flow.execute("a", job_id="run")).status == "paused"
+    join = in_thread(flow.shutdown)
+    assert not closed.wait(0.1)
+    gate.open()
+    join()
+    assert not [each for each in Path("/proc/self/fd").iterdir() if each.resolve().name.startswith("runs.db")]
 
 
 # -- a store in trouble
