@@ -72,13 +72,14 @@ def test_our_own_kept_chain_is_read_back_as_arithmetic_says(case: str) -> None:
     assert (reading.stored_bytes > 5_000) == (case != "in-memory")
 
 
+@pytest.mark.slow  # some fifteen processes
 def test_what_keeping_costs_is_told_for_each_level_of_ours_and_for_peers_that_come_to_the_same(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = {"bad": [5, 14, 5_000], "good": FIVE_KEPT}
     costs, (failure,) = keeping.run(
         [made_up("bad"), made_up("good")],
-        2,
+        1,
         lambda peer: program(tmp_path, PROGRAM.format(result=sources[peer.name], version="1.0")),
         steps=5,
     )
@@ -88,7 +89,7 @@ def test_what_keeping_costs_is_told_for_each_level_of_ours_and_for_peers_that_co
         ("good", "sync"),
     ]
     assert all(cost.stored_bytes > 5_000 for cost in costs[:2])
-    assert costs[-1].more == [0.0, 0.0]
+    assert costs[-1].more == [0.0]
     assert (failure.library, "not the same work" in failure.reason) == ("bad 1.0", True)
     assert "FAILED: result [5, 14, 5000]" in capsys.readouterr().out
 
