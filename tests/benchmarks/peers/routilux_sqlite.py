@@ -59,6 +59,7 @@ def kept(size: int, folder: Path, level: str) -> Iterator[Case]:
             return _found(again.load("run"))
 
     with _flow(file, level) as flow:
+        flow.recover()  # which makes the tables: the others do it before the clock starts, too
 
         def work() -> None:
             job_state = flow.execute("step", {"n": size}, job_id="run")
