@@ -61,6 +61,8 @@ class EventLoop:
         self._looks_up_ns = 0
         # Whether a run was adopted since the thread looked last.
         self._used = False
+        # The thread that is in a timer's call; it may still use what the run had when that has ended meanwhile.
+        self._firing: int | None = None
 
     def _make_locks(self) -> None:
         self._lock = Lock()
@@ -163,10 +165,22 @@ class EventLoop:
                     return self._heap[0][0]
                 _, number, key = heapq.heappop(self._heap)
                 run, call = self._live.get(key), self._calls.pop(number, None)
-            if run is not None:
-                run.on_timer(number)
-            elif call is not None:
-                call()
+                self._firing = threading.get_ident()
+            try:
+                if run is not None:
+                    run.on_timer(number)
+                elif call is not None:
+                    call()
+            finally:
+                with self._lock:
+                    self._firing = None
+                    self._ended.notify_all()
+
+    def wait_until_fired(self, timeout: float | None) -> bool:
+        """Until no timer is in its call, or at once on the thread that calls one; False at the timeout."""
+        mine = threading.get_ident()
+        with self._lock:
+            return self._ended.wait_for(lambda: self._firing in (None, mine), timeout)
 
     def _drop_dead_head(self) -> None:
         while self._heap and self._heap[0][2] not in self._live and self._heap[0][1] not in self._calls:
@@ -273,6 +287,7 @@ class EventLoop:
         self._dead_count = 0
         self._thread = None
         self._arrived = False
+        self._firing = None
 
 
 def start_event_loop(flow: "Flow") -> Any:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:  # what is shut down
 
 __all__ = ["shut_down"]
 
+# A look into a store whose server does not answer may take longer; nobody waits for that.
+_LAST_LOOK_SECONDS = 5.0
+
 
 def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     """See `Flow.shutdown`; nothing new begins meanwhile."""
@@ -38,6 +41,9 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     engine.workers.close(wait=wait and not is_worker and everything_over)
     engine.handover.close(wait=wait and not is_worker and everything_over)
     if engine.durability is not None and everything_over:
+        if wait:
+            # The loop may look into the store for a run that has ended meanwhile, and would open it again.
+            engine.loop.wait_until_fired(_seconds_left(until, _LAST_LOOK_SECONDS))
         engine.durability.close()
 
 
@@ -48,13 +54,18 @@ def _wait_for_live_runs(engine: "Engine", until: float | None, mine: set[RunLife
     if not engine.threaded:
         engine.executor.run_until(all_over)
         return
-    left = None if until is None else max(0.0, until - time.monotonic())
+    left = _seconds_left(until, None)
     workers = workers_of_this_thread()
     if workers is None:
         engine.loop.wait_until(all_over, left)
         return
     with workers.place_given_away():
         engine.loop.wait_until(all_over, left)
+
+
+def _seconds_left(until: float | None, most: float | None) -> float | None:
+    left = None if until is None else max(0.0, until - time.monotonic())
+    return left if most is None else most if left is None else min(left, most)
 
 
 def _runs_of_this_thread(engine: "Engine") -> set[RunLifecycle]:

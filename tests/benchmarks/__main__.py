@@ -10,7 +10,7 @@ from typing import Any
 from tests.benchmarks import report
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.measure import Case, Sizes, measure
-from tests.benchmarks.peers import PEERS, SHAPES, Peer, runner
+from tests.benchmarks.peers import KEEPERS, KEPT_CHAIN, PEERS, SHAPES, Peer, keeping, runner
 from tests.benchmarks.peers.programs import peer_program
 
 __all__ = ["main"]
@@ -39,16 +39,27 @@ def main(arguments: Sequence[str] | None = None, sizes: Sizes | None = None) -> 
 
 def _compare(options: argparse.Namespace) -> int:
     peers, shapes = _chosen_peers(options.peers), _chosen_shapes(options.only)
-    comparisons, lacks = runner.run(peers, options.pairs, shapes, peer_program)
+    compared = [peer for peer in peers if peer in PEERS]
+    found: dict[str, Any] = {}
+    failed = False
+    if compared and set(shapes) - {KEPT_CHAIN.name}:
+        comparisons, lacks = runner.run(compared, options.pairs, shapes, peer_program)
+        found |= runner.as_json(comparisons, lacks)
+        failed = any(lack.is_failure for lack in lacks)
+    keepers = [peer for peer in peers if peer in KEEPERS]
+    if keepers and KEPT_CHAIN.name in shapes:
+        costs, failures = keeping.run(keepers, options.pairs, peer_program)
+        found |= {"machine": report.machine(), "kept": keeping.as_json(costs, failures)}
+        failed = failed or bool(failures)
     if options.json is not None:
-        _write(options.json, runner.as_json(comparisons, lacks))
-    return 1 if any(lack.is_failure for lack in lacks) else 0
+        _write(options.json, found)
+    return 1 if failed else 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     names = ", ".join(case.name for case in CASES)
     shapes = ", ".join(_shapes())
-    peers = ", ".join(peer.name for peer in PEERS)
+    peers = ", ".join(peer.name for peer in (*PEERS, *KEEPERS))
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks",
         description="What the engine costs, beside what the same work costs with a bare ThreadPoolExecutor. "
@@ -73,7 +84,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         if not _chosen(options.only):
             parser.error(f"no benchmark is called {', '.join(options.only)}. There are: {names}")
         return options
-    unknown = set(options.peers) - {peer.name for peer in PEERS}
+    unknown = set(options.peers) - {peer.name for peer in (*PEERS, *KEEPERS)}
     if unknown:
         parser.error(f"no peer is called {', '.join(sorted(unknown))}. There are: {peers}")
     if not _chosen_shapes(options.only):
@@ -93,7 +104,7 @@ def _chosen(names: list[str] | None) -> list[Case]:
 
 
 def _shapes() -> list[str]:
-    return [shape.name for shape in (*SHAPES, runner.IMPORT)]
+    return [shape.name for shape in (*SHAPES, runner.IMPORT, KEPT_CHAIN)]
 
 
 def _chosen_shapes(names: list[str] | None) -> list[str]:
@@ -101,7 +112,7 @@ def _chosen_shapes(names: list[str] | None) -> list[str]:
 
 
 def _chosen_peers(names: list[str]) -> list[Peer]:
-    return [peer for peer in PEERS if not names or peer.name in names]
+    return [peer for peer in (*PEERS, *KEEPERS) if not names or peer.name in names]
 
 
 def _write(file: Path, found: dict[str, Any]) -> None:

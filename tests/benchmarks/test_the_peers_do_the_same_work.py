@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks.peers import PEERS, SHAPES, Peer, environments, runner
+from tests.benchmarks.peers import KEEPERS, PEERS, SHAPES, Peer, environments, keeping, runner
 from tests.benchmarks.peers.environments import EnvironmentNotMadeError
 from tests.benchmarks.peers.programs import Program, ProgramFailedError, our_program
 
 FIVE_HOPS = [5, 15]
+FIVE_KEPT = [5, 15, 5_000]
+KEPT = "routilux_sqlite.py"
 PROGRAM = """
 import json, sys
 if sys.argv[1:]:
@@ -34,7 +36,7 @@ def honest(folder: Path) -> Program:
     return program(folder, PROGRAM.format(result=FIVE_HOPS, version="1.0"))
 
 
-@pytest.mark.parametrize("peer", PEERS, ids=[peer.name for peer in PEERS])
+@pytest.mark.parametrize("peer", [*PEERS, *KEEPERS], ids=lambda peer: peer.name)
 def test_a_program_imports_only_the_library_that_it_is_about(peer: Peer) -> None:
     compile(peer.file.read_text(encoding="utf-8"), peer.file, "exec")
     imported = Program((), peer.file, {}).imports
@@ -55,6 +57,56 @@ def test_a_peer_does_what_it_is_said_to_do_and_says_why_it_does_not_do_the_rest(
 def test_the_clock_is_the_same_for_everybody() -> None:
     clocks = {file_part(file, "main") for file in [our_program().file, *(peer.file for peer in PEERS)]}
     assert len(clocks) == 1
+
+
+def test_everybody_who_keeps_a_chain_has_the_same_clock_and_does_it_in_memory_too() -> None:
+    files = [our_program(KEPT).file, *(peer.file for peer in KEEPERS)]
+    assert len({file_part(file, "main") for file in files}) == 1
+    assert all(set(cases_of(peer.file)) == set(peer.shapes) == {"in-memory", "sync"} for peer in KEEPERS)
+
+
+@pytest.mark.parametrize("case", ["in-memory", "group", "sync"])
+def test_our_own_kept_chain_is_read_back_as_arithmetic_says(case: str) -> None:
+    reading = our_program(KEPT).read(case, 5, 1)
+    assert reading.result == FIVE_KEPT
+    assert (reading.stored_bytes > 5_000) == (case != "in-memory")
+
+
+@pytest.mark.slow  # some fifteen processes
+def test_what_keeping_costs_is_told_for_each_level_of_ours_and_for_peers_that_come_to_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = {"bad": [5, 14, 5_000], "good": FIVE_KEPT}
+    costs, (failure,) = keeping.run(
+        [made_up("bad"), made_up("good")],
+        1,
+        lambda peer: program(tmp_path, PROGRAM.format(result=sources[peer.name], version="1.0")),
+        steps=5,
+    )
+    assert [(cost.library.split()[0], cost.level) for cost in costs] == [
+        ("routilux", "group"),
+        ("routilux", "sync"),
+        ("good", "sync"),
+    ]
+    assert all(cost.stored_bytes > 5_000 for cost in costs[:2])
+    assert costs[-1].more == [0.0]
+    assert (failure.library, "not the same work" in failure.reason) == ("bad 1.0", True)
+    assert "FAILED: result [5, 14, 5000]" in capsys.readouterr().out
+
+
+def test_a_chain_that_is_kept_may_be_asked_for_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def kept(peers: list[Peer], *_: object) -> tuple[list[keeping.Cost], list[keeping.Failure]]:
+        asked.extend(peer.name for peer in peers)
+        return [keeping.Cost("it 1.0", "sync", 400, ((0.5, 0.1),), 7)], []
+
+    monkeypatch.setattr(keeping, "run", kept)
+    file = tmp_path / "figures.json"
+    assert command.main(["--peers", "--only", "kept-chain", "--json", str(file)]) == 0
+    assert asked == [peer.name for peer in KEEPERS]
+    (cost,) = json.loads(file.read_text(encoding="utf-8"))["kept"]["costs"]
+    assert (cost["bytes"], cost["us_more"]) == (7, pytest.approx(1_000.0))
 
 
 @pytest.mark.parametrize(

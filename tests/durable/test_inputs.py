@@ -2,11 +2,11 @@
 
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -21,10 +21,11 @@ from routilux.errors import StoreUnavailableError
 from routilux.flow.durable.run import DurableRun
 from routilux.flow.timers import RunTimers, nanoseconds
 from routilux.job_state import ledger_of
-from routilux.stores.base import Store
+from routilux.stores.base import RunHeader, Store, StoredInput
 from routilux.stores.journal import Replay
 from routilux.stores.memory import MemoryStore
 from routilux.stores.opening import open_store
+from routilux.stores.sqlite import SQLiteStore
 from routilux.testing.crash_points import crash_points
 from tests.asking import Clerk, corresponding, desk, handle, waiting
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, own_run, wait
@@ -34,9 +35,19 @@ ROOT = Path(__file__).parents[2]
 ASKED = {"names": ["approval"]}
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return str(tmp_path / "runs.db")
+# For those that start processes, or do much.
+HEAVY_ON_POSTGRESQL = pytest.mark.parametrize(
+    "url", ["sqlite", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a store that is empty, and that other processes can open as well."""
+    if request.param == "sqlite":
+        return str(tmp_path / "runs.db")
+    new_schema: Callable[[], str] = request.getfixturevalue("new_schema")
+    return new_schema()
 
 
 def command(*arguments: str) -> list[str]:
@@ -60,6 +71,30 @@ def replayed(store: Store, job_id: str) -> dict[str, Any]:
     return Replay().apply_all(row.body for row in store.rows(job_id)).saved_form(header.status)
 
 
+def kept(url: str) -> dict[str, Any]:
+    """The run as the store has it."""
+    with closing(open_store(url)) as store:
+        return replayed(store, "order-17")
+
+
+def header_of(url: str) -> RunHeader:
+    with closing(open_store(url)) as store:
+        header = store.find("order-17")
+    assert header is not None
+    return header
+
+
+def inputs_of(url: str) -> list[StoredInput]:
+    with closing(open_store(url)) as store:
+        return store.inputs("order-17")
+
+
+def put(url: str, data: str, job_id: str = "order-17", name: str = "approval") -> None:
+    """Keep an input, and tell nobody."""
+    with closing(open_store(url)) as store:
+        store.put_input(job_id, name, data)
+
+
 def paused(url: str, job_id: str = "order-17", params: dict[str, Any] | None = None) -> None:
     """Leave a run in the store that waits for an approval, and is nobody's."""
     flow, _ = desk(store=url)
@@ -70,10 +105,9 @@ def paused(url: str, job_id: str = "order-17", params: dict[str, Any] | None = N
 def test_a_run_that_waits_for_input_is_paused_in_the_store_and_nobodys(url):
     flow, _ = desk(store=url)
     job_state = flow.execute("clerk", ASKED, job_id="order-17")
-    store = open_store(url)
-    header = store.find("order-17")
+    header = header_of(url)
     assert (header.status, header.driver) == ("paused", None)
-    assert replayed(store, "order-17")["input_requests"] == job_state.input_requests
+    assert kept(url)["input_requests"] == job_state.input_requests
     flow.shutdown()
 
 
@@ -86,11 +120,13 @@ def test_an_input_from_the_same_process_is_delivered(url):
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_an_input_from_another_process_lets_the_run_go_on_there(url):
     paused(url)
     assert other_process("send", url, "order-17", '{"yes": true}') == 'completed [{"yes": true}]'
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_run_at_work_in_another_process_is_given_its_input_there(url):
     child = subprocess.Popen(
         command("work", url, "order-17"), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -106,6 +142,7 @@ def test_a_run_at_work_in_another_process_is_given_its_input_there(url):
         assert child.stdout.readline() == "completed\n"
 
 
+@HEAVY_ON_POSTGRESQL
 def test_an_input_is_kept_when_its_sender_is_killed_before_it_is_delivered(url):
     paused(url)
     killed_process("send_and_die", url, "order-17", '{"yes": true}')
@@ -118,6 +155,7 @@ def test_an_input_is_kept_when_its_sender_is_killed_before_it_is_delivered(url):
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_request_is_kept_when_its_process_is_killed(url):
     killed_process("ask_and_die", url, "order-17")
     flow, clerk = desk(store=url)
@@ -130,9 +168,7 @@ def test_a_request_is_kept_when_its_process_is_killed(url):
 
 def test_an_input_that_was_put_into_the_store_is_taken_up_by_recover(url):
     paused(url)
-    store = open_store(url)
-    store.put_input("order-17", "approval", '{"yes":true}')
-    store.close()
+    put(url, '{"yes":true}')
     flow, clerk = desk(store=url)
     (job_state,) = flow.recover()
     assert wait(flow, job_state).status == "completed"
@@ -142,14 +178,13 @@ def test_an_input_that_was_put_into_the_store_is_taken_up_by_recover(url):
 
 def test_an_input_is_delivered_once_whoever_looks_and_however_often(url):
     paused(url, params={"names": ["approval", "approval"]})
-    store = open_store(url)
-    store.put_input("order-17", "approval", '{"n":1}')
+    put(url, '{"n":1}')
     for expected in ([{"n": 1}], []):
         flow, clerk = desk(store=url)
         flow.recover()
         flow.shutdown()
         assert clerk.got == expected
-    saved = replayed(store, "order-17")
+    saved = kept(url)
     assert (saved["status"], len(saved["input_requests"]), saved["input_number"]) == ("paused", 1, 1)
 
 
@@ -158,13 +193,14 @@ def test_an_input_for_something_else_is_kept_and_the_run_stays_paused(url):
     flow, _ = desk(store=url)
     flow.send_input("order-17", "other", {"n": 1})
     assert flow.recover() == []
-    assert open_store(url).find("order-17").status == "paused"
+    assert header_of(url).status == "paused"
     flow.send_input("order-17", "approval")
     job_state = wait(flow, flow.load("order-17"))
     assert (job_state.status, job_state.kept_inputs) == ("completed", [{"name": "other", "data": {"n": 1}}])
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_person_who_pauses_a_run_that_waits_is_not_overruled_by_another_process(url):
     flow, clerk = desk(store=url)
     job_state = flow.execute("clerk", ASKED, job_id="order-17")
@@ -189,7 +225,7 @@ def test_a_run_of_the_store_that_is_over_takes_no_input(url, status):
         wait(flow, job_state)
     with pytest.raises(RuntimeError, match=f"takes no input: its status is '{status}'"):
         flow.send_input("order-17", "approval")
-    assert len(open_store(url).inputs("order-17")) == (status == "completed")
+    assert len(inputs_of(url)) == (status == "completed")
     flow.shutdown()
 
 
@@ -208,10 +244,11 @@ def test_data_that_are_no_json_are_refused_before_anything_is_kept(url):
     flow, _ = desk(store=url)
     with pytest.raises(TypeError, match=r"the input 'approval'\['a'\]"):
         flow.send_input("order-17", "approval", {"a": {1, 2}})
-    assert open_store(url).inputs("order-17") == []
+    assert inputs_of(url) == []
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_run_that_went_on_elsewhere_is_loaded_as_it_is_now(url):
     flow, _ = desk(store=url)
     job_state = flow.execute("clerk", ASKED, job_id="order-17")
@@ -221,6 +258,7 @@ def test_a_run_that_went_on_elsewhere_is_loaded_as_it_is_now(url):
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_run_that_went_on_elsewhere_takes_its_next_input_here(url):
     flow, clerk = desk(store=url)
     flow.execute("clerk", {"names": ["approval", "approval"]}, job_id="order-17")
@@ -231,16 +269,18 @@ def test_a_run_that_went_on_elsewhere_takes_its_next_input_here(url):
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_stale_record_that_is_refused_leaves_the_run_to_others(url):
     flow, _ = desk(store=url)
     stale = flow.execute("clerk", {"names": ["approval", "approval"]}, job_id="order-17")
     other_process("send", url, "order-17", '{"n": 1}')
     with pytest.raises(ValueError, match="went on elsewhere"):
         flow.resume(stale)
-    assert open_store(url).find("order-17").driver is None
+    assert header_of(url).driver is None
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_many_threads_send_to_a_run_of_the_store_and_each_input_is_delivered_once(url, hasty_switching):
     count = 40
     gate, clerk = Gate(), Clerk()
@@ -285,7 +325,7 @@ def test_a_request_times_out_in_the_process_that_recovers_it(url):
 
 def test_the_time_of_a_request_is_not_reckoned_anew_after_a_restart(url):
     paused(url, params={**ASKED, "timeout": 1000.0})
-    before = replayed(open_store(url), "order-17")["input_requests"][0]["due_at"]
+    before = kept(url)["input_requests"][0]["due_at"]
     flow, _ = desk(store=url)
     job_state = flow.load("order-17")
     assert wait(flow, flow.resume(job_state)).status == "paused"
@@ -293,11 +333,11 @@ def test_the_time_of_a_request_is_not_reckoned_anew_after_a_restart(url):
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_delay_survives_the_death_of_its_process(url):
     began_at = datetime.now().astimezone()
     killed_process("delay_and_die", url, "order-17", "1.0")
-    store = open_store(url)
-    (pending,) = replayed(store, "order-17")["pending_tasks"]
+    (pending,) = kept(url)["pending_tasks"]
     due_at = datetime.fromisoformat(pending["due_at"])
     assert (pending["slot"], pending["data"], pending["was"]) == ("take", {"n": 1}, "queued")
     assert (due_at - began_at).total_seconds() >= 1.0
@@ -309,6 +349,7 @@ def test_a_delay_survives_the_death_of_its_process(url):
     flow.shutdown()
 
 
+@HEAVY_ON_POSTGRESQL
 def test_a_flow_that_was_shut_down_looks_for_time_outs_again_when_it_recovers(url):
     paused(url, params={**ASKED, "timeout": 0.5})
     flow, clerk = desk(store=url)
@@ -321,6 +362,36 @@ def test_a_flow_that_was_shut_down_looks_for_time_outs_again_when_it_recovers(ur
         wait(flow, flow.load("order-17"))
     assert clerk.got == [{"name": "approval", "timed_out": True}]
     flow.shutdown()
+
+
+def test_a_shutdown_waits_for_the_last_look_into_the_store_which_leaves_no_file_open(tmp_path, monkeypatch):
+    gate, closed = Gate(), threading.Event()
+    look, close = SQLiteStore.inputs, SQLiteStore.close
+
+    def held(store: SQLiteStore, *args: Any, **more: Any) -> list[StoredInput]:
+        if threading.current_thread().name == "routilux-event-loop":
+            gate.hold()
+        return look(store, *args, **more)
+
+    def noted(store: SQLiteStore) -> None:
+        close(store)
+        closed.set()
+
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        routine.request_input("approval", "answer")
+        gate.await_arrival()
+
+    monkeypatch.setattr(SQLiteStore, "inputs", held)
+    monkeypatch.setattr(SQLiteStore, "close", noted)
+    asks = entry(ask)
+    asks.define_slot("answer")
+    flow = draw(flow=Flow("asking", store=str(tmp_path / "runs.db")), a=asks)
+    assert wait(flow, flow.execute("a", job_id="run")).status == "paused"
+    join = in_thread(flow.shutdown)
+    assert not closed.wait(0.1)
+    gate.open()
+    join()
+    assert not [each for each in Path("/proc/self/fd").iterdir() if each.resolve().name.startswith("runs.db")]
 
 
 # -- a store in trouble
@@ -369,28 +440,27 @@ POINTS = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def new_place(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Gives the URL of a store that is empty, each time another one."""
+    given: Callable[[], str] = request.getfixturevalue("new_file" if request.param == "sqlite" else "new_schema")
+    return given
+
+
 @POINTS
-def test_no_request_and_no_input_is_lost_or_doubled_wherever_the_process_is_killed(tmp_path, level, every):
-    numbers = iter(range(1000))
-    report = crash_points(corresponding, "a", {}, lambda: f"{tmp_path}/{next(numbers)}.db", level, every=every)
+def test_no_request_and_no_input_is_lost_or_doubled_wherever_the_process_is_killed(new_place, level, every):
+    report = crash_points(corresponding, "a", {}, new_place, level, every=every)
     assert report.problems == []
     assert report.points * every > 10
 
 
 @POINTS
-def test_a_run_that_goes_on_with_its_input_does_so_once_wherever_the_process_is_killed(tmp_path, level, every):
-    numbers = iter(range(1000))
-    ready = tmp_path / "ready.db"
-    paused(str(ready), "run 0", {"names": ["approval", "other"]})  # as the run is called that is compared
-    store = open_store(str(ready))
-    for name in ("approval", "other"):
-        store.put_input("run 0", name, f'{{"for":"{name}"}}')
-    store.close()
-
+def test_a_run_that_goes_on_with_its_input_does_so_once_wherever_the_process_is_killed(new_place, level, every):
     def with_inputs() -> str:
-        url = f"{tmp_path}/{next(numbers)}.db"
-        with closing(sqlite3.connect(ready)) as source, closing(sqlite3.connect(url)) as target:
-            source.backup(target)  # with what is still in the write-ahead log
+        url = new_place()
+        paused(url, "run 0", {"names": ["approval", "other"]})  # as the run is called that is compared
+        for name in ("approval", "other"):
+            put(url, f'{{"for":"{name}"}}', "run 0", name)
         return url
 
     report = crash_points(waiting, "clerk", {}, with_inputs, level, every=every)
@@ -398,18 +468,19 @@ def test_a_run_that_goes_on_with_its_input_does_so_once_wherever_the_process_is_
     assert report.points * every > 10
 
 
+@HEAVY_ON_POSTGRESQL
 def test_no_input_is_missed_that_comes_while_its_run_is_being_paused(url):
     job_ids = [f"order-{number}" for number in range(40)]
     driving, clerk = desk(store=url)
     sending, other_clerk = desk(store=url)
 
     def send_all() -> None:
-        store = open_store(url)
-        for number, job_id in enumerate(job_ids):
-            until = time.monotonic() + DEADLINE
-            while store.find(job_id) is None:
-                assert time.monotonic() < until
-            sending.send_input(job_id, "approval", {"n": number})
+        with closing(open_store(url)) as store:
+            for number, job_id in enumerate(job_ids):
+                until = time.monotonic() + DEADLINE
+                while store.find(job_id) is None:
+                    assert time.monotonic() < until
+                sending.send_input(job_id, "approval", {"n": number})
 
     join = in_thread(send_all)
     for job_id in job_ids:
@@ -417,8 +488,8 @@ def test_no_input_is_missed_that_comes_while_its_run_is_being_paused(url):
     join()
     driving.shutdown()
     sending.shutdown()
-    store = open_store(url)
-    assert {store.find(job_id).status for job_id in job_ids} == {"completed"}
+    with closing(open_store(url)) as store:
+        assert {store.find(job_id).status for job_id in job_ids} == {"completed"}
     assert sorted(data["n"] for data in [*clerk.got, *other_clerk.got]) == list(range(40))
 
 

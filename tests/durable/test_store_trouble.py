@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from routilux.clock import SystemClock
 from routilux.errors import StoreUnavailableError
 from routilux.stores import JournalRow, RunHeader, Store, Write
 from routilux.stores.memory import MemoryStore
+from routilux.stores.opening import open_store
 from routilux.stores.postgres import PostgresStore
+from routilux.stores.relational import RelationalStore
 from routilux.stores.sqlite import SQLiteStore
+from routilux.stores.transactions import Transaction
 from routilux.testing import FakeClock
 from tests.asking import desk, handle
 from tests.contract.backends import running_server
@@ -47,6 +51,54 @@ class Frail(MemoryStore):
     def write(self, writes: Sequence[Write]) -> None:
         self._perhaps_fail()
         super().write(writes)
+
+
+class FrailTransactions(RelationalStore):
+    """Of a database: from the n-th transaction on, so many of them break off when all of their work is done."""
+
+    def __init__(self, place: str, fails_at: int, times: int, level: str) -> None:
+        super().__init__(place, level)
+        self.failures = 0
+        self.fails_at = fails_at
+        self.times = times
+        self.transaction_count = 0
+        # What was in the store around each that broke off, as others see it.
+        self.other = open_store(place)
+        self.around: list[tuple[Any, Any]] = []
+
+    def _append(self, fence: int, writes: Sequence[Write]) -> bool:
+        return False
+
+    def _change(self, work: Callable[[Transaction], Any], *, repeatable: bool = True) -> Any:
+        def breaks_off(transaction: Transaction) -> Any:
+            done = work(transaction)
+            self.transaction_count += 1
+            if self.transaction_count >= self.fails_at and self.failures < self.times:
+                self.failures += 1
+                raise StoreUnavailableError("the disk is gone")
+            return done
+
+        before, failures = self.seen(), self.failures
+        try:
+            return super()._change(breaks_off, repeatable=repeatable)
+        finally:
+            if self.failures > failures:
+                self.around.append((before, self.seen()))
+
+    def seen(self) -> Any:
+        return self.other.find("job"), self.other.rows("job")
+
+    def close(self) -> None:
+        super().close()
+        self.other.close()
+
+
+class FrailSQLite(FrailTransactions, SQLiteStore):
+    pass
+
+
+class FrailPostgres(FrailTransactions, PostgresStore):
+    pass
 
 
 class Countdown:
@@ -117,6 +169,32 @@ def test_a_run_goes_on_when_its_store_is_back_and_comes_to_the_same(
     assert store.failures == times
     assert (job_state.status, status_in(store)) == ("completed", "completed")
     assert drawn.called == list(range(STEPS, -1, -1))
+
+
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize(("level", "fails_at"), [("group", 2), ("sync", 2), ("sync", 3), ("sync", 7)])
+@pytest.mark.parametrize("kind", [FrailSQLite, pytest.param(FrailPostgres, marks=pytest.mark.slow)])
+def test_of_a_transaction_that_breaks_off_nothing_is_kept_and_the_run_comes_to_the_same(
+    kind: type[FrailTransactions],
+    fails_at: int,
+    times: int,
+    level: str,
+    countdown: Callable[..., Countdown],
+    request: pytest.FixtureRequest,
+) -> None:
+    place = request.getfixturevalue("new_file" if kind is FrailSQLite else "new_schema")()
+    with closing(kind(place, fails_at, times, level)) as store:
+        drawn = countdown(store)
+        job_state = drawn.started()
+        assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+        drawn.flow.shutdown()
+        assert store.failures == times == len(store.around)
+        assert all(before == after for before, after in store.around)
+        assert drawn.called == list(range(STEPS, -1, -1))
+    with closing(open_store(place)) as store:
+        assert status_in(store) == "completed"
+        found = countdown(store).flow.load("job")
+        assert found.serialize() == job_state.serialize()
 
 
 def test_no_new_activation_starts_while_the_store_is_gone(countdown: Callable[..., Countdown]) -> None:
@@ -369,9 +447,12 @@ class ReadOnly(SQLiteStore):
 
 
 @pytest.mark.slow
-def test_a_server_that_is_gone_in_the_middle_and_back_changes_nothing(countdown: Callable[..., Countdown]) -> None:
+@pytest.mark.parametrize("level", ["group", "sync"])
+def test_a_server_that_is_gone_in_the_middle_and_back_changes_nothing(
+    level: str, countdown: Callable[..., Countdown]
+) -> None:
     with running_server() as server:
-        store = PostgresStore(server.get_uri())
+        store = PostgresStore(server.get_uri(), level)
         drawn = countdown(store)
         drawn.holds_at = 20
         job_state = drawn.started()
@@ -454,3 +535,25 @@ def test_a_run_is_stopped_while_its_end_is_on_its_way_to_the_store(
     assert JobState.wait_for_completion(drawn.flow, again, timeout=DEADLINE)
     status = {"pause": "completed", "cancel": "cancelled"}[stop]
     until(lambda: (job_state.status, status_in(store)) == (status, status))
+
+
+@pytest.mark.slow
+def test_a_run_whose_server_stays_away_is_paused_and_can_be_resumed_later(countdown: Callable[..., Countdown]) -> None:
+    with running_server() as server, closing(PostgresStore(server.get_uri())) as store:
+        drawn = countdown(store, store_patience=0.1)
+        drawn.holds_at = 20
+        job_state = drawn.started()
+        assert drawn.at_work.wait(DEADLINE)
+        server.stop()
+        drawn.may_go.set()
+        assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+        assert (job_state.status, job_state.pause_points[-1]["reason"]) == ("paused", "store")
+        with pytest.raises(StoreUnavailableError):
+            drawn.flow.resume(job_state)
+        server.ensure_postgres_running()
+        assert status_in(store) == "running"  # what it has kept until then, and nothing half
+        drawn.flow.resume(job_state)
+        assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
+        assert (job_state.status, status_in(store)) == ("completed", "completed")
+        assert drawn.called == list(range(STEPS, -1, -1))
+        drawn.flow.shutdown()

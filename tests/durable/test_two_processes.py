@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from routilux import Flow
-from routilux.stores.sqlite import SQLiteStore
+from routilux.stores.opening import open_store
 from routilux.testing.journal_checks import Life, problems_of, result_of
 from tests.contract.children import child, rest_of, said, tell
 from tests.drawings import DEADLINE, entry, node
@@ -78,8 +80,15 @@ os._exit(0)  # whoever is killed does not tidy up, and whoever goes on has nothi
 )
 
 
-def test_two_processes_compete_for_two_hundred_runs_and_one_is_killed(tmp_path: Path) -> None:
-    place, folder = tmp_path / "runs.db", tmp_path / "locks"
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def place(request: pytest.FixtureRequest) -> str:
+    """The path or URL of a store of its own."""
+    given: Callable[[], str] = request.getfixturevalue("new_file" if request.param == "sqlite" else "new_schema")
+    return given()
+
+
+def test_two_processes_compete_for_two_hundred_runs_and_one_is_killed(place: str, tmp_path: Path) -> None:
+    folder = tmp_path / "locks"
     folder.mkdir()
     with child(BEGINS, place, folder, "first", "begins") as first:
         assert said(first) == "begun"
@@ -93,11 +102,10 @@ def test_two_processes_compete_for_two_hundred_runs_and_one_is_killed(tmp_path: 
         one.kill()
         one.wait(timeout=DEADLINE)
         assert rest_of(other).splitlines()[-1] == "nothing is left"
-    store = SQLiteStore(place)
-    runs = store.list_runs()
-    assert len(runs) == 200
-    lives = {header.job_id: Life(header, store.rows(header.job_id)) for header in runs}
-    store.close()
+    with closing(open_store(place)) as store:
+        runs = store.list_runs()
+        assert len(runs) == 200
+        lives = {header.job_id: Life(header, store.rows(header.job_id)) for header in runs}
     assert {life.status for life in lives.values()} == {"completed"}
     wanted = {name: result_of(lives[f"{name} 99"], None) for name in ("old", "new")}
     for job_id, life in lives.items():
@@ -107,16 +115,19 @@ def test_two_processes_compete_for_two_hundred_runs_and_one_is_killed(tmp_path: 
 STOPS = """
 import threading
 from routilux import Flow, JobState
-from routilux.stores.sqlite import SQLiteStore
 from tests.drawings import entry, node
 
 outside = threading.RLock()
 
 
-class Stoppable(SQLiteStore):
+class Stoppable(PostgresStore if "://" in place else SQLiteStore):
     def _change(self, *args, **more):
         with outside:
             return super()._change(*args, **more)
+
+    def _append(self, *args):
+        with outside:
+            return super()._append(*args)
 
 
 called = []
@@ -154,8 +165,7 @@ say(loaded.status)
 
 
 @pytest.mark.parametrize("level", ["group", "sync"])
-def test_a_process_that_was_stopped_past_its_lease_writes_nothing_and_starts_afresh(level: str, tmp_path: Path) -> None:
-    place = tmp_path / "runs.db"
+def test_a_process_that_was_stopped_past_its_lease_writes_nothing_and_starts_afresh(level: str, place: str) -> None:
     seen: list[int] = []
 
     def counts_down(routine: object, data: dict[str, int]) -> None:
@@ -164,7 +174,7 @@ def test_a_process_that_was_stopped_past_its_lease_writes_nothing_and_starts_afr
             routine.emit("output", n=data["n"] - 1)  # type: ignore[attr-defined]
             routine.emit("output", n=data["n"] - 2)  # type: ignore[attr-defined]
 
-    flow = Flow("stopped", store=SQLiteStore(place))
+    flow = Flow("stopped", store=place)
     flow.add_routine(entry(lambda routine, data: routine.emit("output", **data)), "start")
     flow.add_routine(node(counts_down), "step")
     flow.connect("start", "output", "step", "input")

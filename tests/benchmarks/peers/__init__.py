@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["PEERS", "SHAPES", "Peer", "Shape"]
+__all__ = ["KEEPERS", "KEPT_CHAIN", "PEERS", "SHAPES", "Peer", "Shape"]
 
 _HERE = Path(__file__).parent
 _FOR_EVERYBODY = ("chain", "fan-out", "trivial-run", "many-runs")
@@ -31,6 +31,7 @@ class Peer:
 
     Attributes:
         requirement: For pip; pinned with `==`.
+        also: What it needs beside that to do its work, for pip as well.
         shapes: What its program does.
         sizes: Where it takes another size than the shape's own.
         notes: What a reader of the figure should know, shape by shape.
@@ -39,6 +40,7 @@ class Peer:
 
     name: str
     requirement: str
+    also: tuple[str, ...] = ()
     shapes: tuple[str, ...] = _FOR_EVERYBODY
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -98,4 +100,14 @@ PEERS = (
         lacks={"fan-out": "an output sends one value in a run"},
     ),
     Peer("huey", "huey==3.5.4", notes={"trivial-run": "polls every 1 ms, by default 100"}),
+)
+
+# So many steps, each of which adds a text of 1,000 bytes to what the run has: in memory, and kept at every step.
+KEPT_CHAIN = Shape("kept-chain", "us/step", (400,))
+
+_KEPT = ("in-memory", "sync")
+KEEPERS = (
+    Peer("langgraph-sqlite", "langgraph==1.2.22", ("langgraph-checkpoint-sqlite==3.1.2",), _KEPT),
+    Peer("burr-sqlite", "apache-burr[tracking-client]==0.42.0", shapes=_KEPT),
+    Peer("dbos", "dbos==3.4.0", shapes=_KEPT, notes={"in-memory": "plain calls"}),
 )

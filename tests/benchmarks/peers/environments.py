@@ -34,19 +34,20 @@ def interpreter(peer: Peer, folder: Path) -> Path:
     environment = folder / f"{peer.name}-{peer.version}-{python_version}"
     python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     marker = environment / _MARKER
-    if not marker.exists() or marker.read_text(encoding="utf-8").splitlines()[0] != peer.requirement:
-        _make(environment, python, peer.requirement)
+    requirements = (peer.requirement, *peer.also)
+    if not marker.exists() or marker.read_text(encoding="utf-8").splitlines()[0] != " ".join(requirements):
+        _make(environment, python, requirements)
     return python
 
 
-def _make(environment: Path, python: Path, requirement: str) -> None:
+def _make(environment: Path, python: Path, requirements: tuple[str, ...]) -> None:
     print(f"making {environment} ...", file=sys.stderr, flush=True)
     shutil.rmtree(environment, ignore_errors=True)
     try:
         _call(sys.executable, "-m", "venv", str(environment))
-        _call(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement)
+        _call(str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements)
         installed = _call(str(python), "-m", "pip", "freeze", "--disable-pip-version-check")
-        (environment / _MARKER).write_text(f"{requirement}\n{installed}", encoding="utf-8")
+        (environment / _MARKER).write_text(f"{' '.join(requirements)}\n{installed}", encoding="utf-8")
     except BaseException:
         # Ctrl-C too: half an environment serves nobody.
         shutil.rmtree(environment, ignore_errors=True)

@@ -38,11 +38,12 @@ class ProgramFailedError(RuntimeError):
 
 @dataclass(frozen=True)
 class Reading:
-    """What one process printed, with the median of its seconds."""
+    """What one process printed, with the median of its seconds; and what its work has left on the disk."""
 
     result: Any
     seconds: float
     version: str
+    stored_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Program:
         printed = self._run(str(self.file), shape, str(size), str(repeats))
         try:
             found = json.loads(printed.strip().splitlines()[-1])
-            return Reading(found["result"], median(found["seconds"]), found["version"])
+            return Reading(found["result"], median(found["seconds"]), found["version"], found.get("bytes", 0))
         except (ValueError, LookupError, TypeError) as error:
             raise ProgramFailedError(f"{self.file.name} printed {printed[-200:]!r}, which is no reading") from error
 
@@ -110,12 +111,12 @@ class Program:
         return ended.stdout
 
 
-def our_program() -> Program:
-    """The one of routilux, with the package of this process and not with one that is installed elsewhere."""
+def our_program(name: str = "routilux.py") -> Program:
+    """One of routilux, with the package of this process and not with one that is installed elsewhere."""
     root = Path(routilux.__file__).parent.parent
     # -I would ignore PYTHONPATH. -P keeps the program's own name from being found as the package.
     command = (sys.executable, "-P", "-s")
-    return Program(command, Path(__file__).with_name("routilux.py"), QUIET | {"PYTHONPATH": str(root)})
+    return Program(command, Path(__file__).with_name(name), QUIET | {"PYTHONPATH": str(root)})
 
 
 def peer_program(peer: Peer) -> Program:
