@@ -18,20 +18,23 @@ there, and comes after the errand, is begun with a look at the gate. So each tha
 
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from contextvars import Context
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.executors.opening import open_coroutines
+from routilux.flow.loop_turn import LoopTurn, on_end_of
 from routilux.flow.waiters import GRACE_SECONDS
 
 if TYPE_CHECKING:  # driven for these
-    from routilux.executors.coroutines import CoroutineLoop, Driven
+    from routilux.executors.coroutines import CoroutineLoop
+    from routilux.executors.driven import Driven
+    from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
 __all__ = ["Handover"]
 
-OnEnd = Callable[[BaseException | None], None]
+OnEnd = Callable[[BaseException | None], Any]
 
 
 class Handover:
@@ -75,13 +78,32 @@ class Handover:
 
     # -- handing over
 
-    def hand_over(self, task: "Activation", coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Have the loop drive a handler's coroutine, in a copy of the calling context, and settle the activation.
+    def hand_over(
+        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], context: Context | None = None
+    ) -> None:
+        """Have the loop drive a handler's coroutine and settle the activation.
+
+        Args:
+            task: The activation.
+            coroutine: Its handler's.
+            context: In which it runs; a copy of the calling one by default.
 
         Raises:
             RuntimeError: The loop's thread could not be started.
         """
-        self._drive(task, coroutine, partial(task.run.settle_awaited, task))
+        self._drive(task, coroutine, on_end_of(task, None), context)
+
+    def driven(
+        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], turn: LoopTurn, context: Context
+    ) -> "Driven":
+        """A coroutine that the loop has begun, and that awaits something."""
+        return _driven(self.loop(), task, coroutine, on_end_of(task, turn), context)
+
+    def give_tokens(self, run: "Run", tokens: int) -> None:
+        """On the loop's thread: let it take activations of a run itself, as a worker does."""
+        loop = self.loop()
+        for _ in range(tokens):
+            loop.put_in_line(LoopTurn(run))
 
     def await_entry(self, entry: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
         """Wait until the loop has driven the entry's coroutine to its end; returns what it raised.
@@ -105,10 +127,12 @@ class Handover:
             return interrupted
         return outcome[0]
 
-    def _drive(self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> None:
+    def _drive(
+        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd, context: Context | None = None
+    ) -> None:
         try:
             loop = self.loop()
-            loop.drive(_driven(loop, task, coroutine, on_end), task.run.is_refusing)
+            loop.drive(_driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
         except BaseException:
             coroutine.close()
             raise
@@ -126,9 +150,15 @@ class Handover:
         return outcome[0]
 
 
-def _driven(loop: "CoroutineLoop", task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> "Driven":
-    node, routine = task.port.node, task.port.node.routine
+def _driven(
+    loop: "CoroutineLoop",
+    task: "Activation",
+    coroutine: Coroutine[Any, Any, Any],
+    on_end: OnEnd,
+    context: Context | None = None,
+) -> "Driven":
+    routine = task.port.node.routine
     most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
     limit = None if most is None else (routine, most)
     timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
-    return loop.driven(task, f"{node.id}.{task.port.slot.name}", coroutine, on_end, limit, timeout)
+    return loop.driven(task, task.port.name(), coroutine, on_end, limit, timeout, context)

@@ -245,8 +245,17 @@ class RunLifecycle(RunEnd):
 
     def hand_out(self, tokens: int) -> None:
         """Without the lock: put tokens that count as out into the line."""
-        if tokens:
+        if not tokens:
+            return
+        if self.engine.handover.is_here() and self.begins_on_loop():
+            self.engine.handover.give_tokens(self, tokens)
+        else:
             self.workers.hand_out(self, tokens)
+
+    def take_token_back(self) -> None:
+        """The engine has failed with a token in its hands."""
+        with self.lock:
+            self.tokens = max(0, self.tokens - 1)
 
     def _queue(self, priority: int) -> deque[Activation]:
         if priority == NORMAL:
@@ -577,6 +586,10 @@ class RunLifecycle(RunEnd):
             )
 
     # -- for the rooms around
+
+    @abstractmethod
+    def begins_on_loop(self) -> bool:
+        """Whether the next activation may begin on the loop's thread."""
 
     @abstractmethod
     def drain(self, workers: Workers) -> bool:

@@ -54,6 +54,10 @@ class Port:
         """Whether an activation may begin on any thread: a coroutine is made, and nothing of the application's runs."""
         return self.slot.is_purely_async and self.slot.replaces and self.node.has_plain_policy
 
+    def name(self) -> str:
+        """Its routine's id and its slot's name."""
+        return f"{self.node.id}.{self.slot.name}"
+
 
 class Delivery:
     """One line of an event, prepared: where it ends, how names change, and its part of an activation's identity."""
