@@ -236,20 +236,18 @@ class CoroutineLoop:
                 driven = None
             if driven is not None:
                 self._leave_line()
-                await self._drive_on(driven, task)
-                if task.cancelling() or self._has_driver:
-                    break
-                self._has_driver = True
-                until = perf_counter() + TURN_SECONDS
-                continue
+                self._driven[driven.key] = driven
+                task.set_name(driven.name)
+                await driven.drive_on(task)
+                self.end(driven)
+                return
             if perf_counter() >= until:
                 await _others_turn()
                 until = perf_counter() + TURN_SECONDS
             if task.cancelling():
                 self._leave_line()
-                break
-        else:
-            self._has_driver = False
+                return
+        self._has_driver = False
 
     def _leave_line(self) -> None:
         """The present driver has something else to do; who comes next finds another, and so does what is in line."""
@@ -257,13 +255,6 @@ class CoroutineLoop:
             self._call_driver()
         else:
             self._has_driver = False
-
-    async def _drive_on(self, driven: Driven, task: "asyncio.Task[None]") -> None:
-        """Drive a handler that awaits to its end. Until then the task is its own."""
-        self._driven[driven.key] = driven
-        task.set_name(driven.name)
-        await driven.drive_on(task)
-        self.end(driven)
 
     def end(self, driven: Driven) -> None:
         """A coroutine has ended: make room for the next of its group, and put into the line what comes after it."""

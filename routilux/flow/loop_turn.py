@@ -52,11 +52,13 @@ class LoopTurn(Turn):
         self._restart()
 
     def _restart(self) -> None:
+        # When the last step has ended, and the next has begun: what the engine does in between is far too short to matter,
+        # and reading a clock is not for nothing.
+        self._now = perf_counter()
+        self._ends = self._now + TURN_NS / 1e9
         # Nothing is ever left of it, so that it is asked each time. How far it is below 0 are those it has done.
         self.left = self.ends_ns = 0
         self.again = False
-        self._now = perf_counter()
-        self._ends = self._now + TURN_NS / 1e9
 
     def is_over(self, now_ns: int) -> bool:  # noqa: ARG002 - it keeps real time, and a run's clock may stand still
         """With the run's lock held: whether the token should go elsewhere."""
@@ -75,9 +77,8 @@ class LoopTurn(Turn):
                     task = self._begin_limited(task)
                     continue
                 context = Context()  # of its own: no handler sees a variable that another has set
-                began = perf_counter()
                 outcome = context.run(_first_step, task)
-                self._now = perf_counter()
+                began, self._now = self._now, perf_counter()
                 if self._now - began > loop.blocking_seconds:
                     loop.warn_blocking(task.port.name(), self._now - began)
                 if outcome is None and task.special is None:
@@ -86,6 +87,7 @@ class LoopTurn(Turn):
                     return self._let_await(task, outcome, context, began, loop)
                 else:
                     task = settle(task, outcome, self)
+                    self._now = perf_counter()  # policies, logging and output handlers are the application's
                 if cancelling():
                     break
         except BaseException as error:  # noqa: BLE001 - of the engine itself
@@ -110,8 +112,9 @@ class LoopTurn(Turn):
         run = self.run
         driven = run.engine.handover.driven(task, awaiting.coroutine, self, context)
         driven.has_begun(awaiting.found, began)
-        if not run.is_sequential:
-            loop.put_in_line(self)  # with the token; who drives the others takes it on
+        # In a concurrent run the token stays, and who goes along the line next takes it on.
+        if not run.is_sequential and self._stays(run.after_handover(self)):
+            loop.put_in_line(self)
         return driven
 
     def settle_awaited(self, task: "Activation", error: BaseException | None) -> "LoopTurn | None":

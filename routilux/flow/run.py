@@ -322,9 +322,12 @@ class Run(RunInputs):
         if not queue or self.journal is not None or self.hooks is not None:
             return False
         try:
-            return queue[0].port.begins_anywhere()
+            port = queue[0].port
         except IndexError:  # somebody has just taken it
             return False
+        # As `begins_anywhere`: a call would cost as much again.
+        slot = port.slot
+        return slot.is_purely_async and slot.replaces and port.node.has_plain_policy
 
     def take_on_loop(self, turn: Turn) -> Activation | None:
         """On the loop's thread: the first task of its turn; `turn.again` says that the token is for a worker."""
