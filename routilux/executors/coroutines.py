@@ -102,6 +102,8 @@ class CoroutineLoop:
         # Work that waits for a driver, and whether one is at it or on its way.
         self._line: deque[InLine] = deque()
         self._has_driver = False
+        # Whether the thread is to end as soon as it has nothing to do.
+        self._ends_soon = False
         self._driver: asyncio.Task[None] | None = None
         # What has come from workers and has not ended, and what awaits something.
         self._driven: dict[Any, Driven] = {}
@@ -240,14 +242,17 @@ class CoroutineLoop:
                 task.set_name(driven.name)
                 await driven.drive_on(task)
                 self.end(driven)
-                return
+                break
             if perf_counter() >= until:
                 await _others_turn()
                 until = perf_counter() + TURN_SECONDS
             if task.cancelling():
                 self._leave_line()
-                return
-        self._has_driver = False
+                break
+        else:
+            self._has_driver = False
+        if self._ends_soon:
+            task.get_loop().call_soon(self._end_soon)  # after this task's end
 
     def _leave_line(self) -> None:
         """The present driver has something else to do; who comes next finds another, and so does what is in line."""
@@ -270,6 +275,7 @@ class CoroutineLoop:
     def _receive(self, driven: Driven, beginning: InLine) -> None:
         # Known from here on, and not from its beginning: a cancellation may come in between.
         self._driven[driven.key] = driven
+        self._ends_soon = False
         self.put_in_line(beginning)
 
     def admits(self, driven: Driven, beginning: InLine, is_stopped: bool) -> bool:
@@ -315,7 +321,7 @@ class CoroutineLoop:
 
     def _end_soon(self) -> None:
         self._used = False
-        self._end_if_idle()
+        self._ends_soon = not self._end_if_idle()
 
     def _look_up(self) -> None:
         if self._has_driver and self._driver is not None and self._driver.done():

@@ -110,7 +110,7 @@ class Driven:
         return self._step(self._coroutine.throw, asyncio.CancelledError())
 
     def has_begun(self, found: Any, began: float) -> None:
-        """Take over a coroutine whose first step was taken elsewhere, and `began` then: it awaits what it has `found`."""
+        """Take over a coroutine whose first step was taken elsewhere: it awaits what it has `found`."""
         self._found, self._began = found, began
 
     def drive_on(self, task: "asyncio.Task[Any]") -> "Driven":

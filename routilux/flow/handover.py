@@ -17,24 +17,21 @@ there, and comes after the errand, is begun with a look at the gate. So each tha
 """
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Iterable
 from contextvars import Context
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.executors.opening import open_coroutines
-from routilux.flow.loop_turn import LoopTurn, on_end_of
+from routilux.flow.loop_turn import LoopTurn, OnEnd, driven, on_end_of
 from routilux.flow.waiters import GRACE_SECONDS
 
 if TYPE_CHECKING:  # driven for these
     from routilux.executors.coroutines import CoroutineLoop
-    from routilux.executors.driven import Driven
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
 __all__ = ["Handover"]
-
-OnEnd = Callable[[BaseException | None], Any]
 
 
 class Handover:
@@ -93,12 +90,6 @@ class Handover:
         """
         self._drive(task, coroutine, on_end_of(task, None), context)
 
-    def driven(
-        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], turn: LoopTurn, context: Context
-    ) -> "Driven":
-        """A coroutine that the loop has begun, and that awaits something."""
-        return _driven(self.loop(), task, coroutine, on_end_of(task, turn), context)
-
     def give_tokens(self, run: "Run", tokens: int) -> None:
         """On the loop's thread: let it take activations of a run itself, as a worker does."""
         loop = self.loop()
@@ -132,7 +123,7 @@ class Handover:
     ) -> None:
         try:
             loop = self.loop()
-            loop.drive(_driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
+            loop.drive(driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
         except BaseException:
             coroutine.close()
             raise
@@ -146,19 +137,5 @@ class Handover:
             outcome.append(error)
 
         loop = self.loop()
-        loop.drive_here(_driven(loop, task, coroutine, note))
+        loop.drive_here(driven(loop, task, coroutine, note))
         return outcome[0]
-
-
-def _driven(
-    loop: "CoroutineLoop",
-    task: "Activation",
-    coroutine: Coroutine[Any, Any, Any],
-    on_end: OnEnd,
-    context: Context | None = None,
-) -> "Driven":
-    routine = task.port.node.routine
-    most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
-    limit = None if most is None else (routine, most)
-    timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
-    return loop.driven(task, task.port.name(), coroutine, on_end, limit, timeout, context)

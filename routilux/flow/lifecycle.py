@@ -245,11 +245,7 @@ class RunLifecycle(RunEnd):
 
     def hand_out(self, tokens: int) -> None:
         """Without the lock: put tokens that count as out into the line."""
-        if not tokens:
-            return
-        if self.engine.handover.is_here() and self.begins_on_loop():
-            self.engine.handover.give_tokens(self, tokens)
-        else:
+        if tokens:
             self.workers.hand_out(self, tokens)
 
     def take_token_back(self) -> None:
@@ -586,10 +582,6 @@ class RunLifecycle(RunEnd):
             )
 
     # -- for the rooms around
-
-    @abstractmethod
-    def begins_on_loop(self) -> bool:
-        """Whether the next activation may begin on the loop's thread."""
 
     @abstractmethod
     def drain(self, workers: Workers) -> bool:

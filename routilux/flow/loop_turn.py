@@ -11,6 +11,7 @@ from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_job_state
 from routilux.errors import RunError
 from routilux.flow.activation import Outcome, perform, settle
 from routilux.flow.workers import TURN_LENGTH, TURN_NS, Turn
@@ -21,9 +22,12 @@ if TYPE_CHECKING:  # what is driven here
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
-__all__ = ["LoopTurn", "on_end_of"]
+__all__ = ["LoopTurn", "OnEnd", "driven", "on_end_of"]
 
 logger = logging.getLogger(__name__)
+
+# What settles an activation that has awaited; returns what the loop's thread does next.
+OnEnd = Callable[[BaseException | None], Any]
 
 
 class _Awaiting:
@@ -43,17 +47,20 @@ class LoopTurn(Turn):
     plain one, or to the end of the loop's line.
     """
 
-    __slots__ = ("_ends", "_following", "_now", "run")
+    __slots__ = ("_context", "_ends", "_following", "_now", "run")
 
     def __init__(self, run: "Run") -> None:
         self.run = run
         # An activation that was taken and has not begun.
         self._following: Activation | None = None
+        # What is the same for all of them is set once.
+        self._context = Context()
+        self._context.run(current_job_state.set, run.job_state)
         self._restart()
 
     def _restart(self) -> None:
-        # When the last step has ended, and the next has begun: what the engine does in between is far too short to matter,
-        # and reading a clock is not for nothing.
+        # When the last step has ended and the next has begun: what the engine does in between is too short to matter,
+        # and to read a clock costs something.
         self._now = perf_counter()
         self._ends = self._now + TURN_NS / 1e9
         # Nothing is ever left of it, so that it is asked each time. How far it is below 0 are those it has done.
@@ -68,6 +75,7 @@ class LoopTurn(Turn):
         """Begin one activation after the other, until a handler awaits or the turn is over; see `InLine`."""
         self._restart()
         run, task, self._following = self.run, self._following, None
+        copied = self._context.copy
         try:
             if task is None:
                 task = run.take_on_loop(self)
@@ -76,7 +84,7 @@ class LoopTurn(Turn):
                 if routine is not None and routine._max_concurrency is not None:  # noqa: SLF001 - a marked name
                     task = self._begin_limited(task)
                     continue
-                context = Context()  # of its own: no handler sees a variable that another has set
+                context = copied()  # of its own: no handler sees a variable that another has set
                 outcome = context.run(_first_step, task)
                 began, self._now = self._now, perf_counter()
                 if self._now - began > loop.blocking_seconds:
@@ -110,12 +118,12 @@ class LoopTurn(Turn):
         self, task: "Activation", awaiting: _Awaiting, context: Context, began: float, loop: "CoroutineLoop"
     ) -> "Driven":
         run = self.run
-        driven = run.engine.handover.driven(task, awaiting.coroutine, self, context)
-        driven.has_begun(awaiting.found, began)
+        begun = driven(loop, task, awaiting.coroutine, on_end_of(task, self), context)
+        begun.has_begun(awaiting.found, began)
         # In a concurrent run the token stays, and who goes along the line next takes it on.
         if not run.is_sequential and self._stays(run.after_handover(self)):
             loop.put_in_line(self)
-        return driven
+        return begun
 
     def settle_awaited(self, task: "Activation", error: BaseException | None) -> "LoopTurn | None":
         """Settle an activation of a sequential run that has awaited; returns itself if the token stays here."""
@@ -136,10 +144,12 @@ class LoopTurn(Turn):
             return True
         if not self.again:
             return False
-        if self.run.begins_on_loop():
-            return True
-        self.run.workers.hand_out(self.run)
-        return False
+        run = self.run
+        with run.lock:
+            begins_here = run.begins_on_loop()
+        if not begins_here:
+            run.workers.hand_out(run)
+        return begins_here
 
     def _give_up(self, task: "Activation | None", error: BaseException) -> None:
         """What a worker does when the engine fails. The token goes back."""
@@ -162,11 +172,26 @@ def _settle_without_token(task: "Activation", error: BaseException | None) -> No
         raise
 
 
-def on_end_of(task: "Activation", turn: LoopTurn | None) -> "Callable[[BaseException | None], LoopTurn | None]":
+def on_end_of(task: "Activation", turn: LoopTurn | None) -> OnEnd:
     """What settles an activation that awaits. In a sequential run the token goes along with it."""
     if not task.run.is_sequential:
         return partial(_settle_without_token, task)
     return partial((turn or LoopTurn(task.run)).settle_awaited, task)
+
+
+def driven(
+    loop: "CoroutineLoop",
+    task: "Activation",
+    coroutine: Coroutine[Any, Any, Any],
+    on_end: OnEnd,
+    context: Context | None = None,
+) -> "Driven":
+    """A handler's coroutine, with the limits of its routine."""
+    routine = task.port.node.routine
+    most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
+    limit = None if most is None else (routine, most)
+    timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
+    return loop.driven(task, task.port.name(), coroutine, on_end, limit, timeout, context)
 
 
 def _first_step(task: "Activation") -> "BaseException | _Awaiting | None":

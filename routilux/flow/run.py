@@ -314,20 +314,33 @@ class Run(RunInputs):
             return self._take(now)
 
     def begins_on_loop(self) -> bool:
-        """Whether the next activation may begin on the loop's thread: nothing of the application's runs before it.
-
-        Asked without the lock as well: who gets the token asks again with it.
-        """
+        """With the lock held: whether the next activation may begin on the loop's thread."""
         queue = self._urgent or self._normal or self._low
         if not queue or self.journal is not None or self.hooks is not None:
             return False
-        try:
-            port = queue[0].port
-        except IndexError:  # somebody has just taken it
-            return False
-        # As `begins_anywhere`: a call would cost as much again.
+        port = queue[0].port  # as `begins_anywhere`: a call would cost as much again
         slot = port.slot
         return slot.is_purely_async and slot.replaces and port.node.has_plain_policy
+
+    def hand_out(self, tokens: int) -> None:
+        """Without the lock: give tokens that count as out to the workers, or to the loop if this is its thread."""
+        if not tokens:
+            return
+        if self.engine.handover.is_here() and self._is_for_loop():
+            self.engine.handover.give_tokens(self, tokens)
+        else:
+            self.workers.hand_out(self, tokens)
+
+    def _is_for_loop(self) -> bool:
+        """Whether what was just queued is for the loop's thread. A guess: who gets the token looks with the lock.
+
+        What was queued last is looked at too: a plain handler should not wait for the loop's thread to come to it.
+        """
+        try:
+            queue: Any = self._urgent or self._normal or self._low
+            return bool(queue) and queue[-1].port.begins_anywhere() and self.begins_on_loop()
+        except IndexError:  # somebody has just taken the last one
+            return False
 
     def take_on_loop(self, turn: Turn) -> Activation | None:
         """On the loop's thread: the first task of its turn; `turn.again` says that the token is for a worker."""
