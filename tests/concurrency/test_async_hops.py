@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from routilux import Flow, JobState, Routine
+from routilux import Flow, Routine
 from routilux.context import current_activation
 from routilux.executors import coroutines
+from routilux.flow import TaskPriority
 from routilux.flow.loop_turn import LoopTurn
 from routilux.flow.run import Run
 from routilux.flow.workers import Workers
@@ -140,6 +141,38 @@ def test_a_plain_handler_begins_while_the_async_one_that_emitted_goes_on():
     with draw("a -> b -> d", "b -> c", a=source(1), **parts) as flow:
         flow.set_execution_strategy("concurrent", 2)
         assert flow.run("a").errors == []
+
+
+def test_a_plain_handler_that_comes_to_the_front_when_the_loop_has_the_token_runs_on_a_worker(monkeypatch):
+    emitters: list[Any] = []
+    threads: list[str] = []
+
+    def take_on_loop(run: Run, turn: Any) -> Any:
+        while emitters:
+            thread = threading.Thread(target=emitters.pop())
+            thread.start()
+            thread.join(DEADLINE)
+        return real(run, turn)
+
+    real = Run.take_on_loop
+    monkeypatch.setattr(Run, "take_on_loop", take_on_loop)
+
+    async def emits(routine: Routine, data: dict[str, Any]) -> None:
+        context = contextvars.copy_context()
+        emitters.append(lambda: context.run(routine.emit_later, "urgent", priority=TaskPriority.HIGH))
+        routine.emit("output", **data)
+
+    def plain(routine: Routine, data: dict[str, Any]) -> None:
+        threads.append(threading.current_thread().name)
+
+    emitting = Awaits(emits)
+    emitting.define_event("urgent")
+    parts: dict[str, Any] = {"b": emitting, "c": Awaits(relay), "d": node(plain)}
+    with draw("a -> b -> c -> d", "b.urgent -> d", a=source(1), **parts) as flow:
+        flow.set_execution_strategy("concurrent", 1)
+        assert flow.run("a").errors == []
+    assert (len(threads), emitters) == (2, [])
+    assert "routilux-coroutines" not in threads
 
 
 @STRATEGIES
@@ -422,9 +455,3 @@ def test_a_loop_that_is_told_to_end_in_the_middle_of_a_turn_finishes_what_it_has
         assert names(job_state, "s0").count("completed") == 1000
         # The loop has ended, or will; the next run has one all the same.
         assert flow.run("a").status == "completed"
-
-
-def test_a_wait_for_each_of_many_short_runs_finds_them_over():
-    with ring("sequential", 2, counts_down()) as flow:
-        statuses = [JobState.wait_for_completion(flow, flow.execute("a"), timeout=DEADLINE) for _ in range(50)]
-    assert statuses == [True] * 50
