@@ -90,6 +90,8 @@ class CoroutineLoop:
     #: A step that takes longer is warned of.
     blocking_seconds = BLOCKING_SECONDS
     warn_blocking = staticmethod(warn_blocking)
+    #: Makes a coroutine ready to be driven.
+    driven = Driven
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -124,10 +126,6 @@ class CoroutineLoop:
     def is_here(self) -> bool:
         """Whether the calling thread is the loop's."""
         return self._ident == threading.get_ident()
-
-    def driven(self, *args: Any, **options: Any) -> Driven:
-        """A coroutine, ready to be driven, in a copy of the calling context by default; see `Driven`."""
-        return Driven(*args, **options)
 
     def drive(self, driven: Driven, is_stopped: Callable[[], bool]) -> None:
         """Drive a coroutine to its end.

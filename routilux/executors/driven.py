@@ -88,7 +88,7 @@ class Driven:
         self._began = 0.0
         self._error: BaseException | None = None
         self._is_cancelled = self._was_thrown = self._is_late = False
-        self._timers: list[asyncio.TimerHandle] = []
+        self._timers: list[asyncio.TimerHandle] | None = None
 
     def __repr__(self) -> str:
         return f"Driven({self.name})"
@@ -118,7 +118,7 @@ class Driven:
         self.task = task
         if self.timeout is not None:
             left = self.timeout - (time.perf_counter() - self._began)
-            self._timers.append(task.get_loop().call_later(left, self._be_late))
+            self._timers = [task.get_loop().call_later(left, self._be_late)]
         return self
 
     def __await__(self) -> Generator[Any, Any, None]:
@@ -151,12 +151,13 @@ class Driven:
     def end(self) -> Any:
         """Tell what came of it; returns what is to be done next, if anything."""
         on_end, outcome = self._on_end, self._outcome(self._error)
-        for timer in self._timers:
-            timer.cancel()
+        if self._timers is not None:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers = None
         # The task knows this, and the frames of the coroutine what it worked for: only the collector would end that.
         del self._on_end, self._coroutine, self._found
         self.task = self._error = None
-        self._timers = []
         try:
             return on_end(outcome)
         except BaseException:
@@ -189,7 +190,8 @@ class Driven:
         if task is None:
             return
         if is_first:
-            self._timers.append(task.get_loop().call_later(CLEAN_UP_SECONDS, self._warn_if_going_on))
+            timer = task.get_loop().call_later(CLEAN_UP_SECONDS, self._warn_if_going_on)
+            self._timers = [*(self._timers or ()), timer]
         task.cancel()
 
     def _be_late(self) -> None:

@@ -88,7 +88,7 @@ class LoopTurn(Turn):
                 outcome = context.run(_first_step, task)
                 began, self._now = self._now, perf_counter()
                 if self._now - began > loop.blocking_seconds:
-                    loop.warn_blocking(task.port.name(), self._now - began)
+                    loop.warn_blocking(task.port.name, self._now - began)
                 if outcome is None and task.special is None:
                     task = run.settle(task, self)
                 elif isinstance(outcome, _Awaiting):
@@ -191,7 +191,7 @@ def driven(
     most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
     limit = None if most is None else (routine, most)
     timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
-    return loop.driven(task, task.port.name(), coroutine, on_end, limit, timeout, context)
+    return loop.driven(task, task.port.name, coroutine, on_end, limit, timeout, context)
 
 
 def _first_step(task: "Activation") -> "BaseException | _Awaiting | None":

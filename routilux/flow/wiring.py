@@ -42,21 +42,18 @@ class Node:
 class Port:
     """A slot of a node, and the constants that each of its activations needs."""
 
-    __slots__ = ("key", "node", "slot", "start_key")
+    __slots__ = ("key", "name", "node", "slot", "start_key")
 
     def __init__(self, node: Node, slot: "Slot") -> None:
         self.node = node
         self.slot = slot
         self.key = (node.id, slot.name)
+        self.name = f"{node.id}.{slot.name}"
         self.start_key = RecordKey(node.id, "start", lambda data: {"slot": slot.name} if data is None else data)
 
     def begins_anywhere(self) -> bool:
         """Whether an activation may begin on any thread: a coroutine is made, and nothing of the application's runs."""
         return self.slot.is_purely_async and self.slot.replaces and self.node.has_plain_policy
-
-    def name(self) -> str:
-        """Its routine's id and its slot's name."""
-        return f"{self.node.id}.{self.slot.name}"
 
 
 class Delivery:

@@ -411,7 +411,7 @@ def test_max_concurrency_holds_where_the_loop_begins_the_handlers(strategy):
     async def count(routine: Routine, data: dict[str, Any]) -> None:
         at_work[0] += 1
         most[0] = max(most[0], at_work[0])
-        if data["item"] % 2:
+        for _ in range(data["item"] % 3 * 5):
             await asyncio.sleep(0)
         at_work[0] -= 1
 
@@ -441,11 +441,14 @@ def test_attempt_timeout_holds_where_the_loop_begins_the_handlers(strategy):
 
 
 @STRATEGIES
-def test_a_loop_that_is_told_to_end_in_the_middle_of_a_turn_finishes_what_it_has(strategy):
+def test_a_loop_that_is_told_to_end_in_the_middle_of_a_turn_finishes_what_it_has_and_ends(strategy, monkeypatch):
+    monkeypatch.setattr(coroutines, "IDLE_SECONDS", 1000.0)
+    threads: list[threading.Thread] = []
+
     def close(n: int) -> Any:
         if n == 900:
-            flow._engine.handover.close(False)  # noqa: SLF001 - as a shutdown does
-            closing = threading.Thread(target=flow._engine.handover.close, args=(False,))  # noqa: SLF001 - as above
+            threads.append(threading.current_thread())
+            closing = threading.Thread(target=flow._engine.handover.close, args=(False,))  # noqa: SLF001 - as a shutdown
             closing.start()
             closing.join(DEADLINE)
         return asyncio.sleep(0) if n % 50 == 0 else None
@@ -453,5 +456,7 @@ def test_a_loop_that_is_told_to_end_in_the_middle_of_a_turn_finishes_what_it_has
     with ring(strategy, 1000, counts_down(close)) as flow:
         job_state = flow.run("a")
         assert names(job_state, "s0").count("completed") == 1000
-        # The loop has ended, or will; the next run has one all the same.
+        threads[0].join(DEADLINE)
+        assert not threads[0].is_alive()
         assert flow.run("a").status == "completed"
+    assert len(set(threads)) == 2
