@@ -6,6 +6,7 @@ This file and `run.py` are the hot path: everything that happens for one hop sta
 import contextlib
 import logging
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
@@ -93,7 +94,7 @@ def perform(task: "Activation") -> Outcome:
         if caller is not None:
             result = caller(task.data)
             if result is not None:
-                if slot.is_async and isinstance(result, Coroutine):
+                if slot.is_async and (type(result) is CoroutineType or isinstance(result, Coroutine)):
                     return result
                 refuse_awaitable(result, slot)
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
