@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from routilux.executors.opening import asyncio_waits
 from routilux.flow.controls import check_state
@@ -23,6 +24,15 @@ class AwaitedFlow(DurableFlow):
 
     def _flow(self) -> "Flow":
         return cast("Flow", self)  # there is no other class of this one
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # As `with flow` leaves, on a thread: what is awaited there may need the loop of this one.
+        await asyncio_waits().in_thread(partial(self._flow().__exit__, kind, error, trace))
 
     async def run_async(
         self,

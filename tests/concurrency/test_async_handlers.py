@@ -532,6 +532,37 @@ def test_a_slot_that_receives_without_a_flow_says_that_nothing_awaits_its_handle
         Slot("input", handler=never).call_handler({}, propagate_exceptions=True)
 
 
+def test_async_with_waits_for_the_runs_of_a_flow_and_leaves_the_loop_free():
+    async def application() -> JobState:
+        released = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def asks_the_loop(routine: Routine, data: dict[str, Any]) -> None:
+            asyncio.run_coroutine_threadsafe(released.wait(), loop).result(DEADLINE)
+
+        async with draw("a -> b", a=source(1), b=node(asks_the_loop)) as flow:
+            job_state = flow.execute("a")
+            loop.call_later(0.01, released.set)
+        return job_state
+
+    assert asyncio.run(application()).status == "completed"
+
+
+def test_an_exception_that_leaves_async_with_parks_the_runs():
+    gate, runs = Gate(), []
+
+    async def application() -> None:
+        async with draw("a -> b -> c", a=source(1), b=node(gate.act), c=node()) as flow:
+            runs.append(flow.execute("a"))
+            await asyncio.to_thread(gate.await_arrival)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(application())
+    assert (runs[0].status, runs[0].pause_points[-1]["reason"]) == ("paused", "shutdown")
+    gate.open()
+
+
 # -- with a store
 
 
