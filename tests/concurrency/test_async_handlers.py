@@ -545,7 +545,8 @@ def test_async_with_waits_for_the_runs_of_a_flow_and_leaves_the_loop_free():
             loop.call_later(0.01, released.set)
         return job_state
 
-    assert asyncio.run(application()).status == "completed"
+    job_state = asyncio.run(application())
+    assert (job_state.status, job_state.errors) == ("completed", [])
 
 
 def test_an_exception_that_leaves_async_with_parks_the_runs():
