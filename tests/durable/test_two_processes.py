@@ -120,7 +120,7 @@ from tests.drawings import entry, node
 outside = threading.RLock()
 
 
-class Stoppable(PostgresStore if "://" in place else SQLiteStore):
+class Stoppable(Backend):
     def _change(self, *args, **more):
         with outside:
             return super()._change(*args, **more)
