@@ -452,7 +452,7 @@ def new_place(request: pytest.FixtureRequest) -> Callable[[], str]:
     return given
 
 
-@pytest.mark.parametrize("level", ["group", "sync"])
+@pytest.mark.parametrize("level", ["group", pytest.param("sync", marks=pytest.mark.slow)])
 def test_no_request_and_no_input_is_lost_or_doubled_wherever_the_process_is_killed(new_place, level):
     report = crash_points(corresponding, "a", {}, new_place, level)
     assert report.problems == []
