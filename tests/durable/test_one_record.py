@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, JobState
-from routilux.errors import StoreUnavailableError
+from routilux.errors import StoreUnavailableError, UnknownRunError
 from routilux.stores import JournalRow, RunHeader
 from routilux.stores.memory import MemoryStore
 from tests.asking import desk
@@ -162,3 +162,30 @@ def test_an_execute_of_a_run_that_went_on_elsewhere_returns_it_as_it_is_now(memo
         assert wait(there, there.load("order-17")).status == "completed"
         assert flow.execute("clerk", {"names": ["approval"]}, job_id="order-17") is here
         assert here.status == "completed"
+
+
+class Blind(MemoryStore):
+    """Does not find a run, as if it had been made a moment later."""
+
+    hidden = ""
+
+    def find(self, job_id: str) -> RunHeader | None:
+        return None if job_id == self.hidden else super().find(job_id)
+
+    def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:
+        if job_id == self.hidden:
+            raise UnknownRunError("not yet")
+        return super().claim(flow_id, job_id)
+
+
+def test_of_two_forks_of_one_name_the_second_is_refused_and_takes_nothing_with_it() -> None:
+    gate, store = Gate(), Blind("memory:forks")
+    with drawn(store, b=gate) as flow, drawn(MemoryStore(store.url)) as other:
+        at_work = flow.execute("a", job_id="job")
+        gate.await_arrival()
+        wait(other, other.execute("a", job_id="taken"))
+        store.hidden = "taken"
+        with pytest.raises(ValueError, match="has a run 'taken' already"):
+            flow.fork(at_work, at=0, job_id="taken")
+        gate.open()
+        assert wait(flow, at_work).status == "completed"

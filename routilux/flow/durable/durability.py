@@ -272,8 +272,13 @@ class Durability:
             self._with_a_lease(lambda: self.store.claim(job_state.flow_id, job_state.job_id))
         except UnknownRunError:
             scribe.number = 0
-            self._create(job_state, None)
-            return
+            if self._create(job_state, None):
+                return
+            scribe.number = 0
+            raise InvalidValueError(
+                f"The store {self.store.url} has a run {job_state.job_id!r} already, which was made a moment ago. Take "
+                f"flow.load({job_state.job_id!r}), or another job_id."
+            ) from None
         last = self.store.rows(job_state.job_id, after=scribe.number)
         if last or not scribe.number:
             if before is not None and before.driver != self.store.driver:
