@@ -15,7 +15,7 @@ import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine, Slot
 from routilux.errors import SelfWaitError
-from routilux.testing import ManualExecutor, activate
+from routilux.testing import FakeClock, ManualExecutor, activate
 from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, source, wait
 
 Handler = Callable[..., Any]
@@ -242,14 +242,19 @@ def test_a_cancelled_runs_handlers_see_it_clean_up_and_have_what_they_emit_refus
 
 def test_a_run_that_takes_too_long_cancels_its_handlers_and_a_resume_runs_them_again():
     calls: list[int] = []
+    began, clock = threading.Event(), FakeClock()
 
     async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
         calls.append(1)
         if len(calls) == 1:
+            began.set()
             await asyncio.Event().wait()
 
-    with draw("a -> b", a=source(1), b=Awaits(slow_at_first)) as flow:
-        job_state = wait(flow, flow.execute("a", timeout=0.05))
+    with draw("a -> b", a=source(1), b=Awaits(slow_at_first), flow=Flow(clock=clock)) as flow:
+        job_state = flow.execute("a", timeout=5.0)
+        passed(began)
+        clock.advance(5.0)
+        wait(flow, job_state)
         assert (job_state.status, names(job_state, "b")) == ("failed", ["start", "cancelled"])
         assert wait(flow, flow.resume(job_state)).status == "completed"
     assert len(calls) == 2
@@ -258,19 +263,24 @@ def test_a_run_that_takes_too_long_cancels_its_handlers_and_a_resume_runs_them_a
 def test_a_resume_that_is_quicker_than_a_clean_up_runs_the_handler_again_when_that_has_ended():
     calls: list[int] = []
     gate = Gate()
+    began, clock = threading.Event(), FakeClock()
     got: list[Any] = []
 
     async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
         calls.append(1)
         routine.emit("output", item=1)
         if len(calls) == 1:
+            began.set()
             try:
                 await asyncio.Event().wait()
             finally:
                 await asyncio.to_thread(gate.hold)
 
-    with draw("a -> b -> c", a=source(1), b=Awaits(slow_at_first), c=collector(got)) as flow:
-        job_state = flow.execute("a", timeout=0.05)
+    parts = {"a": source(1), "b": Awaits(slow_at_first), "c": collector(got)}
+    with draw("a -> b -> c", **parts, flow=Flow(clock=clock)) as flow:
+        job_state = flow.execute("a", timeout=5.0)
+        passed(began)
+        clock.advance(5.0)
         gate.await_arrival()
         assert flow.resume(job_state).status == "running"
         gate.open()
