@@ -43,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not (_is_async(item) and item.get_closest_marker("plain_only"))]
     store = config.getoption("--store")
     if store is None:
         return
@@ -51,6 +52,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.name.partition("[")[0] in NOT_DURABLE:
             item.add_marker(skip)
+
+
+def _is_async(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    return call is not None and call.params.get("handler_kind") == "async"
 
 
 def _give_stores(url: str) -> None:

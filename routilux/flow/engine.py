@@ -42,6 +42,7 @@ from routilux.job_state import JobState, ledger_of
 from routilux.output_handler import check_output_handler
 from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
+from routilux.synchronous import DirectCall
 from routilux.waiting import Progress
 
 if TYPE_CHECKING:  # the flow stands above its engine
@@ -277,7 +278,8 @@ class Engine:
             self.refuse_when_closed(is_execute=False)
             run = self._adopt(job_state)
         else:
-            self.refuse_when_closed(is_execute=False)
+            if not self._is_waited_for_here():
+                self.refuse_when_closed(is_execute=False)
             run = self._anonymous()
         run.hold_open()
         try:
@@ -286,6 +288,12 @@ class Engine:
             run.let_close()
         if run.aborted_by is not None:
             raise run.aborted_by
+
+    def _is_waited_for_here(self) -> bool:
+        """Whether a handler calls that belongs to no run: a shutdown waits for what it causes, as for a run's."""
+        activation = current_activation.get()
+        is_handler = isinstance(activation, DirectCall) and activation.job_state is None
+        return is_handler and activation.flow is self.flow and self.loop.live_count() > 0 and not self._is_closed
 
     def outsider(self, run: Run, identity: int | None = None) -> Activation:
         """What stands for an activation where something is emitted from outside."""

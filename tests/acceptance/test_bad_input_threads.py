@@ -10,6 +10,8 @@ import pytest
 from routilux import Flow, JobState, Routine
 from tests.drawings import collector, draw, entry, names, node, source, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 class ScarcePools:
     """Pools that start workers only while threads are to be had."""
@@ -80,6 +82,7 @@ def test_a_concurrent_run_without_a_worker_tells_it_and_keeps_what_was_queued():
     flow.shutdown()
 
 
+@pytest.mark.plain_only("where a handler awaits, no worker is there when it emits")
 def test_one_worker_that_is_there_does_the_work_of_those_that_cannot_start():
     pools = ScarcePools()
     seen: list[Any] = []

@@ -23,6 +23,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def test_a_flow_has_an_id_of_its_own():
     assert Flow("mine").flow_id == "mine"
@@ -135,6 +137,7 @@ def test_a_run_with_work_outstanding_is_running_when_execute_returns_and_ends_wi
     flow.shutdown()
 
 
+@pytest.mark.plain_only("it looks for a worker's thread, and async handlers have none")
 def test_the_entry_runs_in_the_callers_thread_and_tasks_run_in_the_pool():
     seen: dict[str, str] = {}
 
@@ -288,6 +291,7 @@ def test_an_entry_that_is_connected_may_also_be_reached_as_a_task():
 # -- timeouts
 
 
+@pytest.mark.plain_only("a timeout stops an async handler, which is kept as well")
 def test_a_run_that_takes_too_long_fails_and_its_queued_work_is_kept():
     gate, ended = Gate(), threading.Event()
     flow = draw("a -> b", a=source(1, 2, 3), b=node(gate.act))

@@ -1,14 +1,17 @@
 """Flows for the crash tests. Child processes draw them by these names, so they stand at module level."""
 
+import asyncio
 from typing import Any
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.priority import TaskPriority
 from routilux.stores import Store
-from tests.drawings import entry, node
+from tests.drawings import Act, entry, node
 
 __all__ = [
     "FLOWS",
+    "awaiting",
+    "awaiting_together",
     "chain",
     "concurrent",
     "failing",
@@ -225,6 +228,50 @@ def failing(store: Store) -> Flow:
     return draw(store, routines, "start fragile, fragile end")
 
 
+class Awaits(Routine):
+    """A routine whose one slot has an async handler, which awaits before and after it calls `act`."""
+
+    def __init__(self, act: Act, *, slot: str = "input", merge_strategy: Any = "override") -> None:
+        super().__init__()
+        self.define_event("output")
+        self._act = act
+        self.define_slot(slot, handler=self.handle, merge_strategy=merge_strategy)
+
+    async def handle(self, **data: Any) -> None:
+        await asyncio.sleep(0)
+        self._act(self, data)
+        await asyncio.sleep(0.0005)
+
+
+def awaiting(store: Store) -> Flow:
+    """Async handlers alone: an entry, a countdown, attempts that fail, and what is collected of them."""
+    unsteady = Awaits(_fails_once, merge_strategy=add_up)
+    unsteady.set_error_handler(ErrorHandler("retry", max_retries=2, retry_delay=0.001))
+    routines = {
+        "start": Awaits(passes, slot="trigger"),
+        "step": Awaits(counts_down),
+        "unsteady": unsteady,
+        "end": Awaits(passes, merge_strategy="append"),
+    }
+    return draw(store, routines, "start step, step step, step unsteady, unsteady end")
+
+
+def awaiting_together(store: Store) -> Flow:
+    """Async handlers that await at once, with plain ones before and after them."""
+
+    def shares(routine: Routine, data: dict[str, Any]) -> None:
+        state_of(routine).update_shared_data(f"value {data['n']}", data["n"])
+        routine.emit("output", n=data["n"])
+
+    routines = {
+        "start": entry(emits_each),
+        "share": Awaits(shares),
+        "all": node(merge_strategy="append"),
+        "sum": Awaits(lambda routine, data: None, merge_strategy=add_up),
+    }
+    return draw(store, routines, "start share, share all, share sum", execution_strategy="concurrent", max_workers=2)
+
+
 def unordered(saved: dict[str, Any]) -> Any:
     """What a run comes to, where the order of its activations is not always the same."""
     held = {
@@ -252,4 +299,6 @@ FLOWS = {
     "nested": (nested, 2, None),
     "concurrent": (concurrent, 4, unordered),
     "failing": (failing, 5, None),
+    "awaiting": (awaiting, 3, None),
+    "awaiting together": (awaiting_together, 4, unordered),
 }
