@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import resource
 import subprocess
@@ -340,45 +341,119 @@ def test_a_pause_lets_async_handlers_finish_and_keeps_what_they_emit():
     assert items(got) == [1]
 
 
-AWAIT_POINTS = 6
+class CountedAwaits:
+    """Awaits a coroutine, counts its suspensions, whatever it awaits there, and calls something at one of them."""
+
+    def __init__(self, coroutine: Any, stop_at: int, stop: Callable[[], None]) -> None:
+        self.count = 0
+        self._coroutine = coroutine
+        self._stop_at = stop_at
+        self._stop = stop
+
+    def __await__(self) -> Any:
+        send, value = self._coroutine.send, None
+        while True:
+            try:
+                awaited = send(value)
+            except StopIteration as ended:
+                return ended.value
+            self.count += 1
+            if self.count == self._stop_at:
+                self._stop()
+            try:
+                send, value = self._coroutine.send, (yield awaited)
+            except BaseException as thrown:  # noqa: BLE001 - it goes where it was meant to go
+                send, value = self._coroutine.throw, thrown
 
 
-@pytest.mark.parametrize("point", range(AWAIT_POINTS))
+@contextlib.asynccontextmanager
+async def opened(log: list[str]) -> Any:
+    await asyncio.sleep(0)
+    log.append("opened")
+    try:
+        yield
+    finally:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            log.append("closed")
+
+
+async def counted(to: int) -> Any:
+    for number in range(to):
+        await asyncio.sleep(0)
+        yield number
+
+
+async def nested(routine: Routine, depth: int) -> None:
+    await asyncio.sleep(0)
+    if depth:
+        await nested(routine, depth - 1)
+    routine.emit("output", item="nested")
+
+
+async def awaits_in_every_way(routine: Routine, log: list[str]) -> None:
+    """What a handler may await in: a step of each, with emissions in between."""
+    lock = asyncio.Lock()
+    try:
+        async with opened(log), lock:
+            routine.emit("output", item="first")
+            async for number in counted(2):
+                routine.emit("output", item=number)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(nested(routine, 1))
+                group.create_task(nested(routine, 2))
+            await nested(routine, 2)
+            await asyncio.shield(asyncio.create_task(nested(routine, 1)))
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0.0001))
+            await asyncio.wait_for(asyncio.to_thread(log.append, "in a thread"), DEADLINE)
+    finally:
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        finally:
+            log.append("cleaned up")
+
+
+@pytest.mark.parametrize("store", [None, "memory:"])
+@pytest.mark.parametrize("policy", [None, "retry", "continue"])
 @pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
-def test_a_cancellation_at_each_await_point_leaves_the_run_consistent(point, strategy):
-    reached, cancelled = threading.Event(), []
+def test_a_cancellation_at_each_await_point_leaves_the_run_consistent(strategy, policy, store):
+    ends: list[str] = []
+    logs: list[list[str]] = []
+    awaited: list[CountedAwaits] = []
+    stop_at = 0
 
     async def handle(routine: Routine, data: dict[str, Any]) -> None:
-        try:
-            for number in range(AWAIT_POINTS):
-                routine.emit("output", number=number)
-                if number == point:
-                    reached.set()
-                    await asyncio.Event().wait()
-                await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            cancelled.append(point)
-            await asyncio.sleep(0)
-            raise
+        logs.append([])
+        cancel = functools.partial(flow.cancel, routine.get_execution_context().job_state)
+        awaited.append(CountedAwaits(awaits_in_every_way(routine, logs[-1]), stop_at, cancel))
+        await awaited[-1]
 
-    got: list[Any] = []
-    with draw("a -> b -> c", a=source(1), b=Awaits(handle), c=collector(got)) as flow:
-        flow.set_execution_strategy(strategy)
-        ends: list[str] = []
+    limited = Awaits(handle)
+    limited.set_error_handler(None if policy is None else ErrorHandler(policy))
+    flow = Flow("cancelled", strategy, 2, store=store)
+    with draw("a -> b -> c", a=source(1), b=limited, c=node(), flow=flow):
         flow.on_run_end(lambda job_state: ends.append(job_state.status))
-        job_state = flow.execute("a")
-        passed(reached)
-        flow.cancel(job_state)
-        wait(flow, job_state)
-        assert (cancelled, ends, job_state.status, job_state.pending_tasks) == ([point], ["cancelled"], "cancelled", [])
-        history = names(job_state, "b")
-        assert (history.count("output"), history[-1], history.count("completed")) == (point + 1, "cancelled", 0)
-        assert flow._engine.loop.live_count() == 0  # noqa: SLF001 - nothing of it may be left
-        assert len(got) <= point + 1
-        # The flow's token and workers are where they belong: another run comes to its end.
-        other = flow.execute("a")
-        flow.cancel(other)
-        wait(flow, other)
+        while True:
+            stop_at += 1
+            job_state = wait(flow, flow.execute("a"))
+            engine, history = flow._engine, names(job_state, "b")  # noqa: SLF001 - nothing of it may be left
+            if job_state.status == "completed":
+                break
+            where = f"at await point {stop_at}"
+            assert (job_state.status, job_state.pending_tasks, ends) == ("cancelled", [], ["cancelled"]), where
+            assert (history.count("cancelled"), history.count("completed"), job_state.errors) == (1, 0, []), where
+            assert "cleaned up" in logs[-1], where
+            assert logs[-1].count("opened") == logs[-1].count("closed"), where
+            assert (engine.loop.live_count(), engine.handover.loop()._driven) == (0, {}), where  # noqa: SLF001 - as above
+            if store is not None:
+                assert flow.load(job_state.job_id).status == "cancelled", where
+            ends.clear()
+        # It went through all of them, and the flow's token and workers are where they belong.
+        assert stop_at == awaited[-1].count + 1 == 14
+        assert history.count("completed") == 1
 
 
 # -- what must not stand still
