@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import resource
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine, Slot
 from routilux.errors import SelfWaitError
 from routilux.testing import FakeClock, ManualExecutor, activate
-from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, source, wait
+from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, relay, source, wait
 
 Handler = Callable[..., Any]
 
@@ -634,6 +635,40 @@ def test_a_run_with_async_handlers_is_kept_and_an_interrupted_one_goes_on_from_t
 
 
 # -- many
+
+
+def test_five_thousand_awaiting_handlers_occupy_no_worker_and_plain_ones_go_on_beside_them():
+    count, begun = itertools.count(1), threading.Event()
+    released: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def waits(routine: Routine, data: dict[str, Any]) -> None:
+        if not released:
+            released.append((asyncio.get_running_loop(), asyncio.Event()))
+        if next(count) == 5000:
+            begun.set()
+        await released[0][1].wait()
+
+    got: list[Any] = []
+    other_got: list[Any] = []
+    parts = {"p": source(*range(500)), "q": relay(), "r": collector(got)}
+    with (
+        draw("a -> b", "p -> q -> r", a=source(*range(5000)), b=Awaits(waits), **parts) as flow,
+        draw("p -> r", p=source(*range(500)), r=collector(other_got)) as other,
+    ):
+        flow.set_execution_strategy("concurrent", 2)
+        job_state = flow.execute("a")
+        passed(begun)
+        assert [flow.run("p").status, other.run("p").status] == ["completed", "completed"]
+        assert (len(got), len(other_got)) == (500, 500)
+        assert len([task for task in flow._active_tasks if not task.done()]) == 5000
+        workers = flow._engine.workers  # noqa: SLF001 - nobody else tells how many are at work
+        ends_at = time.monotonic() + DEADLINE
+        while workers._working and time.monotonic() < ends_at:  # noqa: SLF001 - as above
+            threading.Event().wait(0.001)
+        assert workers._working == 0  # noqa: SLF001 - as above
+        loop, event = released[0]
+        loop.call_soon_threadsafe(event.set)
+        assert wait(flow, job_state).status == "completed"
 
 
 @pytest.mark.slow
