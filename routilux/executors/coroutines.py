@@ -1,247 +1,131 @@
 """One asyncio loop on a thread of its own, which drives the coroutines of async handlers: thousands at a time.
 
 Imported through `opening.py` only, where the first coroutine is to be driven: asyncio would be a third of our import.
+
+An asyncio task for each handler would cost more than all the rest of a hop. So there is a *line* of work, and one
+*driver*, which is a task, goes along it: it takes the first step of one handler after the other. A handler that ends
+in its first step has cost no task. One that awaits keeps the task, which is its own from then on, and another driver
+takes the line up. So `asyncio.current_task()`, time limits and task groups work in every handler, and no cancellation
+reaches a handler that it was not meant for:
+
+- a task that drives a handler which awaits, drives nothing else until that has ended;
+- a task that somebody has cancelled, and nobody has uncancelled, drives nothing more: another takes its place.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
-import time
+import types
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Coroutine, Generator
-from contextvars import Context, copy_context
+from collections.abc import Callable, Collection, Generator
+from contextvars import Context
 from functools import partial
 from threading import Lock
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
-from routilux.errors import AttemptTimeoutError, HandlerCancelledError
+from routilux.executors.driven import BLOCKING_SECONDS, Driven, warn_blocking
 
 try:
     import uvloop
 except ImportError:  # it makes sockets faster, and nothing here needs it
     uvloop = None
 
-__all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "IDLE_SECONDS", "CoroutineLoop", "Driven"]
+__all__ = ["IDLE_SECONDS", "TURN_SECONDS", "CoroutineLoop", "InLine"]
 
 logger = logging.getLogger(__name__)
-
-# A handler that keeps the loop's thread for longer, in one step, is named in a warning.
-BLOCKING_SECONDS = 0.1
-
-# A handler that has not ended so long after it was cancelled is named in a warning.
-CLEAN_UP_SECONDS = 5.0
 
 # The thread ends when there was nothing to drive for so long.
 IDLE_SECONDS = 1.0
 
-# Called on the loop's thread with what the coroutine raised, or None.
-OnEnd = Callable[[BaseException | None], None]
+# For so long a driver goes on before it lets timers, sockets, cancellations and the handlers that await have a turn.
+TURN_SECONDS = 0.001
 
 
-class Driven(Coroutine[Any, Any, None]):
-    """A coroutine as the loop's task sees it: each step is timed, and nothing that it raises comes through.
+class InLine(Protocol):
+    """Work for the loop's thread."""
 
-    The clock is read around each step instead of setting the loop's debug mode, which costs many times as much, and of
-    a second thread that looks on. So a step that never ends is not told of.
+    def go_on(self, loop: "CoroutineLoop", cancelling: Callable[[], int]) -> Driven | None:
+        """Work for one turn; returns a handler that awaits, and that the calling task is to drive on.
 
-    Args:
-        key: Names it to who cancels it.
-        name: For warnings.
-        coroutine: What is driven.
-        on_end: Called once, when it has ended, in the last step.
-        limit: Of which group it is, and how many of that group may be driven at once.
-        timeout: Seconds that it may take; then it is cancelled.
-    """
+        Args:
+            loop: For what is to come after this turn.
+            cancelling: Whether the task was cancelled: then no handler may begin in it any more.
+        """
 
-    __slots__ = (
-        "_coroutine",
-        "_is_cancelled",
-        "_is_late",
-        "_on_end",
-        "_timers",
-        "_was_thrown",
-        "context",
-        "key",
-        "limit",
-        "name",
-        "owner",
-        "task",
-        "timeout",
-    )
 
-    def __init__(
-        self,
-        key: Any,
-        name: str,
-        coroutine: Coroutine[Any, Any, Any],
-        on_end: OnEnd,
-        limit: tuple[Any, int] | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        self.key = key
-        self.name = name
-        self.context = copy_context()
-        self.limit = limit
-        self.timeout = timeout
-        self.owner: CoroutineLoop | None = None
-        self._coroutine = coroutine
-        self._on_end = on_end
-        self.task: asyncio.Task[None] | None = None
-        self._is_cancelled = self._was_thrown = self._is_late = False
-        self._timers: list[asyncio.TimerHandle] = []
+class _Beginning:
+    """A coroutine that a worker has made."""
 
-    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the loop's thread: make the task that drives it."""
-        self.task = self.context.run(loop.create_task, self, name=self.name)
-        if self.timeout is not None:
-            self._timers.append(loop.call_later(self.timeout, self._be_late))
+    __slots__ = ("_driven", "_is_stopped")
 
-    def __repr__(self) -> str:
-        return f"Driven({self.name})"
+    def __init__(self, driven: Driven, is_stopped: Callable[[], bool]) -> None:
+        self._driven = driven
+        self._is_stopped = is_stopped
 
-    def send(self, value: Any, /) -> Any:
-        """One step, called by the loop's task."""
-        began = time.perf_counter()
-        try:
-            found = self._coroutine.send(value)
-        except StopIteration:
-            self._end(None, began)
-        except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and the loop must outlive it
-            self._end(raised, began)
-        else:
-            if time.perf_counter() - began > BLOCKING_SECONDS:
-                self._warn_blocking(time.perf_counter() - began)
-            return found
-        raise StopIteration
-
-    def throw(self, *error: Any) -> Any:
-        """One step that begins with an exception, called by the loop's task: it was cancelled, as a rule."""
-        self._was_thrown = True
-        began = time.perf_counter()
-        try:
-            found = self._coroutine.throw(*error)
-        except StopIteration:
-            self._end(None, began)
-        except BaseException as raised:  # noqa: BLE001 - as above
-            self._end(raised, began)
-        else:
-            if time.perf_counter() - began > BLOCKING_SECONDS:
-                self._warn_blocking(time.perf_counter() - began)
-            return found
-        raise StopIteration
-
-    def close(self) -> None:
-        """It is given up: nobody will drive it on."""
-        self._coroutine.close()
-
-    def __await__(self) -> Generator[Any, None, None]:
-        raise TypeError(f"{self!r} is driven by a task of its own")
-
-    def cancel(self) -> None:
-        """On the loop's thread: let it see a CancelledError where it awaits."""
-        task = self.task
-        if task is None or task.done():
-            return
-        if not self._is_cancelled:
-            self._is_cancelled = True
-            self._timers.append(task.get_loop().call_later(CLEAN_UP_SECONDS, self._warn_if_going_on))
-        task.cancel()
-
-    def _be_late(self) -> None:
-        if self.task is not None and not self._is_cancelled:
-            self._is_late = True
-            self.task.cancel()
-
-    def _end(self, error: BaseException | None, began: float) -> None:
-        took = time.perf_counter() - began
-        if took > BLOCKING_SECONDS:
-            self._warn_blocking(took)
-        on_end, outcome = self._on_end, self._outcome(error)
-        if self.owner is not None:
-            self.owner.forget(self)
-        for timer in self._timers:
-            timer.cancel()
-        # The task knows this, and the frames of the coroutine what it worked for: only the collector would end that.
-        del self._on_end, self._coroutine
-        self.task = None
-        self._timers = []
-        try:
-            on_end(outcome)
-        except BaseException:
-            logger.critical("The engine failed when %s had ended", self.name, exc_info=True)
-
-    def _outcome(self, error: BaseException | None) -> BaseException | None:
-        """What its end means: an error by its own, the cancellation that it was given, or the time that was over."""
-        has_swallowed = error is None and self._was_thrown
-        if has_swallowed and (self._is_cancelled or self._is_late):
-            logger.warning(
-                "%s was cancelled, and has swallowed the CancelledError. Clean up in `finally`, or raise it again.",
-                self.name,
-            )
-        found: BaseException | None = error
-        if self._is_cancelled and isinstance(error, asyncio.CancelledError):
-            found = HandlerCancelledError(f"{self.name} was cancelled while it awaited something.")
-        elif self._is_late and not self._is_cancelled and (has_swallowed or isinstance(error, asyncio.CancelledError)):
-            found = AttemptTimeoutError(f"{self.name} took longer than {self.timeout:g} s, and was cancelled.")
-        if found is not error and found is not None:
-            found.__cause__ = error
-        return found
-
-    def _warn_blocking(self, seconds: float) -> None:
-        logger.warning(
-            "%s kept the loop's thread for %.0f ms, and all other async handlers of its flow waited. Await in "
-            "between, or make it a plain function, which runs on a worker.",
-            self.name,
-            seconds * 1e3,
-        )
-
-    def _warn_if_going_on(self) -> None:
-        if self.task is not None and not self.task.done():
-            logger.warning(
-                "%s was cancelled %g s ago, and goes on. Let the CancelledError end it.", self.name, CLEAN_UP_SECONDS
-            )
+    def go_on(self, loop: "CoroutineLoop", cancelling: Callable[[], int]) -> Driven | None:  # noqa: ARG002 - as all
+        """Begin it, or let it wait until others of its group have ended."""
+        driven = self._driven
+        if not loop.admits(driven, self, self._is_stopped()):
+            return None
+        if driven.begin(self._is_stopped()):
+            return driven
+        loop.end(driven)
+        return None
 
 
 class CoroutineLoop:
     """Drives coroutines on one daemon thread, which is started when there are some and ends when there are none.
 
     `_lock` protects the errands and which thread there is. It is taken last, and of what it protects nothing is called
-    while it is held. What is driven is touched on the loop's thread only.
+    while it is held. The line and what is driven are touched on the loop's thread only.
 
     Why no wake-up is lost: an errand is put down, and the thread woken unless it was, in one critical section; the
     thread takes all errands, and is not woken any more, in one. It decides to end, and is not there any more, in one
-    as well, and does so only when there is no errand.
+    as well, and does so only when there is no errand. Work is put into the line on the loop's thread alone, and
+    a driver is called then unless there is one; a driver leaves the line in the step in which it has found it empty.
     """
+
+    #: A step that takes longer is warned of.
+    blocking_seconds = BLOCKING_SECONDS
+    warn_blocking = staticmethod(warn_blocking)
+    #: Makes a coroutine ready to be driven.
+    driven = Driven
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._errands: deque[Callable[[], None]] = deque()
         self._is_woken = False
         self._thread: threading.Thread | None = None
+        self._ident: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._used = False
+        # Work that waits for a driver, and whether one is at it or on its way.
+        self._line: deque[InLine] = deque()
+        self._has_driver = False
+        # Whether the thread is to end as soon as it has nothing to do.
+        self._ends_soon = False
+        self._driver: asyncio.Task[None] | None = None
+        # What has come from workers and has not ended, and what awaits something.
         self._driven: dict[Any, Driven] = {}
         # How many of each limited group are driven, and who waits for a turn.
         self._counts: Counter[Any] = Counter()
-        self._held: dict[Any, deque[Driven]] = {}
-        # In which errands are run: not that of whoever comes first, which would be kept.
+        self._held: dict[Any, deque[tuple[Driven, InLine]]] = {}
+        # In which errands and drivers run: not that of whoever comes first, which would be kept.
         self._context = Context()
         # Those that `drive_here` drives: each by a loop of its own.
         self._stepped: dict[Any, Driven] = {}
 
     def __repr__(self) -> str:
         state = "running" if self._thread is not None else "not running"
-        return f"CoroutineLoop({state}, {len(self._driven)} coroutines)"
+        return f"CoroutineLoop({state}, {len(self._driven)} coroutines, {len(self._line)} in line)"
 
     # -- from any thread
 
     def is_here(self) -> bool:
         """Whether the calling thread is the loop's."""
-        return self._thread is threading.current_thread()
-
-    def driven(self, *args: Any, **options: Any) -> Driven:
-        """A coroutine, ready to be driven in a copy of the calling context; see `Driven`."""
-        return Driven(*args, **options)
+        return self._ident == threading.get_ident()
 
     def drive(self, driven: Driven, is_stopped: Callable[[], bool]) -> None:
         """Drive a coroutine to its end.
@@ -254,10 +138,11 @@ class CoroutineLoop:
         Raises:
             RuntimeError: No thread could be started; nothing of the coroutine has run.
         """
+        beginning = _Beginning(driven, is_stopped)
         if self.is_here():
-            self._begin(driven, is_stopped)
+            self._receive(driven, beginning)
         else:
-            self._do(partial(self._begin, driven, is_stopped))
+            self._do(partial(self._receive, driven, beginning))
 
     def cancel(self, keys: Collection[Any]) -> None:
         """Cancel what is driven under these keys; what is not there has ended."""
@@ -287,7 +172,7 @@ class CoroutineLoop:
         except RuntimeError:
             loop.close()
             raise
-        self._thread, self._loop, self._is_woken = thread, loop, False
+        self._thread, self._ident, self._loop, self._is_woken = thread, thread.ident, loop, False
         return loop
 
     def close(self, wait: bool) -> None:
@@ -315,7 +200,7 @@ class CoroutineLoop:
             with self._lock:
                 del self._stepped[driven.key]
 
-    # -- on the loop's thread
+    # -- on the loop's thread: the line
 
     def _run_errands(self) -> None:
         with self._lock:
@@ -327,30 +212,90 @@ class CoroutineLoop:
             except Exception:  # a thread's outermost frame: one broken errand must not stop the others
                 logger.exception("The coroutine loop failed and goes on")
 
-    def _begin(self, driven: Driven, is_stopped: Callable[[], bool]) -> None:
-        driven.owner = self
-        self._driven[driven.key] = driven
-        if driven.limit is not None and not is_stopped():
-            group, most = driven.limit
-            if self._counts[group] >= most:
-                self._held.setdefault(group, deque()).append(driven)
-                return
-            self._counts[group] += 1
-        else:
-            driven.limit = None
-        driven.begin(asyncio.get_running_loop())
-        if is_stopped():
-            driven.cancel()
+    def put_in_line(self, work: InLine) -> None:
+        """Have a driver do this work, after what is in the line."""
+        self._line.append(work)
+        if not self._has_driver:
+            self._call_driver()
 
-    def forget(self, driven: Driven) -> None:
-        """On the loop's thread: it has ended; the next of its group may begin."""
-        del self._driven[driven.key]
-        if driven.limit is None:
-            return
-        group = driven.limit[0]
+    def _call_driver(self) -> None:
+        self._has_driver = True
+        loop = asyncio.get_running_loop()
+        self._driver = loop.create_task(self._go_along(), name="routilux-driver", context=self._context)
+
+    async def _go_along(self) -> None:
+        """A driver: what one task does, from the first work that it takes until it is not fit for more."""
+        task: Any = asyncio.current_task()
+        until = perf_counter() + TURN_SECONDS
+        while self._line:
+            work = self._line.popleft()
+            try:
+                driven = work.go_on(self, task.cancelling)
+            except BaseException:
+                logger.critical("The engine failed in %r", work, exc_info=True)
+                driven = None
+            if driven is not None:
+                self._leave_line()
+                self._driven[driven.key] = driven
+                task.set_name(driven.name)
+                await driven.drive_on(task)
+                self.end(driven)
+                break
+            if perf_counter() >= until:
+                await _others_turn()
+                until = perf_counter() + TURN_SECONDS
+            if task.cancelling():
+                self._leave_line()
+                break
+        else:
+            self._has_driver = False
+        if self._ends_soon:
+            task.get_loop().call_soon(self._end_soon)  # after this task's end
+
+    def _leave_line(self) -> None:
+        """The present driver has something else to do; who comes next finds another, and so does what is in line."""
+        if self._line:
+            self._call_driver()
+        else:
+            self._has_driver = False
+
+    def end(self, driven: Driven) -> None:
+        """A coroutine has ended: make room for the next of its group, and put into the line what comes after it."""
+        self._driven.pop(driven.key, None)
+        if driven.limit is not None:
+            self._give_place_back(driven.limit[0])
+        following = driven.end()
+        if following is not None:
+            self.put_in_line(following)
+
+    # -- on the loop's thread: what comes from workers, or has a limit
+
+    def _receive(self, driven: Driven, beginning: InLine) -> None:
+        # Known from here on, and not from its beginning: a cancellation may come in between.
+        self._driven[driven.key] = driven
+        self._ends_soon = False
+        self.put_in_line(beginning)
+
+    def admits(self, driven: Driven, beginning: InLine, is_stopped: bool) -> bool:
+        """Whether a coroutine may begin; else its beginning is kept until another of its group has ended."""
+        if driven.is_waiting or driven.limit is None:
+            driven.is_waiting = False
+            return True  # it has a place, given by the one that has ended; or needs none
+        if is_stopped:
+            driven.limit = None
+            return True
+        group, most = driven.limit
+        if self._counts[group] >= most:
+            driven.is_waiting = True
+            self._held.setdefault(group, deque()).append((driven, beginning))
+            return False
+        self._counts[group] += 1
+        return True
+
+    def _give_place_back(self, group: Any) -> None:
         held = self._held.get(group)
         if held:
-            held.popleft().begin(asyncio.get_running_loop())
+            self.put_in_line(held.popleft()[1])
             return
         self._counts[group] -= 1
         if not self._counts[group]:
@@ -362,29 +307,35 @@ class CoroutineLoop:
             driven = self._driven.get(key)
             if driven is None:
                 continue
-            if driven.task is None and driven.limit is not None:
-                # It waits for its turn: it ends now, without having begun, and without a place to give back.
-                self._held[driven.limit[0]].remove(driven)
-                driven.limit = None
-                driven.begin(asyncio.get_running_loop())
             driven.cancel()
+            held = self._held.get(driven.limit[0]) if driven.is_waiting and driven.limit is not None else None
+            for pair in [pair for pair in held or () if pair[0] is driven]:
+                # It waits for its turn: it ends now, without having begun, and without a place to give back.
+                held.remove(pair)  # type: ignore[union-attr]  # a pair is found in a deque only
+                driven.limit = None
+                self.put_in_line(pair[1])
+
+    # -- the end
 
     def _end_soon(self) -> None:
         self._used = False
-        self._end_if_idle()
+        self._ends_soon = not self._end_if_idle()
 
     def _look_up(self) -> None:
+        if self._has_driver and self._driver is not None and self._driver.done():
+            self._leave_line()  # a handler has cancelled all tasks of the loop, and one had not begun
         if not self._end_if_idle():
             asyncio.get_running_loop().call_later(IDLE_SECONDS, self._look_up)
 
     def _end_if_idle(self) -> bool:
         loop = asyncio.get_running_loop()
-        is_empty = not self._driven and not asyncio.all_tasks(loop)  # a handler may have left a task of its own
+        # A driver is at work or on its way; a handler may have left a task of its own.
+        is_empty = not self._driven and not self._line and not asyncio.all_tasks(loop)
         with self._lock:
             if self._errands or self._used or not is_empty:
                 self._used = False
                 return False
-            self._thread = self._loop = None
+            self._thread = self._loop = self._ident = None
         loop.stop()
         return True
 
@@ -405,18 +356,28 @@ class CoroutineLoop:
             loop.close()
 
 
+@types.coroutine
+def _others_turn() -> Generator[None, None, None]:
+    """Let the loop do what else there is. A cancellation is not raised: no handler is at work that it could mean."""
+    with contextlib.suppress(asyncio.CancelledError):
+        yield
+
+
 def new_loop() -> asyncio.AbstractEventLoop:
     """A loop for a thread of its own: uvloop's where it is installed."""
     return asyncio.new_event_loop() if uvloop is None else uvloop.new_event_loop()
 
 
 def _run_alone(driven: Driven) -> None:
+    async def drive() -> None:
+        task: Any = asyncio.current_task()
+        if driven.begin(False):
+            await driven.drive_on(task)
+        driven.end()
+
     loop = new_loop()
     try:
-        driven.begin(loop)
-        task = driven.task
-        if task is not None:
-            loop.run_until_complete(task)
+        loop.run_until_complete(driven.context.copy().run(loop.create_task, drive(), name=driven.name))
         loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()

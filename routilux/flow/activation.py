@@ -6,6 +6,7 @@ This file and `run.py` are the hot path: everything that happens for one hop sta
 import contextlib
 import logging
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
@@ -116,7 +117,7 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
             else:
                 result = run.call_in_time(task, caller, routine._attempt_timeout, has_token)  # noqa: SLF001 - as above
             if result is not None:
-                if slot.is_async and isinstance(result, Coroutine):
+                if slot.is_async and (type(result) is CoroutineType or isinstance(result, Coroutine)):
                     return result
                 refuse_awaitable(result, slot)
     except GivenUp as given_up:

@@ -1,37 +1,47 @@
-"""How async handlers run: a worker makes the coroutine, and a loop on a thread of its own drives it.
+"""How async handlers run: on an asyncio loop, whose thread takes activations as a worker does, and drives them.
 
 An activation whose handler awaits stays active, and holds no thread. Three things stand in for what a worker does:
 
 - *The count.* It was counted when it was queued and is uncounted when its coroutine has ended, by the same settlement,
   under the same lock, on the loop's thread. So the run ends exactly once, whoever comes last.
-- *The token.* A concurrent run's worker keeps its token and takes the next task, so as many handlers may await as
-  there is work. A sequential run has one token, and it goes along with the activation: the worker leaves without
-  it, and whoever settles the activation gives it back, or hands it out for what is queued. It counts as out in
-  between, so no other worker comes, and nothing else of the run is at work.
-- *The wake-up.* An emission that finds the token out hands out none. Giving it back looks at the queue in the critical
-  section that takes it back, as a worker does that finds the queue empty: so either the task is seen, or the
-  emission sees that a token is missing.
+- *The token.* One that is out is with a worker, or with the loop's thread as a `LoopTurn`, or in either's line. Who has
+  it takes the next activation in the critical section in which it settles the last. The loop's thread looks in there
+  what comes next, and where that is none for it, takes nothing and passes the token to the workers. A worker takes
+  whatever comes: of an async handler it makes the coroutine and hands that over. In a concurrent run it keeps the
+  token then, and so does the loop's thread when a handler awaits: as many may await as there is work. In a sequential
+  run the token goes along with the activation, and who settles that goes on with it: nothing else of the run is at
+  work in between.
+- *The wake-up.* An emission that finds the tokens out hands out none. A token that goes along, or from one side to
+  the other, counts as out all the while. It is taken back only where the queue is seen empty, in one critical section:
+  so either the task is seen, or the emission sees that a token is missing.
 
-A cancellation closes the gate of the run first and posts an errand to the loop then. A coroutine that is on its way
-there, and comes after the errand, is begun with a look at the gate. So each that awaits is cancelled; none is missed.
+To which side an emission on the loop's thread gives tokens is a guess, made without the lock. It costs time where it
+is wrong, and nothing else: who gets one looks again with the lock. An emission on any other thread gives them to the
+workers, whose threads need no waking while they are at work.
+
+A cancellation closes the gate of the run first and posts an errand to the loop then. What the loop's thread has taken
+itself it takes, begins, and knows as awaiting in one step of a task, and errands come between those: so the errand
+finds it, or the closed gate has kept it from being taken. A coroutine that a worker has handed over is known from its
+arrival on; and if it comes after the errand, it is begun with a look at the gate. So each that awaits is cancelled;
+none is missed.
 """
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable
-from functools import partial
+from collections.abc import Coroutine, Iterable
+from contextvars import Context
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.executors.opening import open_coroutines
+from routilux.flow.loop_turn import LoopTurn, OnEnd, driven, on_end_of
 from routilux.flow.waiters import GRACE_SECONDS
 
 if TYPE_CHECKING:  # driven for these
-    from routilux.executors.coroutines import CoroutineLoop, Driven
+    from routilux.executors.coroutines import CoroutineLoop
+    from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
 __all__ = ["Handover"]
-
-OnEnd = Callable[[BaseException | None], None]
 
 
 class Handover:
@@ -75,13 +85,26 @@ class Handover:
 
     # -- handing over
 
-    def hand_over(self, task: "Activation", coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Have the loop drive a handler's coroutine, in a copy of the calling context, and settle the activation.
+    def hand_over(
+        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], context: Context | None = None
+    ) -> None:
+        """Have the loop drive a handler's coroutine and settle the activation.
+
+        Args:
+            task: The activation.
+            coroutine: Its handler's.
+            context: In which it runs; a copy of the calling one by default.
 
         Raises:
             RuntimeError: The loop's thread could not be started.
         """
-        self._drive(task, coroutine, partial(task.run.settle_awaited, task))
+        self._drive(task, coroutine, on_end_of(task, None), context)
+
+    def give_tokens(self, run: "Run", tokens: int) -> None:
+        """On the loop's thread: let it take activations of a run itself, as a worker does."""
+        loop = self.loop()
+        for _ in range(tokens):
+            loop.put_in_line(LoopTurn(run))
 
     def await_entry(self, entry: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
         """Wait until the loop has driven the entry's coroutine to its end; returns what it raised.
@@ -105,10 +128,12 @@ class Handover:
             return interrupted
         return outcome[0]
 
-    def _drive(self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> None:
+    def _drive(
+        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd, context: Context | None = None
+    ) -> None:
         try:
             loop = self.loop()
-            loop.drive(_driven(loop, task, coroutine, on_end), task.run.is_refusing)
+            loop.drive(driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
         except BaseException:
             coroutine.close()
             raise
@@ -122,13 +147,5 @@ class Handover:
             outcome.append(error)
 
         loop = self.loop()
-        loop.drive_here(_driven(loop, task, coroutine, note))
+        loop.drive_here(driven(loop, task, coroutine, note))
         return outcome[0]
-
-
-def _driven(loop: "CoroutineLoop", task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd) -> "Driven":
-    node, routine = task.port.node, task.port.node.routine
-    most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
-    limit = None if most is None else (routine, most)
-    timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
-    return loop.driven(task, f"{node.id}.{task.port.slot.name}", coroutine, on_end, limit, timeout)

@@ -248,6 +248,11 @@ class RunLifecycle(RunEnd):
         if tokens:
             self.workers.hand_out(self, tokens)
 
+    def take_token_back(self) -> None:
+        """The engine has failed with a token in its hands."""
+        with self.lock:
+            self.tokens = max(0, self.tokens - 1)
+
     def _queue(self, priority: int) -> deque[Activation]:
         if priority == NORMAL:
             return self._normal

@@ -5,15 +5,13 @@ their handlers did is settled (`settle`). How a run begins, stops and ends stand
 """
 
 from collections import Counter
-from collections.abc import Coroutine
-from contextvars import Context
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import RunEndedError, RunError
+from routilux.errors import RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
-from routilux.flow.activation import drain, perform, settle
+from routilux.flow.activation import drain
 from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
@@ -323,47 +321,44 @@ class Run(RunInputs):
                 return None
             return self._take(now)
 
-    def settle_awaited(self, task: Activation, error: BaseException | None) -> None:
-        """On the loop's thread: settle an activation whose coroutine has ended."""
-        self.note_returned(task, error)
-        try:
-            settle(task, error, None)
-        except BaseException:
-            self.give_back(task)  # an error of the engine itself; the loop reports it, and nothing is lost
-            raise
-        finally:
-            if self.is_sequential:
-                self._return_token()
+    def begins_on_loop(self) -> bool:
+        """With the lock held: whether the next activation may begin on the loop's thread."""
+        queue = self._urgent or self._normal or self._low
+        if not queue or self.journal is not None or self.hooks is not None:
+            return False
+        port = queue[0].port  # as `begins_anywhere`: a call would cost as much again
+        slot = port.slot
+        return slot.is_purely_async and slot.replaces and port.node.has_plain_policy
 
-    def _return_token(self) -> None:
-        """On the loop's thread: a sequential run's token goes on, or back.
+    def hand_out(self, tokens: int) -> None:
+        """Without the lock: give tokens that count as out to the workers, or to the loop if this is its thread."""
+        if not tokens:
+            return
+        if self.engine.handover.is_here() and self._is_for_loop():
+            self.engine.handover.give_tokens(self, tokens)
+        else:
+            self.workers.hand_out(self, tokens)
 
-        Where the next handler is async too, and to make its coroutine runs nothing of the application's, it begins
-        here: a worker would only hand it back, which costs two switches of threads.
+    def _is_for_loop(self) -> bool:
+        """Whether what was just queued is for the loop's thread. A guess: who gets the token looks with the lock.
+
+        What was queued last is looked at too: a plain handler should not wait for the loop's thread to come to it.
         """
-        while True:
-            with self.lock:
-                queue = self._urgent or self._normal or self._low
-                if not queue:
-                    self.tokens -= 1
-                    return
-                if self.journal is not None or self.hooks is not None or not queue[0].port.begins_anywhere():
-                    break
-                task = self._take(self.now())
-            if task is None:
-                return
-            outcome = Context().run(self._begin_here, task)
-            if outcome is None:
-                return  # the token goes along with it
-            settle(task, outcome, None)
-        self.workers.hand_out(self)  # a worker takes it back where nothing may start
+        try:
+            queue: Any = self._urgent or self._normal or self._low
+            return bool(queue) and queue[-1].port.begins_anywhere() and self.begins_on_loop()
+        except IndexError:  # somebody has just taken the last one
+            return False
 
-    def _begin_here(self, task: Activation) -> BaseException | None:
-        outcome = perform(task)
-        if isinstance(outcome, Coroutine):
-            self.engine.handover.hand_over(task, outcome)
-            return None
-        return outcome or RunError(f"The handler of {task!r} made no coroutine.")
+    def take_on_loop(self, turn: Turn) -> Activation | None:
+        """On the loop's thread: the first task of its turn; `turn.again` says that the token is for a worker."""
+        with self.lock:
+            if self._waiters.watcher_count:
+                self._waiters.notify()
+            if self.queue_size() and not self.begins_on_loop():
+                turn.again = True
+                return None
+            return self._take(self.now())
 
     def note_returned(self, task: Activation, error: BaseException | None) -> None:
         """Without the lock: tell the hooks that a handler has returned or raised."""

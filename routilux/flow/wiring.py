@@ -42,12 +42,13 @@ class Node:
 class Port:
     """A slot of a node, and the constants that each of its activations needs."""
 
-    __slots__ = ("key", "node", "slot", "start_key")
+    __slots__ = ("key", "name", "node", "slot", "start_key")
 
     def __init__(self, node: Node, slot: "Slot") -> None:
         self.node = node
         self.slot = slot
         self.key = (node.id, slot.name)
+        self.name = f"{node.id}.{slot.name}"
         self.start_key = RecordKey(node.id, "start", lambda data: {"slot": slot.name} if data is None else data)
 
     def begins_anywhere(self) -> bool:

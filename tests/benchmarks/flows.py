@@ -63,7 +63,9 @@ class AsyncStep(Step):
         self.get_slot("in").handler = self.async_hop
 
     async def async_hop(self, n: int) -> None:
-        self.hop(n)
+        self.calls.add()
+        if n > 1:
+            self.emit("next", n=n - 1)
 
 
 class Source(Routine):
