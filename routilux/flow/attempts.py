@@ -14,18 +14,15 @@ as far as `workers.LATE_PLACES_MAX` goes.
 from collections.abc import Callable, Collection, Coroutine
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from routilux.context import current_activation, current_job_state
 from routilux.errors import AttemptTimeoutError, LateAttemptError
-from routilux.flow.activation import GivenUp, settle
+from routilux.flow.activation import GivenUp
+from routilux.flow.apart import settle_in_context
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.task import Activation, LateAttempt
 from routilux.flow.timers import nanoseconds
 from routilux.ledger import RecordKey
-
-if TYPE_CHECKING:  # the class that has the hot path stands above
-    from routilux.flow.run import Run
 
 __all__ = ["RunAttempts"]
 
@@ -174,15 +171,12 @@ class RunAttempts(RunLifecycle):
     # -- on a thread of its own
 
     def _settle_surrender(self, given_up: Activation, surrender: _Surrender) -> None:
-        run, task, late = cast("Run", self), surrender.successor, surrender.late
+        task, late = surrender.successor, surrender.late
         error = AttemptTimeoutError(
             f"{'.'.join(task.port.key)} took longer than {late.seconds:g} s, and was given up; its thread goes on."
         )
-        current_job_state.set(run.job_state)
-        current_activation.set(task)
         try:
-            run.note_returned(task, error)
-            settle(task, error, None)
+            settle_in_context(task, error)
         except BaseException as broken:  # noqa: BLE001 - an error of the engine itself: as a worker does
             self.give_back(task)
             self.abort(broken)
@@ -196,11 +190,16 @@ class RunAttempts(RunLifecycle):
             if late.first_refused is not None:
                 self._record_late(given_up, late.first_refused)
             limit = 1 if self.is_sequential else self.token_limit
-            hands_on = surrender.has_token and self.queue_size() > 0
-            if surrender.has_token and not hands_on:
-                self.tokens -= 1  # in one critical section with the look at the queue, as a worker does
-        if hands_on:
-            self.workers.hand_out(self)
-        elif not surrender.has_token:
+        if not surrender.has_token:
             self.open_for_tasks(limit)
+        elif self.keeps_token():
+            self.workers.hand_out(self)
         self.workers.replace_late()
+
+    def keeps_token(self) -> bool:
+        """Whether a token that was at work has more to do, and goes to the workers; else it is back."""
+        with self.lock:  # the token is taken back in one critical section with the look at the queue, as a worker does
+            if self.queue_size():
+                return True
+            self.tokens -= 1
+            return False

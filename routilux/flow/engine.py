@@ -291,9 +291,10 @@ class Engine:
 
     def _is_waited_for_here(self) -> bool:
         """Whether a handler calls that belongs to no run: a shutdown waits for what it causes, as for a run's."""
-        activation = current_activation.get()
-        is_handler = isinstance(activation, DirectCall) and activation.job_state is None
-        return is_handler and activation.flow is self.flow and self.loop.live_count() > 0 and not self._is_closed
+        call = current_activation.get()
+        if not isinstance(call, DirectCall) or call.job_state is not None or call.flow is not self.flow:
+            return False
+        return self.loop.live_count() > 0 and not self._is_closed
 
     def outsider(self, run: Run, identity: int | None = None) -> Activation:
         """What stands for an activation where something is emitted from outside."""

@@ -115,7 +115,6 @@ class Handover:
         outcome: list[BaseException | None] = []
 
         def note(error: BaseException | None) -> None:
-            entry.run.note_returned(entry, error)
             outcome.append(error)
             ended.set()
 
@@ -125,7 +124,8 @@ class Handover:
         except BaseException as interrupted:  # noqa: BLE001 - Ctrl-C, as it would hit a handler on this thread
             self.cancel([entry])
             ended.wait(GRACE_SECONDS)
-            return interrupted
+            outcome = [interrupted]
+        entry.run.note_returned(entry, outcome[0])  # here: a hook may block
         return outcome[0]
 
     def _drive(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, JobState, Routine, Slot
+from routilux import CallbackOutputHandler, ErrorHandler, Flow, JobState, Routine, Slot
 from routilux.errors import SelfWaitError
 from routilux.testing import FakeClock, ManualExecutor, activate
 from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, relay, source, wait
@@ -469,6 +469,78 @@ def test_a_handler_that_keeps_the_loops_thread_is_named_in_a_warning(caplog):
     with caplog.at_level(logging.WARNING), draw("a -> b", a=source(1), b=Awaits(blocks)) as flow:
         flow.run("a")
     assert any("b.input" in message and "kept the loop" in message for message in caplog.messages)
+
+
+class NotedHooks:
+    """Hooks that note on which thread they are told of an end."""
+
+    def __init__(self, note: Callable[[], None]) -> None:
+        self._note = note
+
+    def activation_started(self, job_state: JobState, routine_id: str, slot_name: str) -> None: ...
+
+    def activation_ended(
+        self, job_state: JobState, routine_id: str, slot_name: str, error: BaseException | None
+    ) -> None:
+        self._note()
+
+    def run_ended(self, job_state: JobState) -> None: ...
+
+
+class NotedPolicy(ErrorHandler):
+    """A policy that notes on which thread it is asked, and in whose context."""
+
+    def handle_error(self, error: Exception, routine: Any, routine_id: str, flow: Flow, *more: Any) -> bool:
+        self.note()
+        assert routine.get_execution_context().routine_id == "b"
+        return True
+
+
+@pytest.mark.parametrize("has_awaited", [True, False])
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+@pytest.mark.parametrize("what", ["hook", "policy", "output handler"])
+def test_what_the_application_adds_to_a_settlement_does_not_run_on_the_loops_thread(what, strategy, has_awaited):
+    """The policy blocks until another async handler has run, which needs the loop's thread."""
+    gate, loops, noted = Gate(), [], []
+
+    def note() -> None:
+        if threading.current_thread() not in noted:
+            noted.append(threading.current_thread())
+
+    async def handle(routine: Routine, data: dict[str, Any]) -> None:
+        loops.append(threading.current_thread())
+        if has_awaited:
+            await asyncio.sleep(0)
+        routine.send_output("said", item=1)
+        if what == "policy" and data["item"] == 2:
+            raise OSError("refused")
+        routine.emit("output", **data)
+
+    async def opens(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        gate.open()
+
+    policy = NotedPolicy("continue") if what == "policy" else ErrorHandler("retry" if what != "hook" else "stop")
+    policy.note = lambda: (note(), gate.hold())
+    b = Awaits(handle)
+    b.set_error_handler(policy)
+    hooks = NotedHooks(note) if what == "hook" else None
+    got: list[Any] = []
+    flow = Flow(execution_strategy=strategy, hooks=hooks)
+    parts = {"a": source(1, 2, 3), "b": b, "c": collector(got), "opens": Awaits(opens, "trigger")}
+    with draw("a -> b -> c", **parts, flow=flow):
+        job_state = JobState(flow.flow_id)
+        if what == "output handler":
+            job_state.set_output_handler(CallbackOutputHandler(lambda *args, **more: note()))
+        flow.execute("a", job_state=job_state)
+        if what == "policy":
+            gate.await_arrival()
+            # The loop's thread is free: another run's handler runs there, and lets the policy go on.
+            assert flow.run("opens").status == "completed"
+        assert wait(flow, job_state).status == "completed"
+    assert noted
+    assert not set(noted) & set(loops)
+    assert sorted(items(got)) == ([1, 3] if what == "policy" else [1, 2, 3])
 
 
 def test_a_handler_that_would_let_its_own_loop_stand_still_is_told_so():
