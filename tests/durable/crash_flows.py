@@ -1,6 +1,7 @@
 """Flows for the crash tests. Child processes draw them by these names, so they stand at module level."""
 
 import asyncio
+import threading
 from typing import Any
 
 from routilux import ErrorHandler, Flow, JobState, Routine
@@ -18,6 +19,7 @@ __all__ = [
     "many_kinds",
     "merging",
     "nested",
+    "overdue",
     "retrying",
     "tolerant",
 ]
@@ -228,6 +230,23 @@ def failing(store: Store) -> Flow:
     return draw(store, routines, "start fragile, fragile end")
 
 
+def overdue(store: Store) -> Flow:
+    """Every first attempt takes too long, and emits when it was given up; the retry, beside it, emits the result."""
+
+    def is_late_at_first(routine: Routine, data: dict[str, Any]) -> None:
+        context = routine.get_execution_context()
+        assert context is not None
+        while context.attempt == 1 and not context.cancelled:
+            threading.Event().wait(0.001)
+        routine.emit("output", n=data["n"] if context.attempt > 1 else -1)
+
+    policy = ErrorHandler("retry", max_retries=2, retry_delay=0.001)
+    slow = node(is_late_at_first, error_handler=policy)
+    slow.set_limits(attempt_timeout=0.01)
+    routines = {"start": entry(emits_each), "slow": slow, "end": node(merge_strategy="append")}
+    return draw(store, routines, "start slow, slow end")
+
+
 class Awaits(Routine):
     """A routine whose one slot has an async handler, which awaits before and after it calls `act`."""
 
@@ -290,6 +309,12 @@ def unordered(saved: dict[str, Any]) -> Any:
     return saved["status"], held, dict(sorted(saved["shared_data"].items())), emitted, kinds
 
 
+def without_late(saved: dict[str, Any]) -> Any:
+    """As `unordered`: when a late handler was heard of is not always the same, or whether the process lived so long."""
+    history = [record for record in saved["execution_history"] if record["event_name"] != "late"]
+    return unordered({**saved, "execution_history": history})
+
+
 FLOWS = {
     "chain": (chain, 5, None),
     "merging": (merging, 4, None),
@@ -299,6 +324,7 @@ FLOWS = {
     "nested": (nested, 2, None),
     "concurrent": (concurrent, 4, unordered),
     "failing": (failing, 5, None),
+    "overdue": (overdue, 3, without_late),
     "awaiting": (awaiting, 3, None),
     "awaiting together": (awaiting_together, 4, unordered),
 }
