@@ -144,6 +144,18 @@ class CoroutineLoop:
         else:
             self._do(partial(self._receive, driven, beginning))
 
+    def do(self, work: Collection[InLine]) -> None:
+        """Put work into the line.
+
+        Raises:
+            RuntimeError: No thread could be started.
+        """
+        if self.is_here():
+            for each in work:
+                self.put_in_line(each)
+        else:
+            self._do(partial(self._put_in_line, work))
+
     def cancel(self, keys: Collection[Any]) -> None:
         """Cancel what is driven under these keys; what is not there has ended."""
         with self._lock:
@@ -269,6 +281,11 @@ class CoroutineLoop:
             self.put_in_line(following)
 
     # -- on the loop's thread: what comes from workers, or has a limit
+
+    def _put_in_line(self, work: Collection[InLine]) -> None:
+        self._ends_soon = False
+        for each in work:
+            self.put_in_line(each)
 
     def _receive(self, driven: Driven, beginning: InLine) -> None:
         # Known from here on, and not from its beginning: a cancellation may come in between.

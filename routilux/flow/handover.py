@@ -15,9 +15,9 @@ An activation whose handler awaits stays active, and holds no thread. Three thin
   the other, counts as out all the while. It is taken back only where the queue is seen empty, in one critical section:
   so either the task is seen, or the emission sees that a token is missing.
 
-To which side an emission on the loop's thread gives tokens is a guess, made without the lock. It costs time where it
-is wrong, and nothing else: who gets one looks again with the lock. An emission on any other thread gives them to the
-workers, whose threads need no waking while they are at work.
+To which side an emission gives tokens is a guess, made without the lock. It costs time where it is wrong, and nothing
+else: who gets one looks again with the lock. Until a worker has handed over the first coroutine there is no loop, and
+flows without async handlers never have one.
 
 A cancellation closes the gate of the run first and posts an errand to the loop then. What the loop's thread has taken
 itself it takes, begins, and knows as awaiting in one step of a task, and errands come between those: so the errand
@@ -53,6 +53,8 @@ class Handover:
     def __init__(self) -> None:
         self._lock = Lock()
         self._loop: CoroutineLoop | None = None
+        #: Whether a coroutine was ever handed to the loop's thread. Where workers are stepped by hand, none is.
+        self.has_loop = False
 
     def __repr__(self) -> str:
         return f"Handover({self._loop!r})"
@@ -82,6 +84,7 @@ class Handover:
         """In a forked child, where the loop's thread does not exist."""
         self._lock = Lock()
         self._loop = None
+        self.has_loop = False
 
     # -- handing over
 
@@ -100,11 +103,13 @@ class Handover:
         """
         self._drive(task, coroutine, on_end_of(task, None), context)
 
-    def give_tokens(self, run: "Run", tokens: int) -> None:
-        """On the loop's thread: let it take activations of a run itself, as a worker does."""
-        loop = self.loop()
-        for _ in range(tokens):
-            loop.put_in_line(LoopTurn(run))
+    def give_tokens(self, run: "Run", tokens: int) -> bool:
+        """Let the loop's thread take activations of a run itself, as a worker does; False where none can be had."""
+        try:
+            self.loop().do([LoopTurn(run) for _ in range(tokens)])
+        except RuntimeError:  # out of threads, or the interpreter is going down
+            return False
+        return True
 
     def await_entry(self, entry: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
         """Wait until the loop has driven the entry's coroutine to its end; returns what it raised.
@@ -134,6 +139,7 @@ class Handover:
         try:
             loop = self.loop()
             loop.drive(driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
+            self.has_loop = True
         except BaseException:
             coroutine.close()
             raise

@@ -48,12 +48,10 @@ class LoopTurn(Turn):
     plain one, or to the end of the loop's line.
     """
 
-    __slots__ = ("_context", "_ends", "_following", "_now", "run")
+    __slots__ = ("_context", "_ends", "_now", "run")
 
     def __init__(self, run: "Run") -> None:
         self.run = run
-        # An activation that was taken and has not begun.
-        self._following: Activation | None = None
         # What is the same for all of them is set once.
         self._context = Context()
         self._context.run(current_job_state.set, run.job_state)
@@ -75,11 +73,10 @@ class LoopTurn(Turn):
     def go_on(self, loop: "CoroutineLoop", cancelling: Callable[[], int]) -> "Driven | None":
         """Begin one activation after the other, until a handler awaits or the turn is over; see `InLine`."""
         self._restart()
-        run, task, self._following = self.run, self._following, None
-        copied = self._context.copy
+        run, copied = self.run, self._context.copy
+        task: Activation | None = None
         try:
-            if task is None:
-                task = run.take_on_loop(self)
+            task = run.take_on_loop(self)
             while task is not None:
                 routine = task.port.node.routine
                 if routine is not None and routine._max_concurrency is not None:  # noqa: SLF001 - a marked name
@@ -90,6 +87,8 @@ class LoopTurn(Turn):
                 began, self._now = self._now, perf_counter()
                 if self._now - began > loop.blocking_seconds:
                     loop.warn_blocking(task.port.name, self._now - began)
+                if cancelling():
+                    self._take_nothing()
                 if outcome is None and task.special is None:
                     task = run.settle(task, self)
                 elif isinstance(outcome, _Awaiting):
@@ -100,12 +99,10 @@ class LoopTurn(Turn):
                 else:
                     task = settle(task, outcome, self)
                     self._now = perf_counter()  # handlers of logging are the application's
-                if cancelling():
-                    break
         except BaseException as error:  # noqa: BLE001 - of the engine itself
             self._give_up(task, error)
             return None
-        if self._stays(task):
+        if self._stays():
             loop.put_in_line(self)
         return None
 
@@ -114,7 +111,11 @@ class LoopTurn(Turn):
         context = Context()
         outcome = context.run(perform, task)
         if not isinstance(outcome, Coroutine):
-            return settle(task, outcome or _no_coroutine(task), self)
+            error = outcome or _no_coroutine(task)
+            if not calls_application(task, error):
+                return settle(task, error, self)
+            settle_apart(task, error, has_token=True)
+            return None
         self.run.engine.handover.hand_over(task, outcome, context)
         return self.run.after_handover(self)
 
@@ -124,30 +125,38 @@ class LoopTurn(Turn):
         run = self.run
         begun = driven(loop, task, awaiting.coroutine, on_end_of(task, self), context)
         begun.has_begun(awaiting.found, began)
-        # In a concurrent run the token stays, and who goes along the line next takes it on.
-        if not run.is_sequential and self._stays(run.after_handover(self)):
-            loop.put_in_line(self)
+        if not run.is_sequential:
+            # The token stays, and who goes along the line next takes it on.
+            self._take_nothing()
+            run.after_handover(self)
+            if self._stays():
+                loop.put_in_line(self)
         return begun
 
     def settle_awaited(self, task: "Activation", error: BaseException | None) -> "LoopTurn | None":
         """Settle an activation of a sequential run that has awaited; returns itself if the token stays here."""
         self._restart()
-        following: Activation | None = None
+        self._take_nothing()
         try:
             if calls_application(task, error):
                 settle_apart(task, error, has_token=True)
                 return None
-            following = settle(task, error, self)
+            settle(task, error, self)
         except BaseException as broken:  # noqa: BLE001 - of the engine itself
             self._give_up(task, broken)
             return None
-        return self if self._stays(following) else None
+        return self if self._stays() else None
 
-    def _stays(self, following: "Activation | None") -> bool:
+    def _take_nothing(self) -> None:
+        """Let the turn be over with the settlement that comes now.
+
+        Because another task is to begin the next handler, in a later step of the loop: what is taken must begin in
+        the same one, or a cancellation in between would neither find it nor keep it from beginning.
+        """
+        self._ends = 0.0
+
+    def _stays(self) -> bool:
         """Whether the token stays with this thread. Else it is back, or with a worker from here on."""
-        self._following = following
-        if following is not None:
-            return True
         if not self.again:
             return False
         run = self.run

@@ -331,13 +331,13 @@ class Run(RunInputs):
         return slot.is_purely_async and slot.replaces and port.node.has_plain_policy
 
     def hand_out(self, tokens: int) -> None:
-        """Without the lock: give tokens that count as out to the workers, or to the loop if this is its thread."""
+        """Without the lock: give tokens that count as out to the loop's thread, or to the workers."""
         if not tokens:
             return
-        if self.engine.handover.is_here() and self._is_for_loop():
-            self.engine.handover.give_tokens(self, tokens)
-        else:
-            self.workers.hand_out(self, tokens)
+        handover = self.engine.handover
+        if handover.has_loop and self._is_for_loop() and handover.give_tokens(self, tokens):
+            return
+        self.workers.hand_out(self, tokens)
 
     def _is_for_loop(self) -> bool:
         """Whether what was just queued is for the loop's thread. A guess: who gets the token looks with the lock.

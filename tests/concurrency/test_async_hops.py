@@ -295,6 +295,40 @@ def test_a_cancellation_between_two_handlers_reaches_neither_and_no_handler_of_a
 
 
 @STRATEGIES
+@pytest.mark.parametrize("first", ["awaits", "cancels itself"])
+def test_a_cancellation_between_two_tasks_of_the_loop_keeps_the_next_handler_from_beginning(
+    first, strategy, monkeypatch
+):
+    begun: list[str] = []
+
+    def go_on(turn: LoopTurn, *args: Any) -> Any:
+        if turn.run.job_id == "stopped" and turn.run.event_count >= 2:
+            cancelling = threading.Thread(target=flow.cancel, args=(turn.run.job_state,))
+            cancelling.start()
+            cancelling.join(DEADLINE)
+        return real(turn, *args)
+
+    real = LoopTurn.go_on
+    monkeypatch.setattr(LoopTurn, "go_on", go_on)
+
+    def first_step(n: int) -> Any:
+        task = asyncio.current_task()
+        assert task is not None
+        return asyncio.sleep(0) if first == "awaits" else (task.cancel(), None)[1]
+
+    async def second(routine: Routine, data: dict[str, Any]) -> None:
+        begun.append(this_run().job_id)
+        if this_run().job_id == "stopped":
+            await asyncio.Event().wait()
+
+    with ring(strategy, 2, counts_down(first_step), second) as flow:
+        assert flow.run("a").status == "completed"  # the loop is there from now on
+        begun.clear()
+        stopped = wait(flow, flow.execute("a", job_id="stopped"))
+        assert (stopped.status, names(stopped, "s1"), begun) == ("cancelled", [], [])
+
+
+@STRATEGIES
 def test_a_cancellation_during_a_first_step_is_seen_where_the_handler_awaits(strategy):
     in_step, cancelled = threading.Event(), threading.Event()
     seen: list[str] = []
