@@ -69,7 +69,7 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: The name is taken, or the merge strategy unknown.
-            TypeError: The handler cannot be called, or is `async def`.
+            TypeError: The handler cannot be called.
         """
         _check_name("slot", name)
         if name in self._slots:

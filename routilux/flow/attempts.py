@@ -85,9 +85,12 @@ class RunAttempts(RunLifecycle):
             if task.special is not None and task.special.late is not None:
                 self.workers.came_back(task.special.late)
             raise GivenUp(error)
-        if error is not None:
+        if error is None:
+            return result
+        try:
             raise error
-        return result
+        finally:
+            error = None  # its traceback holds this frame, which must not hold it
 
     def refuse_late(self, task: Activation, what: str) -> None:
         """Refuse what a handler does whose attempt was given up.
