@@ -47,6 +47,7 @@ class ScarcePool:
         self.threads.shutdown(wait=wait)
 
 
+@pytest.mark.plain_only("async handlers need no worker, and a run of theirs comes to its end without one")
 def test_a_run_without_a_worker_fails_and_keeps_what_was_queued():
     pools, seen = ScarcePools(), []
     flow = draw("a -> b", flow=Flow(executor=pools), a=source(1, 2), b=collector(seen))
@@ -64,6 +65,7 @@ def test_a_run_without_a_worker_fails_and_keeps_what_was_queued():
     flow.shutdown()
 
 
+@pytest.mark.plain_only("async handlers need no worker, and a run of theirs comes to its end without one")
 def test_a_concurrent_run_without_a_worker_tells_it_and_keeps_what_was_queued():
     pools = ScarcePools()
     flow = draw(

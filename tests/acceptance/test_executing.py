@@ -8,6 +8,7 @@ import pytest
 
 from routilux import Flow, JobState, QueueOutputHandler, Routine
 from routilux.flow import TaskPriority
+from routilux.testing import FakeClock
 from tests.drawings import (
     Gate,
     collector,
@@ -293,26 +294,31 @@ def test_an_entry_that_is_connected_may_also_be_reached_as_a_task():
 
 @pytest.mark.plain_only("a timeout stops an async handler, which is kept as well")
 def test_a_run_that_takes_too_long_fails_and_its_queued_work_is_kept():
-    gate, ended = Gate(), threading.Event()
-    flow = draw("a -> b", a=source(1, 2, 3), b=node(gate.act))
+    gate, ended, clock = Gate(), threading.Event(), FakeClock()
+    flow = draw("a -> b", a=source(1, 2, 3), b=node(gate.act), flow=Flow(clock=clock))
     flow.on_run_end(lambda job_state: ended.set())
-    job_state = flow.execute("a", timeout=0.05)
+    job_state = flow.execute("a", timeout=5.0)
+    gate.await_arrival()
+    clock.advance(5.0)
     passed(ended)
     assert job_state.status == "failed"
     gate.open()
     flow.shutdown()
     (record,) = [record for record in job_state.execution_history if record.event_name == "timeout"]
-    assert record.data["timeout"] == 0.05
+    assert record.data["timeout"] == 5.0
     assert record in job_state.errors
     assert [entry["data"] for entry in job_state.pending_tasks] == [{"item": 2}, {"item": 3}]
     assert names(job_state, "b").count("start") == 1
 
 
+@pytest.mark.plain_only("a timeout stops an async handler, which does not wait for its thread")
 def test_what_a_timed_out_handler_still_emits_is_refused_and_recorded():
-    gate, ended, seen = Gate(), threading.Event(), []
-    flow = draw("a -> b -> c", a=source(1), b=node(gate.act), c=collector(seen))
+    gate, ended, seen, clock = Gate(), threading.Event(), [], FakeClock()
+    flow = draw("a -> b -> c", a=source(1), b=node(gate.act), c=collector(seen), flow=Flow(clock=clock))
     flow.on_run_end(lambda job_state: ended.set())
-    job_state = flow.execute("a", timeout=0.05)
+    job_state = flow.execute("a", timeout=5.0)
+    gate.await_arrival()
+    clock.advance(5.0)
     passed(ended)
     gate.open()
     wait(flow, job_state)
