@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # named in annotations only: the context knows of the rooms a
     from routilux.job_state import JobState
     from routilux.synchronous import DirectCall
 
-__all__ = ["ExecutionContext", "current_activation", "current_job_state", "delivering_output"]
+__all__ = ["ExecutionContext", "current_activation", "current_job_state", "delivering_output", "refuse_late"]
 
 current_job_state: "ContextVar[JobState | None]" = ContextVar("routilux_job_state", default=None)
 # A DirectCall while a slot is called without an engine: it has no run, but the same attributes otherwise.
@@ -21,6 +21,23 @@ current_activation: "ContextVar[Activation | DirectCall | None]" = ContextVar("r
 
 # True while an output handler is called: it must not wait for the handlers that send outputs.
 delivering_output: "ContextVar[bool]" = ContextVar("routilux_delivering_output", default=False)
+
+
+def refuse_late(part: object, what: str) -> None:
+    """Refuse what a handler does to the record of its run after its attempt was given up.
+
+    Asked before a write, not under its lock: what had begun when the time was over is done.
+
+    Args:
+        part: The record, or the dict in it, that is about to be written.
+        what: What is refused, for the message and the run's history.
+
+    Raises:
+        LateAttemptError: The calling handler's attempt was given up, and this belongs to its run.
+    """
+    activation = current_activation.get()
+    if activation is not None and activation.is_late:
+        activation.refuse_late(part, what)
 
 
 class _Parts(NamedTuple):
@@ -62,7 +79,12 @@ class ExecutionContext(_Parts):
 
     @property
     def cancelled(self) -> bool:
-        """True once the run was cancelled, failed or timed out. Long handlers may look at it now and then."""
+        """True once the run was cancelled, failed or timed out, or this attempt was given up.
+
+        Long handlers may look at it now and then.
+        """
+        if self._activation is not None and self._activation.is_late:
+            return True
         run = self._activation.run if self._activation is not None else None
         return run is not None and run.is_cancelled()
 

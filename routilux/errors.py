@@ -25,6 +25,7 @@
     │   ├── FlowShutDownError               the flow takes no new work
     │   ├── SelfWaitError                   a handler waits for its own run
     │   ├── AttemptTimeoutError (TimeoutError) an attempt took longer than its routine's attempts may
+    │   ├── LateAttemptError                a handler goes on after its attempt was given up
     │   ├── HandlerCancelledError           an async handler was cancelled with its run
     │   ├── WorkerStartError                no thread could be started
     │   ├── RunDrivenError                  another process drives the run
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidDataError",
     "InvalidTypeError",
     "InvalidValueError",
+    "LateAttemptError",
     "LeaseLostError",
     "MergeResultError",
     "MissingExtraError",
@@ -261,6 +263,10 @@ class SelfWaitError(RunError):
 
 class AttemptTimeoutError(RunError, TimeoutError):
     """An attempt took longer than its routine's `attempt_timeout`."""
+
+
+class LateAttemptError(RunError):
+    """A handler does something for its run, and its attempt was given up: its routine's `attempt_timeout` was over."""
 
 
 class HandlerCancelledError(RunError):

@@ -22,7 +22,7 @@ class ExecutionRecord(OwnFields):
     """One thing that happened in a run.
 
     `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
-    error_continued, skipped, timeout, refused, replay_differs.
+    error_continued, skipped, timeout, refused, late, replay_differs.
     """
 
     fields_to_serialize = FIELDS

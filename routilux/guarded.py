@@ -4,6 +4,8 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, ValuesView
 from threading import Lock
 from typing import Any, TypeVar
 
+from routilux.context import refuse_late
+
 __all__ = ["GuardedDict", "LockLike"]
 
 K = TypeVar("K")
@@ -22,6 +24,9 @@ class GuardedDict(dict[K, V]):
     """
 
     __slots__ = ("_lock", "changed")
+
+    #: What a write is, where it is refused.
+    WHAT = "write shared data"
 
     def __init__(self, values: dict[K, V] | None = None, lock: LockLike = None) -> None:
         super().__init__(values or {})
@@ -65,12 +70,14 @@ class GuardedDict(dict[K, V]):
         return self.copy().items()
 
     def __setitem__(self, key: K, value: V) -> None:
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             super().__setitem__(key, value)
             self._note((key,))
 
     def __delitem__(self, key: K) -> None:
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             super().__delitem__(key)
@@ -82,6 +89,7 @@ class GuardedDict(dict[K, V]):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Take over pairs, all at once for other threads."""
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             pairs = dict(*args, **kwargs)
@@ -90,6 +98,7 @@ class GuardedDict(dict[K, V]):
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """The value of a key, which is set first if it is missing."""
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             value = super().setdefault(key, default)
@@ -98,6 +107,7 @@ class GuardedDict(dict[K, V]):
 
     def pop(self, *args: Any) -> Any:
         """Remove a key and return its value."""
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             value = super().pop(*args)
@@ -106,6 +116,7 @@ class GuardedDict(dict[K, V]):
 
     def popitem(self) -> tuple[K, V]:
         """Remove and return the newest pair."""
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             pair = super().popitem()
@@ -114,6 +125,7 @@ class GuardedDict(dict[K, V]):
 
     def clear(self) -> None:
         """Remove every pair."""
+        refuse_late(self, self.WHAT)
         with self._lock:
             self.bring_up_to_date()
             self._note(dict.keys(self))

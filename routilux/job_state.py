@@ -9,6 +9,7 @@ from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
+from routilux.context import refuse_late
 from routilux.errors import InvalidDataError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict
@@ -164,6 +165,7 @@ class JobState(SharedState):
 
     @routine_states.setter
     def routine_states(self, value: dict[str, dict[str, Any]]) -> None:
+        refuse_late(self, "replace the routines' states")
         with self._ledger.lock:
             before = self._ledger.routine_states
             states = self._ledger.routine_states = RoutineStates(dict(value), self._ledger.lock)
@@ -171,6 +173,7 @@ class JobState(SharedState):
 
     def update_routine_state(self, routine_id: str, state: dict[str, Any]) -> None:
         """Replace a routine's state with a copy of `state`."""
+        refuse_late(self, "write a routine's state")
         self._check_durable(state, f"the state of {routine_id!r}")
         with self._ledger.lock:
             self._ledger.routine_states.set(routine_id, dict(state))
@@ -210,6 +213,7 @@ class JobState(SharedState):
 
     def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
         """Append a record with the present time."""
+        refuse_late(self, f"record {event_name!r}")
         self._check_durable(data, f"the data of a record of {routine_id!r}")
         ledger = self._ledger
         with ledger.lock:
@@ -280,6 +284,7 @@ class JobState(SharedState):
 
     def add_deferred_event(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
         """Have a routine emit an event when the run is resumed."""
+        refuse_late(self, f"defer {event_name!r}")
         entry = {
             "routine_id": routine_id,
             "event_name": event_name,
@@ -304,6 +309,7 @@ class JobState(SharedState):
 
     def send_output(self, routine_id: str, output_type: str, data: dict[str, Any]) -> None:
         """Put an output into the output log, then hand it to the output handler on this thread."""
+        refuse_late(self, f"send the output {output_type!r}")
         ledger = self._ledger
         self._check_durable(data, f"an output of {routine_id!r}")
         with ledger.lock:

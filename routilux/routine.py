@@ -69,7 +69,7 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: The name is taken, or the merge strategy unknown.
-            TypeError: The handler cannot be called, or is `async def`.
+            TypeError: The handler cannot be called.
         """
         _check_name("slot", name)
         if name in self._slots:
@@ -405,14 +405,17 @@ class Routine(OwnFields):
         return self._error_handler
 
     def set_limits(self, *, max_concurrency: int | None = None, attempt_timeout: float | None = None) -> None:
-        """Limit the routine's async handlers. They are not saved with the flow: call it in the constructor.
+        """Limit the routine's handlers. Limits are not saved with the flow: set them in the constructor.
 
         Args:
-            max_concurrency: How many may be at once in one flow, all its runs together; None: no limit. Those that wait
-                for their turn count as begun.
-            attempt_timeout: Seconds that one attempt may take, by the real time, waiting for its turn excluded. Then
-                the handler sees a CancelledError where it awaits, and the attempt has failed with a TimeoutError,
-                which goes the way of every error. None: no limit. It does not stop a plain handler.
+            max_concurrency: How many async handlers may be at once in one flow, all its runs together; None: no limit.
+                Those that wait for their turn count as begun. Plain ones are bounded by the flow's workers.
+            attempt_timeout: Seconds that one attempt may take, waiting for its turn excluded; None: no limit. Then the
+                attempt has failed with an `AttemptTimeoutError`, a TimeoutError, which goes the way of every error. An
+                async handler sees a CancelledError where it awaits, by the real time. A plain one cannot be stopped:
+                its attempt is given up, and what its thread still does for the run is refused with a
+                `LateAttemptError` and recorded as `late`. For an entry on its caller's thread that holds too, but
+                `execute` returns when the handler does.
 
         Raises:
             ValueError: A value that cannot be.

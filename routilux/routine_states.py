@@ -22,6 +22,8 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
 
     __slots__ = ("completions",)
 
+    WHAT = "write a routine's state"
+
     def __init__(self, states: dict[str, dict[str, Any]], lock: LockLike) -> None:
         super().__init__(states, lock)
         #: By routine: the nanoseconds of its last execution, which succeeded, and which its state does not say yet.

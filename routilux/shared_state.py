@@ -5,6 +5,7 @@ from datetime import datetime
 from threading import RLock, get_ident
 from typing import Any
 
+from routilux.context import refuse_late
 from routilux.errors import InvalidValueError, NotPlainError
 from routilux.guarded import GuardedDict
 from routilux.ledger import Ledger
@@ -42,6 +43,7 @@ class SharedState(OwnFields):
 
     @shared_data.setter
     def shared_data(self, value: dict[str, Any]) -> None:
+        refuse_late(self, "replace the shared data")
         with self._shared_lock:
             before = self._shared_data
             self._shared_data = GuardedDict(dict(value), lock=self._shared_lock)
@@ -63,6 +65,7 @@ class SharedState(OwnFields):
         `fn` runs under the lock of the shared data: keep it short, and save nothing in it. What it raises leaves the
         value as it was.
         """
+        refuse_late(self._shared_data, "modify shared data")
         with self._shared_lock:
             before, self._modifying_thread = self._modifying_thread, get_ident()
             try:
@@ -83,6 +86,7 @@ class SharedState(OwnFields):
         """
         if not isinstance(entry, dict):
             raise InvalidValueError(f"Entry must be a dictionary, not {type(entry).__name__}: {entry!r}")
+        refuse_late(self, "append to the shared log")
         if "timestamp" not in entry:
             entry = {**entry, "timestamp": datetime.now().isoformat()}
         self._check_durable(entry, "an entry of the shared log")

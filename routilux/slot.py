@@ -6,7 +6,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.callables import describe_callable, is_saved_callable, remember_callable, restore_callable
-from routilux.context import current_activation
+from routilux.context import current_activation, refuse_late
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
 from routilux.handlers import Caller, bind, is_async, is_purely_async
 from routilux.plain import plain_dict
@@ -179,6 +179,7 @@ class Slot(OwnFields):
             raise InvalidValueError(f"The data of slot {self.place()!r} must be a dict, not {value!r}.")
         activation = current_activation.get()
         if activation is not None and activation.run is not None:
+            refuse_late(activation.job_state, f"set the data of slot {self.name!r}")
             activation.run.set_slot_data(self, activation, value)
         else:
             self._own_data = value

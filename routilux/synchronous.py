@@ -21,6 +21,7 @@ class DirectCall:
     __slots__ = ("flow", "job_state", "routine")
 
     run = None
+    is_late = False
     effects = None
     retry_count = 0
     activation_id = ""
@@ -29,6 +30,9 @@ class DirectCall:
         self.routine = routine
         self.job_state = job_state
         self.flow = flow
+
+    def refuse_late(self, part: object, what: str) -> None:
+        """Never called: it has no attempts."""
 
     def routine_id_of(self, routine: Any) -> str:
         """The id of a routine in the flow."""

@@ -56,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items[:] = [item for item in items if not (_is_async(item) and item.get_closest_marker("plain_only"))]
     store = config.getoption("--store")
     if store is None:
         return
@@ -70,6 +71,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Nothing of thousands of tests is garbage: the collector, which tests often call, need not look at them."""
     gc.collect()
     gc.freeze()
+
+
+def _is_async(item: pytest.Item) -> bool:
+    call = getattr(item, "callspec", None)
+    return call is not None and call.params.get("handler_kind") == "async"
 
 
 def _give_stores(url: str) -> None:

@@ -1,6 +1,7 @@
 """Small flows for tests: routines out of functions, drawings out of text, waits with deadlines."""
 
 import asyncio
+import contextlib
 import contextvars
 import itertools
 import json
@@ -54,13 +55,37 @@ def plain_handler(routine: Routine, act: Act) -> Callable[..., Any]:
 
 
 def async_handler(routine: Routine, act: Act) -> Callable[..., Any]:
-    """A handler that awaits, then has a thread call the act, which may wait there for the test."""
+    """A handler that awaits, then has a thread call the act, which may wait there for the test.
+
+    A thread of its own each time: those of a loop's executor are few, and acts wait for each other.
+    """
 
     async def handler(**data: Any) -> None:
         await asyncio.sleep(0)
-        await asyncio.to_thread(act, routine, data)
+        await _from_thread(contextvars.copy_context(), act, routine, data)
 
     return handler
+
+
+def _from_thread(context: contextvars.Context, act: Act, routine: Routine, data: dict[str, Any]) -> Any:
+    loop = asyncio.get_running_loop()
+    ended = loop.create_future()
+
+    def end(error: BaseException | None) -> None:
+        if not ended.done():  # else its handler was cancelled
+            ended.set_exception(error) if error is not None else ended.set_result(None)
+
+    def call() -> None:
+        error: BaseException | None = None
+        try:
+            context.run(act, routine, data)
+        except BaseException as raised:  # noqa: BLE001 - whatever it is, the handler raises it
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop has gone with the handler
+            loop.call_soon_threadsafe(end, error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return ended
 
 
 class HandlerKind:

@@ -209,8 +209,8 @@ class Driven:
 def warn_blocking(name: str, seconds: float) -> None:
     """Name a handler that has kept the loop's thread."""
     logger.warning(
-        "%s kept the loop's thread for %.0f ms, and all other async handlers of its flow waited. Await in "
-        "between, or make it a plain function, which runs on a worker.",
+        "%s kept the loop's thread for %.0f ms, with what it calls (an output handler, for example), and all other "
+        "async handlers of its flow waited. Await in between, or make it a plain function, which runs on a worker.",
         name,
         seconds * 1e3,
     )

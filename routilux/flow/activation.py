@@ -21,12 +21,24 @@ if TYPE_CHECKING:  # what is driven here
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
-__all__ = ["Outcome", "drain", "go_on", "perform", "policy_of", "settle"]
+__all__ = ["GivenUp", "Outcome", "drain", "go_on", "perform", "policy_of", "settle"]
 
 logger = logging.getLogger(__name__)
 
 # What a handler raised, or the coroutine of an async one, none of whose lines has run; None: it has returned.
 Outcome = BaseException | Coroutine[Any, Any, Any] | None
+
+
+class GivenUp(BaseException):
+    """Stands for what a handler has come to whose attempt was given up: nobody settles that any more.
+
+    Attributes:
+        error: What it raised; None: it has returned.
+    """
+
+    def __init__(self, error: BaseException | None) -> None:
+        super().__init__()
+        self.error = error
 
 
 def drain(run: "Run", workers: Workers) -> bool:
@@ -56,6 +68,8 @@ def drain(run: "Run", workers: Workers) -> bool:
 
 def go_on(task: "Activation", outcome: Outcome, turn: Turn | None) -> "Activation | None":
     """What follows `perform` on a worker: settle, or hand a coroutine over; returns the worker's next task."""
+    if isinstance(outcome, GivenUp):
+        return None  # it was settled, and the token went on, when its time was over
     if outcome is None or isinstance(outcome, BaseException):
         return settle(task, outcome, turn)
     run = task.run
@@ -65,8 +79,13 @@ def go_on(task: "Activation", outcome: Outcome, turn: Turn | None) -> "Activatio
     return run.after_handover(turn)
 
 
-def perform(task: "Activation") -> Outcome:
-    """Call the handler of an activation; returns what it raised, or the coroutine of an async one."""
+def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR0912 - the hot path: no call to part it
+    """Call the handler of an activation; returns what it raised, or the coroutine of an async one.
+
+    Args:
+        task: The activation.
+        has_token: Whether the calling thread has a token of its run; the caller of `execute` has none.
+    """
     run = task.run
     if run.is_anonymous:
         # No run to be seen, but the flow: what the handler emits stays in the flow that it came through.
@@ -92,11 +111,17 @@ def perform(task: "Activation") -> Outcome:
             run.merge(task)
         caller = slot.caller
         if caller is not None:
-            result = caller(task.data)
+            routine = node.routine
+            if routine is None or routine._attempt_timeout is None or slot.is_purely_async or run.is_anonymous:  # noqa: SLF001 - the marked names of a routine
+                result = caller(task.data)
+            else:
+                result = run.call_in_time(task, caller, routine._attempt_timeout, has_token)  # noqa: SLF001 - as above
             if result is not None:
                 if slot.is_async and (type(result) is CoroutineType or isinstance(result, Coroutine)):
                     return result
                 refuse_awaitable(result, slot)
+    except GivenUp as given_up:
+        return given_up
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
         error = raised
     if hooks is not None:

@@ -42,6 +42,7 @@ from routilux.job_state import JobState, ledger_of
 from routilux.output_handler import check_output_handler
 from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
+from routilux.synchronous import DirectCall
 from routilux.waiting import Progress
 
 if TYPE_CHECKING:  # the flow stands above its engine
@@ -284,7 +285,8 @@ class Engine:
             self.refuse_when_closed(is_execute=False)
             run = self._adopt(job_state)
         else:
-            self.refuse_when_closed(is_execute=False)
+            if not self._is_waited_for_here():
+                self.refuse_when_closed(is_execute=False)
             run = self._anonymous()
         run.hold_open()
         try:
@@ -293,6 +295,13 @@ class Engine:
             run.let_close()
         if run.aborted_by is not None:
             raise run.aborted_by
+
+    def _is_waited_for_here(self) -> bool:
+        """Whether a handler calls that belongs to no run: a shutdown waits for what it causes, as for a run's."""
+        call = current_activation.get()
+        if not isinstance(call, DirectCall) or call.job_state is not None or call.flow is not self.flow:
+            return False
+        return self.loop.live_count() > 0 and not self._is_closed
 
     def outsider(self, run: Run, identity: int | None = None) -> Activation:
         """What stands for an activation where something is emitted from outside."""

@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, current_job_state
-from routilux.flow.activation import perform, settle
+from routilux.flow.activation import GivenUp, perform, settle
 from routilux.flow.workers import workers_of_this_thread
 
 if TYPE_CHECKING:  # what it is the entry of
@@ -24,7 +24,10 @@ def run_entry(run: "Run", entry: "Activation", token_limit: int) -> None:
     activation_token = current_activation.set(entry)
     try:
         while True:
-            outcome = perform(entry)
+            outcome = perform(entry, has_token=False)
+            if isinstance(outcome, GivenUp):
+                _raise_unless_error(outcome.error)  # the run has gone on without it
+                return
             error = _await(run, entry, outcome) if isinstance(outcome, Coroutine) else outcome
             retries = entry.retry_count
             settle(entry, error, None)
@@ -36,6 +39,10 @@ def run_entry(run: "Run", entry: "Activation", token_limit: int) -> None:
         current_job_state.reset(job_token)
     if run.token_limit < token_limit or not run.tokens:
         run.open_for_tasks(token_limit)
+    _raise_unless_error(error)
+
+
+def _raise_unless_error(error: BaseException | None) -> None:
     if error is not None and not isinstance(error, Exception):
         raise error
 

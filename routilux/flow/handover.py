@@ -53,7 +53,7 @@ class Handover:
     def __init__(self) -> None:
         self._lock = Lock()
         self._loop: CoroutineLoop | None = None
-        #: Whether a coroutine was ever driven.
+        #: Whether a coroutine was ever handed to the loop's thread. Where workers are stepped by hand, none is.
         self.has_loop = False
 
     def __repr__(self) -> str:
@@ -64,7 +64,6 @@ class Handover:
         with self._lock:
             if self._loop is None:
                 self._loop = open_coroutines()()
-                self.has_loop = True
             return self._loop
 
     def is_here(self) -> bool:
@@ -121,7 +120,6 @@ class Handover:
         outcome: list[BaseException | None] = []
 
         def note(error: BaseException | None) -> None:
-            entry.run.note_returned(entry, error)
             outcome.append(error)
             ended.set()
 
@@ -131,7 +129,8 @@ class Handover:
         except BaseException as interrupted:  # noqa: BLE001 - Ctrl-C, as it would hit a handler on this thread
             self.cancel([entry])
             ended.wait(GRACE_SECONDS)
-            return interrupted
+            outcome = [interrupted]
+        entry.run.note_returned(entry, outcome[0])  # here: a hook may block
         return outcome[0]
 
     def _drive(
@@ -140,6 +139,7 @@ class Handover:
         try:
             loop = self.loop()
             loop.drive(driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
+            self.has_loop = True
         except BaseException:
             coroutine.close()
             raise

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.context import current_job_state
 from routilux.errors import RunError
 from routilux.flow.activation import Outcome, perform, settle
+from routilux.flow.apart import calls_application, settle_apart
 from routilux.flow.workers import TURN_LENGTH, TURN_NS, Turn
 
 if TYPE_CHECKING:  # what is driven here
@@ -92,9 +93,12 @@ class LoopTurn(Turn):
                     task = run.settle(task, self)
                 elif isinstance(outcome, _Awaiting):
                     return self._let_await(task, outcome, context, began, loop)
+                elif calls_application(task, outcome):
+                    settle_apart(task, outcome, has_token=True)
+                    return None
                 else:
                     task = settle(task, outcome, self)
-                    self._now = perf_counter()  # policies, logging and output handlers are the application's
+                    self._now = perf_counter()  # handlers of logging are the application's
         except BaseException as error:  # noqa: BLE001 - of the engine itself
             self._give_up(task, error)
             return None
@@ -107,7 +111,11 @@ class LoopTurn(Turn):
         context = Context()
         outcome = context.run(perform, task)
         if not isinstance(outcome, Coroutine):
-            return settle(task, outcome or _no_coroutine(task), self)
+            error = outcome or _no_coroutine(task)
+            if not calls_application(task, error):
+                return settle(task, error, self)
+            settle_apart(task, error, has_token=True)
+            return None
         self.run.engine.handover.hand_over(task, outcome, context)
         return self.run.after_handover(self)
 
@@ -130,7 +138,9 @@ class LoopTurn(Turn):
         self._restart()
         self._take_nothing()
         try:
-            self.run.note_returned(task, error)
+            if calls_application(task, error):
+                settle_apart(task, error, has_token=True)
+                return None
             settle(task, error, self)
         except BaseException as broken:  # noqa: BLE001 - of the engine itself
             self._give_up(task, broken)
@@ -169,7 +179,9 @@ class LoopTurn(Turn):
 def _settle_without_token(task: "Activation", error: BaseException | None) -> None:
     """On the loop's thread: settle an activation of a concurrent run that has awaited."""
     run = task.run
-    run.note_returned(task, error)
+    if calls_application(task, error):
+        settle_apart(task, error, has_token=False)
+        return
     try:
         settle(task, error, None)
     except BaseException:

@@ -57,6 +57,7 @@ class Run(RunInputs):
         Raises:
             UnknownNameError: The routine has no such event.
             RunEndedError: The run has ended.
+            LateAttemptError: The attempt was given up.
         """
         node = activation.port.node
         if node.routine is not routine:
@@ -75,9 +76,12 @@ class Run(RunInputs):
         if not lock.acquire(False):
             stand_back(lock)
         try:
-            if special is not None and special.effects is not None:
-                special.effects.append(self.held(HeldEmission(wired, data, delay, priority)))
-                return
+            if special is not None:
+                if special.late is not None:
+                    raise self.late_error(activation, f"emit {event_name!r}")
+                if special.effects is not None:
+                    special.effects.append(self.held(HeldEmission(wired, data, delay, priority)))
+                    return
             given = self._release(activation, wired, data, delay, priority, differs)
         finally:
             lock.release()
@@ -206,6 +210,8 @@ class Run(RunInputs):
     def hold_output(self, activation: Activation, output: HeldOutput) -> None:
         """Keep an output with the attempt, or send it if the attempt is over."""
         with self.lock:
+            if activation.is_late:
+                raise self.late_error(activation, f"send the output {output.output_type!r}")
             if activation.effects is not None:
                 activation.effects.append(output)
                 return
@@ -214,6 +220,8 @@ class Run(RunInputs):
     def defer(self, activation: Activation, event: tuple[str, str, dict[str, Any]]) -> None:
         """Keep a deferred event with the activation, or enter it if the activation is over."""
         with self.lock:
+            if activation.is_late:
+                raise self.late_error(activation, f"defer {event[1]!r}")
             if activation in self.active:
                 activation.deferred = [*(activation.deferred or ()), event]
                 return

@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import RunEndedError
+from routilux.flow.attempts import RunAttempts
 from routilux.flow.gate import Gate
 from routilux.flow.identity import as_text, from_text, identity_of
-from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.pending import seconds_until, wall_clock
 from routilux.flow.stops import write_pause_point
 from routilux.flow.task import Activation, HeldRequest
@@ -42,7 +42,7 @@ def has_work(job_state: JobState) -> bool:
     return any(not entry.get("kept_back") for entry in job_state.pending_tasks)
 
 
-class RunInputs(RunLifecycle):
+class RunInputs(RunAttempts):
     """What a run does about inputs: it asks, takes, and is paused when it has nothing else to do.
 
     Requests and inputs meet by name, first come first served; the journal's `Replay` does the same, so that a row
@@ -66,6 +66,8 @@ class RunInputs(RunLifecycle):
             node = self.engine.wiring.node_of(routine)
         request = HeldRequest(node.port(slot), name, timeout)
         with self.lock:
+            if activation.is_late:
+                raise self.late_error(activation, f"request the input {name!r}")
             if activation.effects is not None:
                 activation.effects.append(request)
                 return

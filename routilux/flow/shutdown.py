@@ -1,6 +1,7 @@
 """How a flow is shut down: its runs end, or are parked, and its threads go."""
 
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:  # what is shut down
     from routilux.flow.engine import Engine
 
 __all__ = ["shut_down"]
+
+logger = logging.getLogger(__name__)
 
 # A look into a store whose server does not answer may take longer; nobody waits for that.
 _LAST_LOOK_SECONDS = 5.0
@@ -38,7 +41,14 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     engine.inputs.forget_time_outs()
     is_worker = workers_of_this_thread() is not None
     everything_over = engine.loop.live_count() == 0
-    engine.workers.close(wait=wait and not is_worker and everything_over)
+    late = engine.workers.late_names()
+    if late:
+        logger.warning(
+            "Handlers that were given up are at work still, and the shutdown does not wait for their threads: %s. "
+            "The process ends when they have returned.",
+            ", ".join(sorted(set(late))),
+        )
+    engine.workers.close(wait=wait and not is_worker and everything_over and not late)
     engine.handover.close(wait=wait and not is_worker and everything_over)
     if engine.durability is not None and everything_over:
         if wait:

@@ -238,6 +238,35 @@ class Activation(SlotActivationTask):
         self._make_special().deferred = value
 
     @property
+    def is_late(self) -> bool:
+        """Whether this attempt was given up, and what its handler still does is refused."""
+        return self.special is not None and self.special.late is not None
+
+    def refuse_late(self, part: object, what: str) -> None:
+        """Refuse what a handler whose attempt was given up does to the record of its run.
+
+        Raises:
+            LateAttemptError: It is of its run.
+        """
+        job_state = self.run.job_state
+        if part is job_state or part is job_state.shared_data or part is self.run.ledger.routine_states:
+            self.run.refuse_late(self, what)
+
+    def give_up(self, late: "LateAttempt") -> "Activation":
+        """With the run's lock held: the attempt is given up; returns the activation that goes on in its place.
+
+        What the handler's context holds is this one. So each that is late is known by itself, whatever attempts come.
+        """
+        successor = Activation(
+            self.run, self.port, dict(self.data), self.connection, self.priority, self.identity, self._created_ns
+        )
+        successor.started_ns, successor.emitted = self.started_ns, self.emitted
+        special = self._make_special()
+        successor.special = special.copy()
+        special.late = late
+        return successor
+
+    @property
     def staged(self) -> "list[Activation] | None":
         """Tasks that it has caused, and that start when it is settled and kept; None: they start at once."""
         return None if self.special is None else self.special.staged
@@ -305,6 +334,7 @@ class Special:
         "effects",
         "execute_count",
         "is_entry",
+        "late",
         "max_retries",
         "merged",
         "replay",
@@ -322,6 +352,32 @@ class Special:
         self.staged: list[Activation] | None = None
         # How many runs its handler has started.
         self.execute_count = 0
+        # Set once the attempt was given up. An emission looks at it with the run's lock held.
+        self.late: LateAttempt | None = None
+
+    def copy(self) -> "Special":
+        """The same of another activation."""
+        found = Special()
+        for name in Special.__slots__:
+            setattr(found, name, getattr(self, name))
+        return found
+
+
+class LateAttempt:
+    """An attempt of a plain handler that was given up, and whose thread goes on.
+
+    Attributes:
+        seconds: What the attempt might take.
+        is_settled: Whether the record of its failure stands in the history; what is refused comes after it.
+        first_refused: What was refused first; recorded once.
+    """
+
+    __slots__ = ("first_refused", "is_settled", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.is_settled = False
+        self.first_refused: str | None = None
 
 
 class HeldEmission:

@@ -28,6 +28,10 @@ TURN_NS = 1_000_000
 # thousand handlers that wait for runs of their own must not become a thousand threads.
 PLACES_GIVEN_AWAY_MAX = 16
 
+# So many threads whose handlers were given up have places of their own; each beyond keeps that of its worker, so that
+# handlers which never return do not become ever more threads.
+LATE_PLACES_MAX = 16
+
 # Workers in the places of others; each stands for a handler that waits.
 EXTRA_THREADS_MAX = 1024
 
@@ -95,6 +99,8 @@ class Workers:
         self._reserved: Counter[int] = Counter()
         self._most_reserved = 0
         self._given_away = 0
+        # The handlers that were given up and whose threads are at work still, by what identifies each: its name.
+        self._late: dict[object, str] = {}
         self._working = 0
         self._extra_working = 0
         self._pool: WorkerPool | None = None
@@ -108,7 +114,7 @@ class Workers:
     # -- how many
 
     def _allowed(self) -> int:
-        return max(self._places, self._most_reserved) + self._given_away
+        return max(self._places, self._most_reserved) + self._given_away + min(len(self._late), LATE_PLACES_MAX)
 
     def is_crowded(self) -> bool:
         """Whether a worker should go, because the one whose place it took has come back.
@@ -302,6 +308,44 @@ class Workers:
             with self._lock:
                 self._given_away -= 1
 
+    # -- handlers that were given up
+
+    def note_late(self, key: object, name: str) -> None:
+        """A worker is in a handler that was given up, until `came_back`: another may work in its place."""
+        with self._lock:
+            self._late[key] = name
+
+    def came_back(self, key: object) -> None:
+        """A handler that was given up has returned, and its worker is one like others again."""
+        with self._lock:
+            self._late.pop(key, None)
+
+    def late_names(self) -> list[str]:
+        """The handlers that were given up and have not returned, as routine and slot."""
+        with self._lock:
+            return list(self._late.values())
+
+    def replace_late(self) -> None:
+        """Have others take the places of workers that `note_late` told of; say so where there is no place left."""
+        with self._lock:
+            starts = self._starts_needed(len(self.line))
+            kept = len(self._late) - LATE_PLACES_MAX
+            places = max(self._places, self._most_reserved)
+            named = Counter(self._late.values())
+        for start in starts:
+            self._start(start)
+        if kept > 0:
+            listed = ", ".join(f"{name} ({count})" for name, count in named.most_common(10))
+            logger.log(
+                logging.ERROR if kept >= places else logging.WARNING,
+                "Handlers that were given up keep %d of %d workers, and go on: %s. %s Have them look at "
+                "get_execution_context().cancelled, and return.",
+                min(kept, places),
+                places,
+                listed,
+                "Nothing more starts until one of them returns." if kept >= places else "Fewer are left to work.",
+            )
+
     # -- the end
 
     def close(self, wait: bool) -> None:
@@ -320,6 +364,7 @@ class Workers:
         self._lock = Lock()
         self.line.clear()
         self._working = self._extra_working = self._given_away = 0
+        self._late.clear()
         self._reserved.clear()
         self._most_reserved = 0
         self._pool = self._extra_pool = None

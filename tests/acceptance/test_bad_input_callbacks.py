@@ -10,6 +10,8 @@ import pytest
 from routilux import CallbackOutputHandler, JobState, Routine
 from tests.drawings import Gate, collector, draw, entry, node, source, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def broken(*args: Any, **kwargs: Any) -> None:
     raise LookupError("broken on purpose")

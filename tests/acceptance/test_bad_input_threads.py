@@ -10,6 +10,8 @@ import pytest
 from routilux import Flow, JobState, Routine
 from tests.drawings import collector, draw, entry, names, node, source, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 class ScarcePools:
     """Pools that start workers only while threads are to be had."""
@@ -45,6 +47,7 @@ class ScarcePool:
         self.threads.shutdown(wait=wait)
 
 
+@pytest.mark.plain_only("async handlers need no worker, and a run of theirs comes to its end without one")
 def test_a_run_without_a_worker_fails_and_keeps_what_was_queued():
     pools, seen = ScarcePools(), []
     flow = draw("a -> b", flow=Flow(executor=pools), a=source(1, 2), b=collector(seen))
@@ -62,6 +65,7 @@ def test_a_run_without_a_worker_fails_and_keeps_what_was_queued():
     flow.shutdown()
 
 
+@pytest.mark.plain_only("async handlers need no worker, and a run of theirs comes to its end without one")
 def test_a_concurrent_run_without_a_worker_tells_it_and_keeps_what_was_queued():
     pools = ScarcePools()
     flow = draw(
@@ -80,6 +84,7 @@ def test_a_concurrent_run_without_a_worker_tells_it_and_keeps_what_was_queued():
     flow.shutdown()
 
 
+@pytest.mark.plain_only("where a handler awaits, no worker is there when it emits")
 def test_one_worker_that_is_there_does_the_work_of_those_that_cannot_start():
     pools = ScarcePools()
     seen: list[Any] = []

@@ -11,6 +11,8 @@ from routilux.flow import TaskPriority
 from routilux.routine import _current_job_state
 from tests.drawings import Gate, collector, draw, draw_stepped, entry, in_thread, names, node, relay, source, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def test_each_delivery_has_a_dict_of_its_own_and_the_record_keeps_the_emissions():
     seen: list[Any] = []
@@ -127,6 +129,7 @@ def test_a_slot_of_a_routine_in_no_flow_is_delivered_to():
     assert names(job_state, "stranger") == ["start", "completed"]
 
 
+@pytest.mark.plain_only("it looks for a worker's thread, and async handlers have none")
 def test_emitting_from_outside_with_a_flow_runs_on_the_pool_without_a_record():
     seen: list[Any] = []
     ran = threading.Event()
@@ -151,6 +154,20 @@ def test_the_last_flow_is_the_fallback_and_none_means_not_given():
     flow.routines["a"].emit("output", flow=None, n=2)
     flow.shutdown()
     assert seen == [{"n": 1}, {"n": 2}]
+
+
+def test_a_shutdown_waits_for_what_was_emitted_from_outside_and_for_what_that_causes():
+    gate, seen = Gate(), []
+    first = source()
+    flow = draw("a -> b -> c", a=first, b=node(gate.act), c=collector(seen))
+    first.emit("output", flow=flow, n=1)
+    gate.await_arrival()
+    shutting_down = in_thread(flow.shutdown)
+    while not flow._engine._is_closing:  # noqa: SLF001 - nobody tells of it
+        threading.Event().wait(0.001)
+    gate.open()
+    shutting_down()
+    assert seen == [{"n": 1}]
 
 
 def test_emitting_from_outside_stays_in_the_flow_that_was_named():
@@ -331,6 +348,7 @@ def test_one_slot_under_two_ids_holds_data_for_each():
     ]  # fmt: skip
 
 
+@pytest.mark.plain_only("without a flow nothing awaits a handler, and it is refused")
 def test_without_a_flow_a_slot_that_several_flows_connect_receives_once():
     seen: list[Any] = []
     first, sink = source(), collector(seen)

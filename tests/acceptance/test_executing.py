@@ -8,6 +8,7 @@ import pytest
 
 from routilux import Flow, JobState, QueueOutputHandler, Routine
 from routilux.flow import TaskPriority
+from routilux.testing import FakeClock
 from tests.drawings import (
     Gate,
     collector,
@@ -22,6 +23,8 @@ from tests.drawings import (
     start_held,
     wait,
 )
+
+pytestmark = pytest.mark.usefixtures("handler_kind")
 
 
 def test_a_flow_has_an_id_of_its_own():
@@ -135,6 +138,7 @@ def test_a_run_with_work_outstanding_is_running_when_execute_returns_and_ends_wi
     flow.shutdown()
 
 
+@pytest.mark.plain_only("it looks for a worker's thread, and async handlers have none")
 def test_the_entry_runs_in_the_callers_thread_and_tasks_run_in_the_pool():
     seen: dict[str, str] = {}
 
@@ -288,27 +292,33 @@ def test_an_entry_that_is_connected_may_also_be_reached_as_a_task():
 # -- timeouts
 
 
+@pytest.mark.plain_only("a timeout stops an async handler, which is kept as well")
 def test_a_run_that_takes_too_long_fails_and_its_queued_work_is_kept():
-    gate, ended = Gate(), threading.Event()
-    flow = draw("a -> b", a=source(1, 2, 3), b=node(gate.act))
+    gate, ended, clock = Gate(), threading.Event(), FakeClock()
+    flow = draw("a -> b", a=source(1, 2, 3), b=node(gate.act), flow=Flow(clock=clock))
     flow.on_run_end(lambda job_state: ended.set())
-    job_state = flow.execute("a", timeout=0.05)
+    job_state = flow.execute("a", timeout=5.0)
+    gate.await_arrival()
+    clock.advance(5.0)
     passed(ended)
     assert job_state.status == "failed"
     gate.open()
     flow.shutdown()
     (record,) = [record for record in job_state.execution_history if record.event_name == "timeout"]
-    assert record.data["timeout"] == 0.05
+    assert record.data["timeout"] == 5.0
     assert record in job_state.errors
     assert [entry["data"] for entry in job_state.pending_tasks] == [{"item": 2}, {"item": 3}]
     assert names(job_state, "b").count("start") == 1
 
 
+@pytest.mark.plain_only("a timeout stops an async handler, which does not wait for its thread")
 def test_what_a_timed_out_handler_still_emits_is_refused_and_recorded():
-    gate, ended, seen = Gate(), threading.Event(), []
-    flow = draw("a -> b -> c", a=source(1), b=node(gate.act), c=collector(seen))
+    gate, ended, seen, clock = Gate(), threading.Event(), [], FakeClock()
+    flow = draw("a -> b -> c", a=source(1), b=node(gate.act), c=collector(seen), flow=Flow(clock=clock))
     flow.on_run_end(lambda job_state: ended.set())
-    job_state = flow.execute("a", timeout=0.05)
+    job_state = flow.execute("a", timeout=5.0)
+    gate.await_arrival()
+    clock.advance(5.0)
     passed(ended)
     gate.open()
     wait(flow, job_state)

@@ -12,6 +12,8 @@ from routilux.testing import FakeClock, ManualExecutor, activate
 from tests.asking import Clerk, desk
 from tests.drawings import Gate, draw, draw_stepped, entry, names, node, own_run, reloaded, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def stepped(**options: Any) -> tuple[Flow, Clerk, ManualExecutor, FakeClock]:
     executor, clock = ManualExecutor(), FakeClock()

@@ -13,6 +13,8 @@ from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
 from tests.drawings import Gate, collector, draw, draw_stepped, node, source, start_held, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def running(flow: Flow) -> JobState:
     job_state = JobState(flow.flow_id)

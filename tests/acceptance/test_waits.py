@@ -10,6 +10,8 @@ import pytest
 from routilux import Flow, JobState, Routine
 from tests.drawings import Gate, collector, draw, entry, in_thread, node, passed, source, start_held, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def made_by_hand(flow: Flow, status: str) -> JobState:
     job_state = JobState(flow.flow_id)

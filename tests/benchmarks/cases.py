@@ -1,5 +1,6 @@
 """The cases: which of our work stands beside which floor, and what it is asked to reach."""
 
+import asyncio
 import gc
 import json
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from statistics import median
-from threading import Event
+from threading import Event, Semaphore
 from time import perf_counter_ns, sleep
 
 from routilux import Flow, JobState
@@ -246,6 +247,30 @@ def beside(sizes: Sizes, is_slow: bool = False) -> Iterator[Pair]:
         yield Pair(ours, lambda: median(short_ms() for _ in range(5)))
 
 
+@contextmanager
+def beside_awaiting(sizes: Sizes) -> Iterator[Pair]:
+    """A countdown of plain handlers, while async ones of another flow await; against it alone."""
+    calls = flows.Calls()
+    begun = Semaphore(0)
+
+    async def waits(v: int) -> None:
+        begun.release()
+        await asyncio.Event().wait()
+
+    def ours() -> float:
+        others = awaiting.execute("source", {"count": sizes.awaiting})
+        for _ in range(sizes.awaiting):
+            begun.acquire()
+        found = hop_us(flow, calls, sizes.hops)
+        expect("handlers that await meanwhile", len(awaiting._active_tasks), sizes.awaiting)
+        awaiting.cancel(others)
+        JobState.wait_for_completion(awaiting, others)
+        return found
+
+    with flows.ring(1, 1, calls) as flow, flows.fan_out(2, waits) as awaiting:
+        yield Pair(ours, lambda: hop_us(flow, calls, sizes.hops))
+
+
 # -- saved runs
 
 
@@ -357,6 +382,7 @@ CASES = (
     _case("sleepers", "ms", "ideal", sleepers, Target(1.02)),
     _case("beside-wide", "ms", "alone", beside, Target(5, of_ratio=False)),
     _case("beside-slow", "ms", "alone", partial(beside, is_slow=True), Target(20 + 5, of_ratio=False)),
+    _case("beside-awaiting", "us/hop", "alone", beside_awaiting, Target(1.2)),
     _case("saving", "ms", "plain dicts, copied", saving, Target(2)),
     _case("loading", "ms", "plain dicts", loading, Target(2)),
     _case("stops", "ms", "payloads alone", stops, Target(100, of_ratio=False)),

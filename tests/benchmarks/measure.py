@@ -45,6 +45,7 @@ class Sizes:
     records: int = 100_000
     many_records: int = 1_000_000
     stored_steps: int = 400
+    awaiting: int = 5_000
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ TINY = Sizes(
     slow_handler_seconds=0.001,
     records=30,
     many_records=30,
+    awaiting=20,
 )
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import logging
 import resource
 import subprocess
@@ -13,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, JobState, Routine, Slot
+from routilux import CallbackOutputHandler, ErrorHandler, Flow, JobState, Routine, Slot
 from routilux.errors import SelfWaitError
-from routilux.testing import ManualExecutor, activate
-from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, source, wait
+from routilux.testing import FakeClock, ManualExecutor, activate
+from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, relay, source, wait
 
 Handler = Callable[..., Any]
 
@@ -242,14 +244,19 @@ def test_a_cancelled_runs_handlers_see_it_clean_up_and_have_what_they_emit_refus
 
 def test_a_run_that_takes_too_long_cancels_its_handlers_and_a_resume_runs_them_again():
     calls: list[int] = []
+    began, clock = threading.Event(), FakeClock()
 
     async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
         calls.append(1)
         if len(calls) == 1:
+            began.set()
             await asyncio.Event().wait()
 
-    with draw("a -> b", a=source(1), b=Awaits(slow_at_first)) as flow:
-        job_state = wait(flow, flow.execute("a", timeout=0.05))
+    with draw("a -> b", a=source(1), b=Awaits(slow_at_first), flow=Flow(clock=clock)) as flow:
+        job_state = flow.execute("a", timeout=5.0)
+        passed(began)
+        clock.advance(5.0)
+        wait(flow, job_state)
         assert (job_state.status, names(job_state, "b")) == ("failed", ["start", "cancelled"])
         assert wait(flow, flow.resume(job_state)).status == "completed"
     assert len(calls) == 2
@@ -258,19 +265,24 @@ def test_a_run_that_takes_too_long_cancels_its_handlers_and_a_resume_runs_them_a
 def test_a_resume_that_is_quicker_than_a_clean_up_runs_the_handler_again_when_that_has_ended():
     calls: list[int] = []
     gate = Gate()
+    began, clock = threading.Event(), FakeClock()
     got: list[Any] = []
 
     async def slow_at_first(routine: Routine, data: dict[str, Any]) -> None:
         calls.append(1)
         routine.emit("output", item=1)
         if len(calls) == 1:
+            began.set()
             try:
                 await asyncio.Event().wait()
             finally:
                 await asyncio.to_thread(gate.hold)
 
-    with draw("a -> b -> c", a=source(1), b=Awaits(slow_at_first), c=collector(got)) as flow:
-        job_state = flow.execute("a", timeout=0.05)
+    parts = {"a": source(1), "b": Awaits(slow_at_first), "c": collector(got)}
+    with draw("a -> b -> c", **parts, flow=Flow(clock=clock)) as flow:
+        job_state = flow.execute("a", timeout=5.0)
+        passed(began)
+        clock.advance(5.0)
         gate.await_arrival()
         assert flow.resume(job_state).status == "running"
         gate.open()
@@ -330,45 +342,119 @@ def test_a_pause_lets_async_handlers_finish_and_keeps_what_they_emit():
     assert items(got) == [1]
 
 
-AWAIT_POINTS = 6
+class CountedAwaits:
+    """Awaits a coroutine, counts its suspensions, whatever it awaits there, and calls something at one of them."""
+
+    def __init__(self, coroutine: Any, stop_at: int, stop: Callable[[], None]) -> None:
+        self.count = 0
+        self._coroutine = coroutine
+        self._stop_at = stop_at
+        self._stop = stop
+
+    def __await__(self) -> Any:
+        send, value = self._coroutine.send, None
+        while True:
+            try:
+                awaited = send(value)
+            except StopIteration as ended:
+                return ended.value
+            self.count += 1
+            if self.count == self._stop_at:
+                self._stop()
+            try:
+                send, value = self._coroutine.send, (yield awaited)
+            except BaseException as thrown:  # noqa: BLE001 - it goes where it was meant to go
+                send, value = self._coroutine.throw, thrown
 
 
-@pytest.mark.parametrize("point", range(AWAIT_POINTS))
+@contextlib.asynccontextmanager
+async def opened(log: list[str]) -> Any:
+    await asyncio.sleep(0)
+    log.append("opened")
+    try:
+        yield
+    finally:
+        try:
+            await asyncio.sleep(0)
+        finally:
+            log.append("closed")
+
+
+async def counted(to: int) -> Any:
+    for number in range(to):
+        await asyncio.sleep(0)
+        yield number
+
+
+async def nested(routine: Routine, depth: int) -> None:
+    await asyncio.sleep(0)
+    if depth:
+        await nested(routine, depth - 1)
+    routine.emit("output", item="nested")
+
+
+async def awaits_in_every_way(routine: Routine, log: list[str]) -> None:
+    """What a handler may await in: a step of each, with emissions in between."""
+    lock = asyncio.Lock()
+    try:
+        async with opened(log), lock:
+            routine.emit("output", item="first")
+            async for number in counted(2):
+                routine.emit("output", item=number)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(nested(routine, 1))
+                group.create_task(nested(routine, 2))
+            await nested(routine, 2)
+            await asyncio.shield(asyncio.create_task(nested(routine, 1)))
+            async with asyncio.timeout(DEADLINE):
+                await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0.0001))
+            await asyncio.wait_for(asyncio.to_thread(log.append, "in a thread"), DEADLINE)
+    finally:
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        finally:
+            log.append("cleaned up")
+
+
+@pytest.mark.parametrize("store", [None, "memory:"])
+@pytest.mark.parametrize("policy", [None, "retry", "continue"])
 @pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
-def test_a_cancellation_at_each_await_point_leaves_the_run_consistent(point, strategy):
-    reached, cancelled = threading.Event(), []
+def test_a_cancellation_at_each_await_point_leaves_the_run_consistent(strategy, policy, store):
+    ends: list[str] = []
+    logs: list[list[str]] = []
+    awaited: list[CountedAwaits] = []
+    stop_at = 0
 
     async def handle(routine: Routine, data: dict[str, Any]) -> None:
-        try:
-            for number in range(AWAIT_POINTS):
-                routine.emit("output", number=number)
-                if number == point:
-                    reached.set()
-                    await asyncio.Event().wait()
-                await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            cancelled.append(point)
-            await asyncio.sleep(0)
-            raise
+        logs.append([])
+        cancel = functools.partial(flow.cancel, routine.get_execution_context().job_state)
+        awaited.append(CountedAwaits(awaits_in_every_way(routine, logs[-1]), stop_at, cancel))
+        await awaited[-1]
 
-    got: list[Any] = []
-    with draw("a -> b -> c", a=source(1), b=Awaits(handle), c=collector(got)) as flow:
-        flow.set_execution_strategy(strategy)
-        ends: list[str] = []
+    limited = Awaits(handle)
+    limited.set_error_handler(None if policy is None else ErrorHandler(policy))
+    flow = Flow("cancelled", strategy, 2, store=store)
+    with draw("a -> b -> c", a=source(1), b=limited, c=node(), flow=flow):
         flow.on_run_end(lambda job_state: ends.append(job_state.status))
-        job_state = flow.execute("a")
-        passed(reached)
-        flow.cancel(job_state)
-        wait(flow, job_state)
-        assert (cancelled, ends, job_state.status, job_state.pending_tasks) == ([point], ["cancelled"], "cancelled", [])
-        history = names(job_state, "b")
-        assert (history.count("output"), history[-1], history.count("completed")) == (point + 1, "cancelled", 0)
-        assert flow._engine.loop.live_count() == 0  # noqa: SLF001 - nothing of it may be left
-        assert len(got) <= point + 1
-        # The flow's token and workers are where they belong: another run comes to its end.
-        other = flow.execute("a")
-        flow.cancel(other)
-        wait(flow, other)
+        while True:
+            stop_at += 1
+            job_state = wait(flow, flow.execute("a"))
+            engine, history = flow._engine, names(job_state, "b")  # noqa: SLF001 - nothing of it may be left
+            if job_state.status == "completed":
+                break
+            where = f"at await point {stop_at}"
+            assert (job_state.status, job_state.pending_tasks, ends) == ("cancelled", [], ["cancelled"]), where
+            assert (history.count("cancelled"), history.count("completed"), job_state.errors) == (1, 0, []), where
+            assert "cleaned up" in logs[-1], where
+            assert logs[-1].count("opened") == logs[-1].count("closed"), where
+            assert (engine.loop.live_count(), engine.handover.loop()._driven) == (0, {}), where  # noqa: SLF001 - as above
+            if store is not None:
+                assert flow.load(job_state.job_id).status == "cancelled", where
+            ends.clear()
+        # It went through all of them, and the flow's token and workers are where they belong.
+        assert stop_at == awaited[-1].count + 1 == 14
+        assert history.count("completed") == 1
 
 
 # -- what must not stand still
@@ -383,6 +469,78 @@ def test_a_handler_that_keeps_the_loops_thread_is_named_in_a_warning(caplog):
     with caplog.at_level(logging.WARNING), draw("a -> b", a=source(1), b=Awaits(blocks)) as flow:
         flow.run("a")
     assert any("b.input" in message and "kept the loop" in message for message in caplog.messages)
+
+
+class NotedHooks:
+    """Hooks that note on which thread they are told of an end."""
+
+    def __init__(self, note: Callable[[], None]) -> None:
+        self._note = note
+
+    def activation_started(self, job_state: JobState, routine_id: str, slot_name: str) -> None: ...
+
+    def activation_ended(
+        self, job_state: JobState, routine_id: str, slot_name: str, error: BaseException | None
+    ) -> None:
+        self._note()
+
+    def run_ended(self, job_state: JobState) -> None: ...
+
+
+class NotedPolicy(ErrorHandler):
+    """A policy that notes on which thread it is asked, and in whose context."""
+
+    def handle_error(self, error: Exception, routine: Any, routine_id: str, flow: Flow, *more: Any) -> bool:
+        self.note()
+        assert routine.get_execution_context().routine_id == "b"
+        return True
+
+
+@pytest.mark.parametrize("has_awaited", [True, False])
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+@pytest.mark.parametrize("what", ["hook", "policy", "output handler"])
+def test_what_the_application_adds_to_a_settlement_does_not_run_on_the_loops_thread(what, strategy, has_awaited):
+    """The policy blocks until another async handler has run, which needs the loop's thread."""
+    gate, loops, noted = Gate(), [], []
+
+    def note() -> None:
+        if threading.current_thread() not in noted:
+            noted.append(threading.current_thread())
+
+    async def handle(routine: Routine, data: dict[str, Any]) -> None:
+        loops.append(threading.current_thread())
+        if has_awaited:
+            await asyncio.sleep(0)
+        routine.send_output("said", item=1)
+        if what == "policy" and data["item"] == 2:
+            raise OSError("refused")
+        routine.emit("output", **data)
+
+    async def opens(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        gate.open()
+
+    policy = NotedPolicy("continue") if what == "policy" else ErrorHandler("retry" if what != "hook" else "stop")
+    policy.note = lambda: (note(), gate.hold())
+    b = Awaits(handle)
+    b.set_error_handler(policy)
+    hooks = NotedHooks(note) if what == "hook" else None
+    got: list[Any] = []
+    flow = Flow(execution_strategy=strategy, hooks=hooks)
+    parts = {"a": source(1, 2, 3), "b": b, "c": collector(got), "opens": Awaits(opens, "trigger")}
+    with draw("a -> b -> c", **parts, flow=flow):
+        job_state = JobState(flow.flow_id)
+        if what == "output handler":
+            job_state.set_output_handler(CallbackOutputHandler(lambda *args, **more: note()))
+        flow.execute("a", job_state=job_state)
+        if what == "policy":
+            gate.await_arrival()
+            # The loop's thread is free: another run's handler runs there, and lets the policy go on.
+            assert flow.run("opens").status == "completed"
+        assert wait(flow, job_state).status == "completed"
+    assert noted
+    assert not set(noted) & set(loops)
+    assert sorted(items(got)) == ([1, 3] if what == "policy" else [1, 2, 3])
 
 
 def test_a_handler_that_would_let_its_own_loop_stand_still_is_told_so():
@@ -581,6 +739,40 @@ def test_a_run_with_async_handlers_is_kept_and_an_interrupted_one_goes_on_from_t
 
 
 # -- many
+
+
+def test_five_thousand_awaiting_handlers_occupy_no_worker_and_plain_ones_go_on_beside_them():
+    count, begun = itertools.count(1), threading.Event()
+    released: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def waits(routine: Routine, data: dict[str, Any]) -> None:
+        if not released:
+            released.append((asyncio.get_running_loop(), asyncio.Event()))
+        if next(count) == 5000:
+            begun.set()
+        await released[0][1].wait()
+
+    got: list[Any] = []
+    other_got: list[Any] = []
+    parts = {"p": source(*range(500)), "q": relay(), "r": collector(got)}
+    with (
+        draw("a -> b", "p -> q -> r", a=source(*range(5000)), b=Awaits(waits), **parts) as flow,
+        draw("p -> r", p=source(*range(500)), r=collector(other_got)) as other,
+    ):
+        flow.set_execution_strategy("concurrent", 2)
+        job_state = flow.execute("a")
+        passed(begun)
+        assert [flow.run("p").status, other.run("p").status] == ["completed", "completed"]
+        assert (len(got), len(other_got)) == (500, 500)
+        assert len([task for task in flow._active_tasks if not task.done()]) == 5000
+        workers = flow._engine.workers  # noqa: SLF001 - nobody else tells how many are at work
+        ends_at = time.monotonic() + DEADLINE
+        while workers._working and time.monotonic() < ends_at:  # noqa: SLF001 - as above
+            threading.Event().wait(0.001)
+        assert workers._working == 0  # noqa: SLF001 - as above
+        loop, event = released[0]
+        loop.call_soon_threadsafe(event.set)
+        assert wait(flow, job_state).status == "completed"
 
 
 @pytest.mark.slow

@@ -29,6 +29,8 @@ from tests.drawings import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def test_a_cancelled_run_says_so_and_why() -> None:
     flow, _, _ = draw_stepped("a -> b", a=source(1), b=node())
@@ -132,6 +134,7 @@ def test_a_handler_that_fails_after_the_cancel_changes_nothing_and_leaves_nothin
     assert job_state.status == "cancelled"
 
 
+@pytest.mark.plain_only("an async handler that cancels its run is stopped where it awaits, and releases nothing")
 def test_what_was_held_back_for_a_retry_is_refused_too() -> None:
     def act(routine: Routine, data: dict[str, Any]) -> None:
         routine.emit("output", item=1)
@@ -146,6 +149,7 @@ def test_what_was_held_back_for_a_retry_is_refused_too() -> None:
     assert names(job_state, "b").count("refused") == 1
 
 
+@pytest.mark.plain_only("a cancellation stops an async handler, and there is nothing to wait for")
 def test_a_cancel_from_outside_does_not_wait_and_a_wait_does() -> None:
     gate, finished = Gate(), threading.Event()
 

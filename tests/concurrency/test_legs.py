@@ -34,6 +34,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def pause_now(flow: Flow, job_state: JobState) -> None:
     """Pause without waiting for the handlers, as in an application's own event loop."""
@@ -127,6 +129,7 @@ def test_what_is_active_stands_in_the_snapshot_in_the_order_in_which_it_began() 
 # -- whose places, and whose ancestors
 
 
+@pytest.mark.plain_only("it counts workers, and handlers that await need none")
 @pytest.mark.parametrize("taken_up", [lambda job_state: job_state, reloaded], ids=["the run itself", "a copy"])
 def test_a_concurrent_run_of_a_sequential_flow_is_concurrent_after_a_resume(taken_up: Callable[..., Any]) -> None:
     gate, meetings = Gate(), [threading.Barrier(6)]

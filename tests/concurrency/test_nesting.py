@@ -22,6 +22,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def nesting(depth: int, into: list[tuple[int, str]], strategy: str, workers: int) -> Flow:
     """A flow whose task runs the flow itself, `depth` times, and waits each time."""
@@ -215,6 +217,7 @@ def test_execute_is_refused_while_a_shutdown_waits_and_works_again_afterwards() 
     flow.shutdown()
 
 
+@pytest.mark.plain_only("it counts workers, and handlers that await need none")
 def test_a_worker_that_took_a_waiters_place_goes_when_the_waiter_is_back() -> None:
     # A sequential flow with two runs: A's handler waits for a run of another flow, so B begins beside it. When A goes
     # on, the two must soon be one at a time again, though neither has to let anybody else go first.

@@ -29,6 +29,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 # -- what is returned, and when the run ends
 
 

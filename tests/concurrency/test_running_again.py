@@ -28,6 +28,8 @@ from tests.drawings import (
     wait_until,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def failing_once(error: Exception) -> Any:
     """Emits what it gets and then fails, the first time for each item."""
@@ -121,6 +123,7 @@ def test_what_a_retried_attempt_held_back_is_released_once() -> None:
     assert (items(got), outputs) == ([2], [2])
 
 
+@pytest.mark.plain_only("it looks for a worker's thread, and async handlers have none")
 def test_the_entrys_parked_retry_runs_on_the_pool() -> None:
     tried, threads = Gate(), []
 

@@ -3,6 +3,8 @@
 import threading
 from typing import Any
 
+import pytest
+
 from routilux import ErrorHandler, Flow, Routine
 from routilux.testing import FakeClock
 from tests.drawings import (
@@ -22,6 +24,8 @@ from tests.drawings import (
     wait,
 )
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 RETRY = {"retry_delay": 2.0, "retry_backoff": 1.0}
 
 
@@ -36,6 +40,7 @@ def test_a_timeout_that_fires_after_the_end_changes_nothing() -> None:
     assert "timeout" not in [record.event_name for record in job_state.execution_history]
 
 
+@pytest.mark.plain_only("a timeout stops an async handler, which does not complete")
 def test_a_timeout_that_fires_in_the_last_handler_wins_over_the_completion() -> None:
     def last(routine: Routine, data: dict[str, Any]) -> None:
         clock.advance(5)
@@ -49,6 +54,7 @@ def test_a_timeout_that_fires_in_the_last_handler_wins_over_the_completion() -> 
     assert job_state.errors[-1].data["timeout"] == 5
 
 
+@pytest.mark.plain_only("a timeout stops an async handler, which is kept as well")
 def test_a_timeout_parks_what_is_queued_and_refuses_what_is_emitted_afterwards() -> None:
     def slow(routine: Routine, data: dict[str, Any]) -> None:
         if data["item"] == 1:

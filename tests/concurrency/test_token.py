@@ -11,6 +11,8 @@ from routilux import Flow, JobState, Routine
 from routilux.flow import TaskPriority
 from tests.drawings import DEADLINE, Gate, draw, draw_stepped, entry, in_thread, node, passed, source, start_held, wait
 
+pytestmark = pytest.mark.usefixtures("handler_kind")
+
 
 def test_a_sequential_run_has_one_activation_at_a_time_even_when_workers_are_free() -> None:
     order: list[str] = []

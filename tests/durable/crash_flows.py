@@ -1,20 +1,25 @@
 """Flows for the crash tests. Child processes draw them by these names, so they stand at module level."""
 
+import asyncio
+import threading
 from typing import Any
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.priority import TaskPriority
 from routilux.stores import Store
-from tests.drawings import entry, node
+from tests.drawings import Act, entry, node
 
 __all__ = [
     "FLOWS",
+    "awaiting",
+    "awaiting_together",
     "chain",
     "concurrent",
     "failing",
     "many_kinds",
     "merging",
     "nested",
+    "overdue",
     "retrying",
     "tolerant",
 ]
@@ -225,6 +230,67 @@ def failing(store: Store) -> Flow:
     return draw(store, routines, "start fragile, fragile end")
 
 
+def overdue(store: Store) -> Flow:
+    """Every first attempt takes too long, and emits when it was given up; the retry, beside it, emits the result."""
+
+    def is_late_at_first(routine: Routine, data: dict[str, Any]) -> None:
+        context = routine.get_execution_context()
+        assert context is not None
+        while context.attempt == 1 and not context.cancelled:
+            threading.Event().wait(0.001)
+        routine.emit("output", n=data["n"] if context.attempt > 1 else -1)
+
+    policy = ErrorHandler("retry", max_retries=2, retry_delay=0.001)
+    slow = node(is_late_at_first, error_handler=policy)
+    slow.set_limits(attempt_timeout=0.01)
+    routines = {"start": entry(emits_each), "slow": slow, "end": node(merge_strategy="append")}
+    return draw(store, routines, "start slow, slow end")
+
+
+class Awaits(Routine):
+    """A routine whose one slot has an async handler, which awaits before and after it calls `act`."""
+
+    def __init__(self, act: Act, *, slot: str = "input", merge_strategy: Any = "override") -> None:
+        super().__init__()
+        self.define_event("output")
+        self._act = act
+        self.define_slot(slot, handler=self.handle, merge_strategy=merge_strategy)
+
+    async def handle(self, **data: Any) -> None:
+        await asyncio.sleep(0)
+        self._act(self, data)
+        await asyncio.sleep(0.0005)
+
+
+def awaiting(store: Store) -> Flow:
+    """Async handlers alone: an entry, a countdown, attempts that fail, and what is collected of them."""
+    unsteady = Awaits(_fails_once, merge_strategy=add_up)
+    unsteady.set_error_handler(ErrorHandler("retry", max_retries=2, retry_delay=0.001))
+    routines = {
+        "start": Awaits(passes, slot="trigger"),
+        "step": Awaits(counts_down),
+        "unsteady": unsteady,
+        "end": Awaits(passes, merge_strategy="append"),
+    }
+    return draw(store, routines, "start step, step step, step unsteady, unsteady end")
+
+
+def awaiting_together(store: Store) -> Flow:
+    """Async handlers that await at once, with plain ones before and after them."""
+
+    def shares(routine: Routine, data: dict[str, Any]) -> None:
+        state_of(routine).update_shared_data(f"value {data['n']}", data["n"])
+        routine.emit("output", n=data["n"])
+
+    routines = {
+        "start": entry(emits_each),
+        "share": Awaits(shares),
+        "all": node(merge_strategy="append"),
+        "sum": Awaits(lambda routine, data: None, merge_strategy=add_up),
+    }
+    return draw(store, routines, "start share, share all, share sum", execution_strategy="concurrent", max_workers=2)
+
+
 def unordered(saved: dict[str, Any]) -> Any:
     """What a run comes to, where the order of its activations is not always the same."""
     held = {
@@ -243,6 +309,12 @@ def unordered(saved: dict[str, Any]) -> Any:
     return saved["status"], held, dict(sorted(saved["shared_data"].items())), emitted, kinds
 
 
+def without_late(saved: dict[str, Any]) -> Any:
+    """As `unordered`: when a late handler was heard of is not always the same, or whether the process lived so long."""
+    history = [record for record in saved["execution_history"] if record["event_name"] != "late"]
+    return unordered({**saved, "execution_history": history})
+
+
 FLOWS = {
     "chain": (chain, 5, None),
     "merging": (merging, 4, None),
@@ -252,4 +324,7 @@ FLOWS = {
     "nested": (nested, 2, None),
     "concurrent": (concurrent, 4, unordered),
     "failing": (failing, 5, None),
+    "overdue": (overdue, 3, without_late),
+    "awaiting": (awaiting, 3, None),
+    "awaiting together": (awaiting_together, 4, unordered),
 }

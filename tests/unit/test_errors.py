@@ -31,6 +31,7 @@ BUILT_IN = {
     "SelfWaitError": RuntimeError,
     "AttemptTimeoutError": TimeoutError,
     "HandlerCancelledError": RuntimeError,
+    "LateAttemptError": RuntimeError,
     "WorkerStartError": RuntimeError,
     "RunDrivenError": RuntimeError,
     "LeaseLostError": RuntimeError,
