@@ -13,7 +13,7 @@ from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.resume_plans import is_up_to_date, plan_for, put_migrated
 from routilux.flow.revival import cancelled_error, go_on
 from routilux.flow.run import Run
-from routilux.flow.stops import note_cancellation, note_pause
+from routilux.flow.stops import note_cancellation, note_pause, status_below
 from routilux.flow.waiters import GRACE_SECONDS, runs_loop
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
@@ -211,10 +211,7 @@ def _was_kept_back(entry: dict[str, Any]) -> bool:
 
 
 def _checked_status(job_state: JobState) -> str:
-    status = job_state.status
-    if status == JobStatus.PAUSED and job_state.pause_points:
-        # A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
-        status = job_state.pause_points[-1].get("previous_status", status)
+    status = status_below(job_state)
     if status == JobStatus.CANCELLED:
         raise cancelled_error(job_state)
     if status == JobStatus.PENDING:

@@ -5,7 +5,18 @@ from typing import Any
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 
-__all__ = ["note_cancellation", "note_pause", "write_cancellation", "write_pause_point"]
+__all__ = ["note_cancellation", "note_pause", "status_below", "write_cancellation", "write_pause_point"]
+
+
+def status_below(job_state: JobState) -> str:
+    """A run's status, or, if it stood still when it was paused, the one that it had then.
+
+    A finished run may be paused, and keeps what it was: a pause is no way round a cancellation.
+    """
+    status = job_state.status
+    if status == JobStatus.PAUSED and job_state.pause_points:
+        status = job_state.pause_points[-1].get("previous_status", status)
+    return status
 
 
 def write_pause_point(job_state: JobState, point: dict[str, Any], active_count: int) -> None:
@@ -44,10 +55,7 @@ def note_pause(job_state: JobState, point: dict[str, Any], active_count: int) ->
     with ledger.lock:
         if _goes_on(job_state):
             return False
-        before = ledger.status
-        if before == JobStatus.PAUSED and job_state.pause_points:
-            before = job_state.pause_points[-1].get("previous_status", before)
-        write_pause_point(job_state, {**point, "previous_status": before}, active_count)
+        write_pause_point(job_state, {**point, "previous_status": status_below(job_state)}, active_count)
         ledger.status = JobStatus.PAUSED.value
         return True
 

@@ -28,7 +28,7 @@ from routilux.flow.durable.scribe import Scribe
 from routilux.flow.durable.stored_inputs import send_through_store, wake
 from routilux.flow.durable.time_travel import Changes, fork
 from routilux.flow.lifecycle import RunExists
-from routilux.flow.stops import note_pause
+from routilux.flow.stops import note_pause, status_below
 from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
@@ -357,6 +357,8 @@ class Durability:
             ledger, engine = ledger_of(job_state), self._engine()
             if engine is None or ledger.status != JobStatus.PAUSED or self.known(job_state.job_id) is not job_state:
                 return None
+            if status_below(job_state) == JobStatus.CANCELLED:
+                return None  # it takes nothing
             if ledger.live is None:
                 run = DurableRun(engine, job_state, engine.flow.max_workers)
                 engine.withdraw(run)  # it has nothing to do before it is resumed
