@@ -30,7 +30,8 @@ class DurableFlow(Drawing):
     def recover(self) -> list[JobState]:
         """Go on with every unfinished run of this flow that no living process drives; returns their records.
 
-        Paused runs stay paused, unless they wait for an input that has come, or for too long. A handler that was at
+        Paused runs stay paused, unless nobody has asked for that: a shutdown that did not wait has parked them, or a
+        store that could not be written, or they wait for an input that has come, or for too long. A handler that was at
         work when its process died runs again; what it had emitted is not emitted a second time. A run whose process
         has died `max_recoveries` times in the same activation fails with it. Call it when the application starts, and
         whenever another process may have died.

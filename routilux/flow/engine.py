@@ -17,8 +17,6 @@ from routilux.errors import (
     NotPendingError,
     RoutiluxError,
     RunEndedError,
-    RunError,
-    SelfWaitError,
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
@@ -36,14 +34,13 @@ from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
 from routilux.flow.waiters import runs_loop
 from routilux.flow.wiring import Node, Port, Wiring
-from routilux.flow.workers import Workers, workers_of_this_thread
+from routilux.flow.workers import Workers
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState, ledger_of
 from routilux.output_handler import check_output_handler
 from routilux.slot import Slot
 from routilux.status import FINAL, JobStatus
 from routilux.synchronous import DirectCall
-from routilux.waiting import Progress
 
 if TYPE_CHECKING:  # the flow stands above its engine
     from collections.abc import Callable
@@ -425,32 +422,6 @@ class Engine:
 
     # -- waiting
 
-    def wait_for(self, run: RunLifecycle, timeout: float | None, progress: Progress | None) -> bool:
-        """Wait for a run on the calling thread, whichever it is."""
-        until = None if timeout is None else time.monotonic() + timeout
-        if not self.threaded:
-            self.executor.run_until(lambda: run.over)
-            if timeout is None and not run.block(0.0):
-                raise RunError(
-                    f"Nothing is left to step, and run {run.job_id} is not over: {run!r}. "
-                    "Advance the clock for what is on timers, or wait with a timeout."
-                )
-            return run.block(0.0)
-        if self.handover.is_here() and not run.block(0.0):
-            raise SelfWaitError(
-                f"An async handler waits for run {run.job_id} and lets the loop stand still, which drives its own "
-                "coroutine and perhaps that run's. Use `await flow.wait_async(job_state)` or `flow.run_async(...)`."
-            )
-        workers = workers_of_this_thread()
-        if workers is None:
-            return _block(run, until, progress)
-        if workers is self.workers:
-            workers.help(run)
-            if run.block(0.0):
-                return True
-        with workers.place_given_away():
-            return _block(run, until, progress)
-
     def wait_for_all(self, timeout: float | None) -> bool:
         """Until no run is live; False at the timeout."""
         until = None if timeout is None else time.monotonic() + timeout
@@ -567,23 +538,6 @@ def _nested_job_id() -> str | None:
 def _takes_nothing(job_state: JobState) -> bool:
     """Whether a run that nobody drives was cancelled, or is over because its time was."""
     return job_state.status == JobStatus.CANCELLED or ledger_of(job_state).refuses
-
-
-def _block(run: RunLifecycle, until: float | None, progress: Progress | None) -> bool:
-    """Wait for a run, and call its progress callback now and then."""
-    while True:
-        left = None if until is None else max(0.0, until - time.monotonic())
-        next_report = progress.seconds_left() if progress is not None else None
-        if progress is not None and next_report is not None and next_report <= 0:
-            if run.block(0.0):
-                return True
-            progress.report(run.queue_size(), run.active_count(), run.ledger.status)
-            next_report = progress.seconds_left()
-        limits = [limit for limit in (left, next_report) if limit is not None]
-        if run.block(min(limits) if limits else None):
-            return True
-        if left is not None and left <= 0:
-            return False
 
 
 def _call(method: "weakref.WeakMethod[Any]", *args: Any) -> Any:

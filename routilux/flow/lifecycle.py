@@ -13,8 +13,7 @@ from collections.abc import Collection
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from routilux.context import current_activation
-from routilux.errors import NotPendingError, SelfWaitError
+from routilux.errors import NotPendingError
 from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.failure import error_text, expire, fail_from_outside
 from routilux.flow.gate import Gate
@@ -24,6 +23,7 @@ from routilux.flow.stops import write_cancellation, write_pause_point
 from routilux.flow.task import Activation
 from routilux.flow.timers import RunTimers, nanoseconds
 from routilux.flow.waiters import Waiters
+from routilux.flow.waits import refuse_self_wait, wait_for
 from routilux.flow.workers import Workers
 from routilux.job_state import JobState
 from routilux.priority import TaskPriority
@@ -565,9 +565,9 @@ class RunLifecycle(RunEnd):
         Raises:
             SelfWaitError: Called by a handler of this run, or of one that this run's handlers wait for.
         """
-        self._refuse_self_wait()
+        refuse_self_wait(self)
         self.release_hold()
-        return self.engine.wait_for(self, timeout, progress)
+        return wait_for(self, timeout, progress)
 
     async def wait_async(self, seconds: float | None) -> bool:
         """As `wait`, for a thread that runs an asyncio loop.
@@ -575,19 +575,9 @@ class RunLifecycle(RunEnd):
         Raises:
             SelfWaitError: As above.
         """
-        self._refuse_self_wait()
+        refuse_self_wait(self)
         self.release_hold()
         return await self.block_async(seconds)
-
-    def _refuse_self_wait(self) -> None:
-        activation = current_activation.get()
-        run = activation.run if activation is not None else None
-        if run is not None and (run is self or self.key in run.ancestors):
-            relation = "its own run" if run is self else "a run that waits for it"
-            raise SelfWaitError(
-                f"A handler of run {run.job_id} waits for {relation} ({self.job_id}), which cannot end before the "
-                "handler does. Let the handler return; wait outside, or use flow.on_run_end(callback)."
-            )
 
     # -- for the rooms around
 

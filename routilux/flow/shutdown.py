@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from routilux.context import current_activation
 from routilux.errors import LeaseLostError, SelfWaitError, StoreError
 from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.stops import PARKED
 from routilux.flow.workers import workers_of_this_thread
 
 if TYPE_CHECKING:  # what is shut down
@@ -37,7 +38,7 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     for run in engine.loop.live_runs():
         if not (wait and run in mine and run.is_open()):
             with contextlib.suppress(StoreError, LeaseLostError):  # it is paused; the store knows it as unfinished
-                run.pause({"reason": "shutdown", "checkpoint": {}})
+                run.pause({"reason": "shutdown", **PARKED})
     engine.inputs.forget_time_outs()
     is_worker = workers_of_this_thread() is not None
     everything_over = engine.loop.live_count() == 0

@@ -5,7 +5,25 @@ from typing import Any
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 
-__all__ = ["note_cancellation", "note_pause", "status_below", "write_cancellation", "write_pause_point"]
+__all__ = [
+    "PARKED",
+    "is_parked",
+    "note_cancellation",
+    "note_pause",
+    "status_below",
+    "write_cancellation",
+    "write_pause_point",
+]
+
+
+# In a pause point: nobody has asked for the pause, so a recovery of a kept run goes on with it.
+PARKED: dict[str, Any] = {"checkpoint": {}, "parked": True}
+
+
+def is_parked(job_state: JobState) -> bool:
+    """Whether a run is paused because it could not go on, and not because somebody said so."""
+    points = job_state.pause_points
+    return job_state.status == JobStatus.PAUSED and bool(points) and bool(points[-1].get("parked"))
 
 
 def status_below(job_state: JobState) -> str:

@@ -296,9 +296,10 @@ def test_an_end_that_is_not_kept_is_no_end(countdown: Callable[..., Countdown]) 
     assert (job_state.status, status_in(store)) == ("completed", "completed")
 
 
+@pytest.mark.parametrize("go_on", [Flow.resume, lambda flow, _: flow.recover()], ids=["resume", "recover"])
 @pytest.mark.parametrize("holds_at", [20, 0])
-def test_a_run_whose_store_stays_away_is_paused_and_can_be_resumed_later(
-    holds_at: int, countdown: Callable[..., Countdown]
+def test_a_run_whose_store_stays_away_is_paused_and_can_be_resumed_or_recovered_later(
+    holds_at: int, go_on: Callable[[Flow, JobState], Any], countdown: Callable[..., Countdown]
 ) -> None:
     store = Frail()
     drawn = countdown(store, store_patience=0.1)
@@ -310,7 +311,7 @@ def test_a_run_whose_store_stays_away_is_paused_and_can_be_resumed_later(
         drawn.flow.resume(job_state)
     assert job_state.status == "paused"
     store.gone = False
-    drawn.flow.resume(job_state)
+    go_on(drawn.flow, job_state)
     assert JobState.wait_for_completion(drawn.flow, job_state, timeout=DEADLINE)
     assert (job_state.status, status_in(store)) == ("completed", "completed")
     assert drawn.called == list(range(STEPS, -1, -1))

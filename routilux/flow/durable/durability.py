@@ -79,7 +79,11 @@ class Durability:
     def recover(self) -> list[JobState]:
         """See `Flow.recover`."""
         engine = self._engine()
-        return [] if engine is None else self._recovery.recover(engine, self)
+        if engine is None:
+            return []
+        self._with_a_lease(self.group.write)  # a pause that could not be written: such a run is among those that go on
+        self._go_on_if_trouble_is_over()
+        return self._recovery.recover(engine, self)
 
     def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """See `Flow.send_input`."""
@@ -253,7 +257,7 @@ class Durability:
             InvalidValueError: It went on elsewhere since this record was made.
             NotPlainError: It holds what is not JSON; nothing has happened.
         """
-        job_state.write_live_form(_nothing)  # what a resume will keep, before it has changed anything
+        job_state.write_live_form(lambda _: None)  # what a resume will keep, before it has changed anything
         with self._lock:
             known = self._known.setdefault(job_state.job_id, job_state)
         live = ledger_of(known).live
@@ -591,7 +595,3 @@ class Durability:
         self.renewals.forget_threads()
         if self.retention is not None:
             self.retention.forget_threads()
-
-
-def _nothing(state: dict[str, Any]) -> None:
-    """To see whether a state can be written down."""

@@ -1,6 +1,7 @@
 """Runs are taken up again: after a crash, or by another process."""
 
 import logging
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ class Recovery:
             for job_state in self._take_over(engine, durability):
                 found.append(_go_on(engine, durability, job_state))
                 del self._untaken[job_state.job_id]
-        return [*found, *wake_those_that_can(engine, durability)]
+        return [*found, *wake_those_that_can(engine, durability, partial(_go_on, engine, durability))]
 
     def _take_over(self, engine: "Engine", durability: "Durability") -> list[JobState]:
         """Drive every unfinished run that no living process drives, and those that an earlier recovery has left."""

@@ -20,7 +20,7 @@ from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.pending import describe
-from routilux.flow.stops import write_pause_point
+from routilux.flow.stops import PARKED, write_pause_point
 from routilux.flow.task import Activation, HeldEmission, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Wired
@@ -470,7 +470,7 @@ class DurableRun(OwnTimers):
             if self._gate != OPEN:
                 return
             self._close(Gate.PARKING, JobStatus.PAUSED.value)
-            write_pause_point(self.job_state, {"reason": "store", "checkpoint": {}}, len(self.active))
+            write_pause_point(self.job_state, {"reason": "store", **PARKED}, len(self.active))
             self._cut()
             self.engine.paused.add(self)
             self._end_if_over()

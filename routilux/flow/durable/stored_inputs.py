@@ -5,6 +5,7 @@ input, lets it go and then looks at the inputs. Whoever comes second sees what t
 """
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import RoutiluxError, RunDrivenError, StoreError, UnknownRunError
@@ -13,6 +14,7 @@ from routilux.flow.durable.scribe import dumps
 from routilux.flow.inputs import ended_error, go_on_with_input
 from routilux.flow.pending import seconds_until
 from routilux.flow.run_inputs import EARLY_SECONDS, has_work, waits_for_input
+from routilux.flow.stops import is_parked
 from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
 from routilux.stores.journal import pause_told_by
@@ -104,12 +106,8 @@ def _cango_on_with_input(durability: "Durability", job_state: JobState) -> bool:
     return any(due_at is not None and seconds_until(due_at, clock) <= EARLY_SECONDS for due_at in dues)
 
 
-def _may_go_on(engine: "Engine", durability: "Durability", job_id: str) -> bool:
-    """Whether a paused run is worth to be loaded, by its last row: whole journals would take a recovery too long."""
-    row = durability.store.last_row(job_id)
-    point = None if row is None else pause_told_by(row.body)
-    if point is None:
-        return True
+def _may_go_on(engine: "Engine", durability: "Durability", job_id: str, point: dict[str, Any]) -> bool:
+    """Whether a run may have got what it waits for, by its pause point."""
     if "waits_for" not in point:
         return False  # somebody has said so
     if "due_at" not in point or "input_number" not in point:
@@ -125,20 +123,32 @@ def _may_go_on(engine: "Engine", durability: "Durability", job_id: str) -> bool:
     return False
 
 
-def wake_those_that_can(engine: "Engine", durability: "Durability") -> list[JobState]:
-    """Go on with the runs of the store that have got what they waited for; returns their records.
+def wake_those_that_can(
+    engine: "Engine", durability: "Durability", go_on: Callable[[JobState], JobState]
+) -> list[JobState]:
+    """Go on with the paused runs of the store that nobody has asked to stand still; returns their records.
 
-    For the others, this process looks when the time of their requests is over.
+    These are those that have got what they waited for, and those that were parked. This process looks at the others
+    when the time of their requests is over.
+
+    Args:
+        engine: Of the flow.
+        durability: Its durable side.
+        go_on: Goes on with one that was parked, and returns its record.
     """
     found = []
     for header in durability.store.list_runs(status=JobStatus.PAUSED.value, flow_id=engine.flow.flow_id):
-        if not _may_go_on(engine, durability, header.job_id):
+        # By the last row, first: to read whole journals would take a recovery too long.
+        row = durability.store.last_row(header.job_id)
+        point = None if row is None else pause_told_by(row.body)
+        if point is not None and not point.get("parked") and not _may_go_on(engine, durability, header.job_id, point):
             continue
         job_state = durability.load(header.job_id)
-        if not waits_for_input(job_state):
-            continue
-        if not _cango_on_with_input(durability, job_state):
-            engine.inputs.expire_later(job_state)
-        elif _go_on_stored(engine, durability, job_state):
-            found.append(job_state)
+        if is_parked(job_state):
+            found.append(go_on(job_state))
+        elif waits_for_input(job_state):
+            if not _cango_on_with_input(durability, job_state):
+                engine.inputs.expire_later(job_state)
+            elif _go_on_stored(engine, durability, job_state):
+                found.append(job_state)
     return found
