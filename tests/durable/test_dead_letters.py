@@ -199,7 +199,7 @@ def test_a_dead_letter_that_there_is_not_is_an_error_that_names_those_there_are(
     with two_fail(store) as flow:
         job_state = run_to_failure(flow)
         with pytest.raises(
-            ValueError, match=r"no dead letter of routine 'a'\. There is: '(left|right)' .*'(left|right)'"
+            ValueError, match=r"no dead letter of routine 'a'\. It has: '(left|right)' .*'(left|right)'"
         ):
             flow.retry_failed(job_state, "a")
         with pytest.raises(ValueError, match="with the id 'nothing'"):

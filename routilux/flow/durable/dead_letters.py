@@ -42,5 +42,7 @@ def retry_failed(
         what = "" if routine_id is None else f" of routine {routine_id!r}"
         what += "" if activation_id is None else f" with the id {activation_id!r}"
         there = ", ".join(f"{entry.get('routine_id')!r} (id {entry.get('id')!r})" for entry in letters)
-        raise InvalidValueError(f"{job_state!r} has no dead letter{what}. There is: {there or 'none'}.")
+        raise InvalidValueError(
+            f"{job_state!r} has no dead letter{what}. " + (f"It has: {there}." if there else "It has none at all.")
+        )
     return resume(engine, job_state, timeout, lambda entry: entry.get("was") == "failed" and not is_wanted(entry))

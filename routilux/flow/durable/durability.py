@@ -32,6 +32,7 @@ from routilux.flow.stops import note_pause, status_below
 from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
+from routilux.plain import plain
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 from routilux.stores.reading import find_run, replayed
@@ -180,7 +181,8 @@ class Durability:
 
     def _create(self, job_state: JobState, entry: dict[str, Any] | None) -> bool:
         scribe = self.scribe_of(job_state)
-        entries = [] if entry is None else [saved_form(entry, "the entry")]
+        # The data by the name that its caller gave them; the rest of an entry is plain.
+        entries = [] if entry is None else [saved_form({**entry, "data": plain(entry["data"], "entry_params")}, "")]
         rows: list[JournalRow] = []
 
         def write_down(state: dict[str, Any]) -> None:
