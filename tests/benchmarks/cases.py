@@ -212,6 +212,26 @@ def sleepers(sizes: Sizes) -> Iterator[Pair]:
         yield Pair(ours, lambda: rounds * sizes.sleep_seconds * 1e3)
 
 
+@contextmanager
+def awaiting(sizes: Sizes) -> Iterator[Pair]:
+    """Handlers that await together, against what one of them takes."""
+    calls = flows.Calls()
+
+    async def handler(v: int) -> None:
+        await asyncio.sleep(sizes.await_seconds)
+        calls.add()
+
+    def ours() -> float:
+        began = perf_counter_ns()
+        job_state = flows.run_fan_out(flow, sizes.awaiting)
+        elapsed = perf_counter_ns() - began
+        flows.recorded(job_state, calls.total(), sizes.awaiting, out=sizes.awaiting)
+        return elapsed / 1e6
+
+    with flows.fan_out(2, handler) as flow:
+        yield Pair(ours, lambda: sizes.await_seconds * 1e3)
+
+
 # -- a run beside another
 
 
@@ -380,6 +400,7 @@ CASES = (
     _case("waking", "us", RESULT, waking, Target(0.1 * MS, of_ratio=False)),
     _case("many-runs", "runs/s", "one task per run", many_runs, Target(0.3, at_least=True)),
     _case("sleepers", "ms", "ideal", sleepers, Target(1.02)),
+    _case("awaiting", "ms", "ideal", awaiting, Target(1000, of_ratio=False)),
     _case("beside-wide", "ms", "alone", beside, Target(5, of_ratio=False)),
     _case("beside-slow", "ms", "alone", partial(beside, is_slow=True), Target(20 + 5, of_ratio=False)),
     _case("beside-awaiting", "us/hop", "alone", beside_awaiting, Target(1.2)),

@@ -46,6 +46,7 @@ class Sizes:
     many_records: int = 1_000_000
     stored_steps: int = 400
     awaiting: int = 5_000
+    await_seconds: float = 0.1
 
 
 @dataclass(frozen=True)

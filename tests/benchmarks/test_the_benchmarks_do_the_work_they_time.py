@@ -25,6 +25,7 @@ TINY = Sizes(
     records=30,
     many_records=30,
     awaiting=20,
+    await_seconds=0.001,
 )
 
 
