@@ -1,7 +1,8 @@
-"""Settlements that call the application's code, and so must not be made on the thread that drives coroutines.
+"""Settlements that may block, and so must not be made on the thread that drives coroutines.
 
-Hooks, policies of an own class, and output handlers of outputs that were held back may block. On the loop's thread all
-async handlers of the flow would wait for them. So such a settlement stands in the workers' line, as an errand.
+Hooks, policies of an own class, and output handlers of outputs that were held back are the application's code; and a
+run that is kept may have to wait for its store. On the loop's thread all async handlers of the flow would wait with
+them. So such a settlement stands in the workers' line, as an errand.
 """
 
 from contextvars import Context
@@ -17,13 +18,13 @@ if TYPE_CHECKING:  # whose settlements these are
     from routilux.flow.task import Activation
     from routilux.flow.workers import Workers
 
-__all__ = ["calls_application", "settle_apart", "settle_in_context"]
+__all__ = ["may_block", "settle_apart", "settle_in_context"]
 
 
-def calls_application(task: "Activation", error: BaseException | None) -> bool:
-    """Whether the settlement of an activation calls code of the application that may block."""
+def may_block(task: "Activation", error: BaseException | None) -> bool:
+    """Whether the settlement of an activation may have to wait: for a store, or for code of the application."""
     run = task.run
-    if run.hooks is not None:
+    if run.hooks is not None or run.is_durable:
         return True
     if error is not None:
         if not task.port.node.has_plain_policy:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from routilux.context import current_job_state
 from routilux.errors import RunError
 from routilux.flow.activation import Outcome, perform, settle
-from routilux.flow.apart import calls_application, settle_apart
+from routilux.flow.apart import may_block, settle_apart
 from routilux.flow.workers import TURN_LENGTH, TURN_NS, Turn
 
 if TYPE_CHECKING:  # what is driven here
@@ -93,7 +93,7 @@ class LoopTurn(Turn):
                     task = run.settle(task, self)
                 elif isinstance(outcome, _Awaiting):
                     return self._let_await(task, outcome, context, began, loop)
-                elif calls_application(task, outcome):
+                elif may_block(task, outcome):
                     settle_apart(task, outcome, has_token=True)
                     return None
                 else:
@@ -112,7 +112,7 @@ class LoopTurn(Turn):
         outcome = context.run(perform, task)
         if not isinstance(outcome, Coroutine):
             error = outcome or _no_coroutine(task)
-            if not calls_application(task, error):
+            if not may_block(task, error):
                 return settle(task, error, self)
             settle_apart(task, error, has_token=True)
             return None
@@ -138,7 +138,7 @@ class LoopTurn(Turn):
         self._restart()
         self._take_nothing()
         try:
-            if calls_application(task, error):
+            if may_block(task, error):
                 settle_apart(task, error, has_token=True)
                 return None
             settle(task, error, self)
@@ -179,7 +179,7 @@ class LoopTurn(Turn):
 def _settle_without_token(task: "Activation", error: BaseException | None) -> None:
     """On the loop's thread: settle an activation of a concurrent run that has awaited."""
     run = task.run
-    if calls_application(task, error):
+    if may_block(task, error):
         settle_apart(task, error, has_token=False)
         return
     try:
