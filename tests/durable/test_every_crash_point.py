@@ -58,6 +58,9 @@ SMALL = {
     "nested": 1,
     "concurrent": 2,
     "failing": 5,
+    "awaiting": 2,
+    "awaiting together": 2,
+    "overdue": 2,
 }
 
 
