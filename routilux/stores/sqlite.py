@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 # A write-ahead log of so many pages of 4 KiB is put into the file. A longer one costs less time, and more room: it is
 # as large as all that was written since, each page anew at each commit.
-_LOG_PAGES = 64
+_LOG_PAGES = 32
 # Rows of the journal in one statement. `sqlite3` gives up the interpreter lock once per execution, and beside a busy
 # thread it waits for it each time.
 _ROWS_AT_ONCE = 128
