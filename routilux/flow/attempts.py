@@ -135,19 +135,23 @@ class RunAttempts(RunLifecycle):
 
     def on_timer(self, number: int) -> None:
         """Called by the loop: attempts may be overdue, or what every run has."""
-        if number != self._look_number:
+        with self.lock:  # with which its number is noted: a timer that fires at once is known by then
+            is_look = number == self._look_number
+            surrenders = self._give_up_overdue() if is_look else []
+        if not is_look:
             super().on_timer(number)
-            return
-        with self.lock:
-            self.timers.heap_count -= 1
-            self._look_number = 0
-            now = self.now()
-            overdue = [task for task, watch in self._watched.items() if watch.due_ns <= now]
-            surrenders = [(task, self._give_up(task)) for task in overdue]
-            self._look_later()
         for task, surrender in surrenders:
             # Not here: policies and hooks are the application's, and this thread has other timers.
             self.engine.workers.call(partial(Context().run, self._settle_surrender, task, surrender))
+
+    def _give_up_overdue(self) -> list[tuple[Activation, _Surrender]]:
+        self.timers.heap_count -= 1
+        self._look_number = 0
+        now = self.now()
+        overdue = [task for task, watch in self._watched.items() if watch.due_ns <= now]
+        surrenders = [(task, self._give_up(task)) for task in overdue]
+        self._look_later()
+        return surrenders
 
     def _look_later(self) -> None:
         if self._watched:

@@ -22,6 +22,7 @@ from tests.drawings import (
     node,
     own_context,
     own_run,
+    passed,
     relay,
     reloaded,
     source,
@@ -83,6 +84,7 @@ def test_the_caller_of_execute_stops_waiting_for_the_entrys_retry() -> None:
 @pytest.mark.parametrize("before", ["running", "paused"])
 def test_what_a_late_handler_emits_is_refused_and_recorded(before: str) -> None:
     seen: list[bool] = []
+    has_emitted = threading.Event()
 
     def act(routine: Routine, data: dict[str, Any]) -> None:
         if before == "paused":
@@ -91,10 +93,12 @@ def test_what_a_late_handler_emits_is_refused_and_recorded(before: str) -> None:
         seen.append(own_context(routine).cancelled)
         routine.emit("output", item="late")
         routine.emit_later("output", delay=5, data={"item": "later"})
+        has_emitted.set()
 
     flow, executor, clock = draw_stepped("a -> b -> c", a=source(1), b=node(act), c=node())
     job_state = flow.execute("a")
     executor.run_until_idle()
+    passed(has_emitted)  # a thread that an async handler has awaited goes on when the handler was cancelled
     clock.advance(10)
     executor.run_until_idle()
     assert (job_state.status, job_state.pending_tasks, seen) == ("cancelled", [], [True])

@@ -13,6 +13,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.errors import LateAttemptError
 from routilux.flow import workers
+from routilux.flow.timers import RunTimers, nanoseconds
 from routilux.stores.memory import MemoryStore
 from routilux.testing import FakeClock
 from tests.drawings import (
@@ -585,3 +586,28 @@ def test_the_store_has_the_settlement_of_an_attempt_that_was_given_up_and_nothin
         assert (wait(flow, job_state).status, items(got)) == ("completed", [1])
         kept = flow.load(job_state.job_id)
         assert names(kept, "b") == names(job_state, "b") == ["start", "error", "late", "output", "completed"]
+
+
+def test_a_timer_that_fires_before_its_number_is_noted_is_not_missed(monkeypatch):
+    # The loop's thread may come while the attempt is still being noted: it waits for the lock, and finds it then.
+    schedule, firing = RunTimers.schedule, []
+
+    def fires_at_once(timers: RunTimers, due_ns: int) -> int:
+        (run,) = flow._engine.loop.live_runs()  # noqa: SLF001 - the only one
+        number = schedule(timers, due_ns + nanoseconds(1000))  # in place of the loop's thread, another one fires it:
+        if not firing and due_ns - run.now() == nanoseconds(LIMIT):
+            clock.advance(LIMIT)
+            firing.append(threading.Thread(target=run.on_timer, args=(number,)))
+            firing[0].start()
+            threading.Event().wait(0.05)  # as if this thread had lost the interpreter lock here
+        return number
+
+    late = Late()
+    with draw_late(late, ErrorHandler("continue")) as (flow, clock, _):
+        monkeypatch.setattr(RunTimers, "schedule", fires_at_once)
+        job_state = flow.execute("a")
+        late.gates[0].await_arrival()
+        until(lambda: names(job_state, "b") == ["start", "error", "error_continued"])
+        late.go_on()
+        wait(flow, job_state)
+        firing[0].join(DEADLINE)
