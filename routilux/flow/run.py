@@ -16,6 +16,7 @@ from routilux.flow.error_policy import Decision
 from routilux.flow.failure import TRACEBACKS_MAX, error_text, settle_failed_attempt
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import NORMAL, OPEN
+from routilux.flow.no_journal import NO_JOURNAL
 from routilux.flow.run_inputs import RunInputs
 from routilux.flow.task import Activation, HeldEmission, HeldOutput, HeldRequest
 from routilux.flow.timers import nanoseconds
@@ -424,7 +425,7 @@ class Run(RunInputs):
         if task.deferred:
             self._enter_deferred(task.deferred)
             task.deferred = None
-        if self.journal is not None:
+        if self.journal is not None and self.journal is not NO_JOURNAL:  # for which none need be made
             routine_id, slot_name = task.port.key
             self.journal.settled(
                 Settlement(self.job_id, task.activation_id, routine_id, slot_name, outcome, task.retry_count + 1)

@@ -87,6 +87,9 @@ class Wired:
         # How a journal writes it down; made when it is needed first.
         self.text = ""
 
+    def __str__(self) -> str:
+        return f"what {self.node.id!r} emits with {self.name!r}"
+
     def name_in(self, node: Node) -> str:
         """What the event is called among the emissions of a node's activation."""
         return self.name if node is self.node else self.long_name

@@ -14,11 +14,12 @@ from routilux.flow.activation import settle
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
 from routilux.flow.durable.own_timers import OwnTimers
-from routilux.flow.durable.scribe import NoJournal, Scribe, encoded
+from routilux.flow.durable.scribe import Scribe, encoded
 from routilux.flow.durable.snapshots import take_snapshot
 from routilux.flow.error_policy import Decision
 from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import OPEN
+from routilux.flow.no_journal import NO_JOURNAL
 from routilux.flow.pending import describe
 from routilux.flow.stops import PARKED, write_pause_point
 from routilux.flow.task import Activation, HeldEmission, HeldRequest
@@ -98,7 +99,7 @@ class DurableRun(OwnTimers):
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
         super().__init__(engine, job_state, token_limit, timeout, ancestors)  # last: others can see it from then on
-        self.journal = self.journal or NoJournal()
+        self.journal = self.journal or NO_JOURNAL
 
     # -- starting
 
@@ -168,8 +169,9 @@ class DurableRun(OwnTimers):
         priority: TaskPriority,
         differs: bool = False,
     ) -> int:
-        self._refuse_when_ending(_what(wired))
-        text = encoded(data, _what(wired))  # refused before anything has happened
+        if self._is_ending:
+            self._refuse_when_ending(str(wired))
+        text = encoded(data, wired)  # refused before anything has happened
         before = self.event_count
         given = super()._release(activation, wired, data, delay, priority, differs)
         if self.event_count == before:
@@ -183,20 +185,20 @@ class DurableRun(OwnTimers):
         return given
 
     def _refuse_when_ending(self, what: str) -> None:
-        if self._is_ending:
-            raise RunEndedError(
-                f"Run {self.job_id} has nothing left to do, and ends as soon as its store can be written: it does not "
-                f"take {what} any more. Emit from a handler while its run goes on, or start a new run with execute()."
-            )
+        raise RunEndedError(
+            f"Run {self.job_id} has nothing left to do, and ends as soon as its store can be written: it does not "
+            f"take {what} any more. Emit from a handler while its run goes on, or start a new run with execute()."
+        )
 
     def ask(self, activation: Activation, request: HeldRequest) -> int:
         """With the lock held: as every run."""
-        self._refuse_when_ending(f"the request of {request.port.node.id!r} for {request.name!r}")
+        if self._is_ending:
+            self._refuse_when_ending(f"the request of {request.port.node.id!r} for {request.name!r}")
         return super().ask(activation, request)
 
     def held(self, emission: HeldEmission) -> HeldEmission:
         """What is kept of an emission: what its handler changes afterwards must not make it unfit for the store."""
-        emission.data = plain(emission.data, _what(emission.wired))
+        emission.data = plain(emission.data, str(emission.wired))
         return emission
 
     def defer(self, activation: Activation, event: tuple[str, str, dict[str, Any]]) -> None:
@@ -593,7 +595,3 @@ class DurableRun(OwnTimers):
         with self.lock:
             self._cut()
         self.durability.group.write()
-
-
-def _what(wired: Wired) -> str:
-    return f"what {wired.node.id!r} emits with {wired.name!r}"

@@ -10,14 +10,13 @@ from typing import Any
 from routilux.flow.identity import as_text
 from routilux.flow.task import Activation
 from routilux.flow.wiring import Delivery, Wired
-from routilux.interfaces import Settlement
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.plain import plain
 from routilux.priority import TaskPriority
 from routilux.stores.base import JournalRow
 
-__all__ = ["NoJournal", "Scribe"]
+__all__ = ["Scribe", "encoded"]
 
 # ASCII only, so that any text of an application passes through any store.
 dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -33,8 +32,12 @@ COPIED_RECORDS = 1000
 SNAPSHOT_ROWS = 1000
 
 
-def encoded(data: dict[str, Any], path: str) -> str:
+def encoded(data: dict[str, Any], place: object) -> str:
     """A payload as JSON text.
+
+    Args:
+        data: The payload.
+        place: Says in errors, by its text, where it stands; it has that made only then.
 
     Raises:
         NotPlainError: Something in it is not JSON; the message names the path to it.
@@ -43,21 +46,8 @@ def encoded(data: dict[str, Any], path: str) -> str:
         kind = type(value)
         if kind not in _SIMPLE or type(key) is not str or (kind is int and not -_INT_MAX < value < _INT_MAX):
             # A look at all of it: the encoder would change keys silently, and not say where it stopped.
-            return dumps(plain(data, path))
+            return dumps(plain(data, str(place)))
     return dumps(data)
-
-
-class NoJournal:
-    """In place of a journal of the application's: a run that has one tells it of every settlement."""
-
-    def started(self, job_id: str, entry_routine_id: str, params: dict[str, Any]) -> None:
-        """Nobody is told."""
-
-    def settled(self, settlement: Settlement) -> None:
-        """Nobody is told."""
-
-    def ended(self, job_id: str, status: str) -> None:
-        """Nobody is told."""
 
 
 class Scribe:
