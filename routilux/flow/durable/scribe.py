@@ -5,6 +5,7 @@ once: a payload is written down as it was when it was emitted, and nothing is he
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from routilux.flow.identity import as_text
@@ -18,8 +19,22 @@ from routilux.stores.base import JournalRow
 
 __all__ = ["Scribe", "encoded"]
 
-# ASCII only, so that any text of an application passes through any store.
-dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+def _prepared_encoder() -> Callable[[Any], str]:
+    """What `JSONEncoder.encode` does, ASCII only, so that any text of an application passes through any store.
+
+    That one prepares itself anew for each value, which takes as long again as the encoding of a small payload.
+    """
+    encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+    make = getattr(json.encoder, "c_make_encoder", None)  # as `JSONEncoder.iterencode` finds it
+    if make is None:
+        return encoder.encode
+    text = json.encoder.encode_basestring_ascii
+    chunks = make(None, encoder.default, text, None, ":", ",", False, False, True)
+    return lambda value: "".join(chunks(value, 0))
+
+
+dumps = _prepared_encoder()
 
 # What the encoder writes as it is, but for whole numbers of thousands of digits, which it refuses.
 _SIMPLE = frozenset({str, bool, type(None), float, int})
