@@ -84,8 +84,9 @@ def commits_out_of_order(store: Store) -> Flow:
             group._row_count = 0
         later = [Write(job_id, part.rows[1:], part.status) for job_id, part in parts.items()]
         first = [Write(job_id, part.rows[:1], release=part.release) for job_id, part in parts.items()]
-        store.write(later)
-        store.write(first)
+        if parts:
+            store.write(later)
+            store.write(first)
 
     GroupCommit._write = write
     return merging(store)
