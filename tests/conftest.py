@@ -32,6 +32,7 @@ NOT_DURABLE = frozenset(
         "test_paused_failed_completed_and_restored_runs_go_on[plain-restored]",
         "test_paused_failed_completed_and_restored_runs_go_on[async-restored]",
         # How the loop's thread takes activations itself: of durable runs, workers begin them.
+        "test_a_cancellation_between_two_handlers_reaches_neither_and_no_handler_of_another_run[concurrent]",
         "test_a_cancellation_between_two_tasks_of_the_loop_keeps_the_next_handler_from_beginning",
         "test_a_loop_that_is_told_to_end_in_the_middle_of_a_turn_finishes_what_it_has_and_ends",
         "test_a_plain_handler_that_comes_to_the_front_when_the_loop_has_the_token_runs_on_a_worker",
