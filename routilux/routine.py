@@ -16,6 +16,7 @@ from routilux.restoration import Restoration, read_additions, read_by_class, res
 from routilux.saved import Reader
 from routilux.slot import MergeStrategy, Slot, read_slot
 from routilux.synchronous import routine_id_in
+from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # a routine runs in a flow that stands above it
     from routilux.flow.flow import Flow
@@ -419,15 +420,14 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: A value that cannot be.
+            TypeError: A limit of time that is no number.
         """
         is_count = isinstance(max_concurrency, int) and not isinstance(max_concurrency, bool) and max_concurrency >= 1
         if max_concurrency is not None and not is_count:
             raise InvalidValueError(f"max_concurrency must be a whole number from 1, not {max_concurrency!r}.")
-        is_time = isinstance(attempt_timeout, int | float) and attempt_timeout > 0
-        if attempt_timeout is not None and not is_time:
-            raise InvalidValueError(f"attempt_timeout must be more than 0 seconds, and {attempt_timeout!r} is not.")
+        seconds = checked_timeout("attempt_timeout", attempt_timeout)
         self._max_concurrency = max_concurrency
-        self._attempt_timeout = attempt_timeout
+        self._attempt_timeout = seconds
 
     def set_as_optional(self, strategy: ErrorStrategy = ErrorStrategy.CONTINUE) -> None:
         """Tolerate errors of this routine."""

@@ -45,9 +45,9 @@ class SharedState(OwnFields):
     def shared_data(self, value: dict[str, Any]) -> None:
         refuse_late(self, "replace the shared data")
         with self._shared_lock:
-            before = self._shared_data
-            self._shared_data = GuardedDict(dict(value), lock=self._shared_lock)
-            self._shared_data.track(before)
+            values: GuardedDict[str, Any] = GuardedDict(dict(value), lock=self._shared_lock)
+            values.track(self._shared_data)  # before anybody sees it: see `take_shared_changes`
+            self._shared_data = values
 
     def update_shared_data(self, key: str, value: Any) -> None:
         """Set one shared value, at once; an activation that runs again sets it again."""

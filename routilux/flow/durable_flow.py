@@ -10,8 +10,8 @@ from routilux.flow.drawing import Drawing
 from routilux.flow.durable.dead_letters import retry_failed
 from routilux.flow.migrations import Migrate
 from routilux.flow.resume_plans import check_resume
-from routilux.flow.settings import checked_timeout
 from routilux.job_state import JobState
+from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # what drives it
     from routilux.flow.durable.durability import Durability

@@ -27,7 +27,6 @@ from routilux.flow.settings import (
     checked_seconds,
     checked_store_level,
     checked_strategy,
-    checked_timeout,
     checked_workers,
 )
 from routilux.flow.stream import RunStream
@@ -37,6 +36,7 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
+from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask

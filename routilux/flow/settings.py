@@ -12,7 +12,6 @@ __all__ = [
     "checked_seconds",
     "checked_store_level",
     "checked_strategy",
-    "checked_timeout",
     "checked_workers",
 ]
 
@@ -64,25 +63,6 @@ def checked_seconds(name: str, seconds: Any) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds >= 0:
         raise InvalidValueError(f"{name} must be seconds from 0, not {seconds!r}.")
     return seconds
-
-
-def checked_timeout(name: str, seconds: Any) -> float | None:
-    """Seconds, or None for no limit.
-
-    Raises:
-        TypeError: Not a number.
-        ValueError: Not more than 0.
-    """
-    if seconds is None:
-        return None
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise InvalidTypeError(f"{name} must be seconds, not {seconds!r}.")
-    if not seconds > 0:
-        no_limit = "None" if name == "execution_timeout" else 'float("inf")'
-        raise InvalidValueError(
-            f"{name} must be more than 0 seconds, and {seconds!r} is not. Use {no_limit} for no limit."
-        )
-    return None if seconds == float("inf") else seconds
 
 
 def checked_retention(keep_finished: Any, has_store: bool) -> None:

@@ -609,5 +609,6 @@ def test_a_timer_that_fires_before_its_number_is_noted_is_not_missed(monkeypatch
         late.gates[0].await_arrival()
         until(lambda: names(job_state, "b") == ["start", "error", "error_continued"])
         late.go_on()
-        wait(flow, job_state)
+        assert wait(flow, job_state).status == "completed"
         firing[0].join(DEADLINE)
+        assert [each["error_type"] for each in recorded(job_state, "error")] == ["AttemptTimeoutError"]

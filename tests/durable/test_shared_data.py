@@ -8,6 +8,7 @@ import pytest
 
 from routilux import Flow, JobState, Routine, Slot
 from routilux.flow.durable.run import DurableRun
+from routilux.guarded import GuardedDict
 from routilux.stores.memory import MemoryStore
 from tests.drawings import DEADLINE, entry, node
 
@@ -87,3 +88,21 @@ def test_what_a_handler_sets_beside_a_merge_is_loaded_as_it_came_about(monkeypat
         run = flow.execute("start")
         assert JobState.wait_for_completion(flow, run, timeout=DEADLINE)
         assert store.load(run.job_id).serialize()["slot_data"] == run.serialize()["slot_data"]
+
+
+def test_shared_data_that_are_replaced_are_noted_before_anybody_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    job_state = JobState("sharing")
+    job_state.track_shared_data()
+    job_state.update_shared_data("key", "value")
+    seen: list[Any] = []
+    track = GuardedDict.track
+
+    def looked_at(values: GuardedDict[str, Any], before: GuardedDict[str, Any]) -> None:
+        seen.append(job_state._shared_data.changed)  # noqa: SLF001 - as a settlement looks, without the lock
+        track(values, before)
+
+    monkeypatch.setattr(GuardedDict, "track", looked_at)
+    job_state.shared_data = {"other": 1}
+    assert seen == [{"key": None}]
+    job_state.take_shared_changes(seen.append)
+    assert seen[1] == [("key",), ("other", 1)]

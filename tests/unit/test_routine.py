@@ -303,3 +303,23 @@ def test_the_context_tells_a_handler_that_its_run_has_failed():
     flow.shutdown()
     assert job_state.status == "failed"
     assert seen == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [
+        ({"max_concurrency": 0}, ValueError),
+        ({"max_concurrency": True}, ValueError),
+        ({"max_concurrency": 1.5}, ValueError),
+        ({"attempt_timeout": 0}, ValueError),
+        ({"attempt_timeout": float("nan")}, ValueError),
+        ({"attempt_timeout": True}, TypeError),
+        ({"attempt_timeout": "5"}, TypeError),
+    ],
+)
+def test_limits_that_cannot_be_are_refused_by_name_and_change_nothing(limits: dict[str, Any], kind: type) -> None:
+    routine = Routine()
+    routine.set_limits(max_concurrency=3, attempt_timeout=2.0)
+    with pytest.raises(kind, match=next(iter(limits))):
+        routine.set_limits(**limits)
+    assert (routine._max_concurrency, routine._attempt_timeout) == (3, 2.0)  # noqa: SLF001 - the marked names
