@@ -1,4 +1,4 @@
-"""Opening what needs asyncio. It is imported when it is needed first, and nothing else is imported late."""
+"""Opening what needs asyncio. It is imported when it is needed first."""
 
 from typing import TYPE_CHECKING
 

@@ -1,19 +1,14 @@
-"""Pause, resume and cancel: what callers do to runs from outside, or from inside their own handlers."""
+"""Pause and cancel: what callers do to runs from outside, or from inside their own handlers. See `resuming.py` too."""
 
 import os
 import time
-from collections.abc import Callable
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation, delivering_output
-from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, ResumeRefusedError
-from routilux.flow.code_change import ResumePlan
+from routilux.errors import ForeignStateError, InvalidTypeError
 from routilux.flow.lifecycle import RunLifecycle
-from routilux.flow.resume_plans import is_up_to_date, plan_for, put_migrated
-from routilux.flow.revival import cancelled_error, go_on
-from routilux.flow.run import Run
-from routilux.flow.stops import note_cancellation, note_pause, status_below
+from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS, runs_loop
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
@@ -23,7 +18,7 @@ if TYPE_CHECKING:  # driven by the flow that owns it
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
 
-__all__ = ["cancel", "check_flow", "check_state", "pause", "resume", "while_nothing_resumes"]
+__all__ = ["cancel", "check_flow", "check_state", "driver_of", "pause", "while_nothing_resumes"]
 
 
 # Makes deciding about a state and opening its run one step: of two who resume one state, the second finds it live.
@@ -64,7 +59,7 @@ def pause(engine: "Engine", job_state: JobState | None, reason: str, checkpoint:
 def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunLifecycle | None:
     """Pause one run; returns the live side whose handlers may still be at work."""
     while True:
-        run = _driver_of(engine, state)
+        run = driver_of(engine, state)
         if run is not None and run.pause(point):
             return run
         # One step: a resume in between would drive it, and what is kept here would let others have it.
@@ -87,7 +82,7 @@ def cancel(engine: "Engine", job_state: JobState | None, reason: str) -> None:
 
 def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:
     while True:
-        run, before = _driver_of(engine, state), state.status
+        run, before = driver_of(engine, state), state.status
         if run is not None and run.cancel(reason):
             is_told = not run.is_adopted
             break
@@ -114,112 +109,10 @@ def _claim_if_kept(engine: "Engine", state: JobState) -> "Durability | None":
     return durability
 
 
-def _driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
+def driver_of(engine: "Engine", state: JobState) -> RunLifecycle | None:
+    """The live side of a run, wherever in this process it is driven; None: it stands still."""
     live = ledger_of(state).live
     return live if isinstance(live, RunLifecycle) else engine.adopted(state)
-
-
-def resume(
-    engine: "Engine",
-    job_state: JobState,
-    timeout: float | None,
-    is_kept_back: Callable[[dict[str, Any]], bool] | None = None,
-    is_recovery: bool = False,
-) -> JobState:
-    """See `Flow.resume`.
-
-    Args:
-        engine: What runs it.
-        job_state: The run.
-        timeout: Seconds that it may take.
-        is_kept_back: Which pending tasks stay where they are; None: dead letters that were kept back before, unless the
-            run is over.
-        is_recovery: As `go_on` takes it.
-    """
-    check_flow(engine, job_state)
-    plan = None
-    while True:
-        with _resuming:
-            live = _live_side(engine, job_state)
-            if live is not None and live.is_open():
-                return job_state
-            status = _checked_status(job_state)
-            if plan is not None and is_up_to_date(plan, job_state):
-                if plan.migrates and live is not None and live.active_count():
-                    raise InvalidValueError(
-                        f"{job_state!r} has handlers at work, and what they leave would have to be migrated. Wait for "
-                        "them first: JobState.wait_for_completion(flow, job_state)."
-                    )
-                kept_back = is_kept_back or (_takes_all if status in FINAL else _was_kept_back)
-                _go_on(engine, job_state, live, plan, timeout, kept_back, is_recovery)
-                return job_state
-        # Without the lock: it calls the application's migrations.
-        plan = plan_for(engine, job_state)
-        if plan.refused:
-            raise ResumeRefusedError(job_state.job_id, plan.refused)
-
-
-def _live_side(engine: "Engine", job_state: JobState) -> RunLifecycle | None:
-    live = _driver_of(engine, job_state)
-    if live is not None and live.is_adopted and live.is_open():
-        return None  # its tasks came from outside, and go on beside what is resumed
-    if live is not None and live.engine is not engine and (live.is_open() or live.active_count()):
-        raise InvalidValueError(
-            f"{job_state!r} is at work in another Flow object. Pause it there and wait for its handlers "
-            "first, or resume a copy: save it, load it, resume that."
-        )
-    return live
-
-
-def _go_on(
-    engine: "Engine",
-    job_state: JobState,
-    live: RunLifecycle | None,
-    plan: ResumePlan,
-    timeout: float | None,
-    is_kept_back: Callable[[dict[str, Any]], bool],
-    is_recovery: bool,
-) -> None:
-    engine.refuse_when_closed(is_execute=True)
-    if engine.durability is not None:
-        engine.durability.claim(job_state)
-    if isinstance(live, Run) and live.engine is engine:
-        # The same run goes on: what its handlers, and threads of them, still emit finds its way.
-        run = live
-        engine.take_over(run)
-        engine.loop.ensure_thread()
-    else:
-        run = engine.open_run(job_state)
-    undo = put_migrated(job_state, plan)
-    try:
-        go_on(run, engine.wiring, timeout, is_kept_back, is_recovery)
-    except BaseException:
-        undo()
-        if run is not live:
-            engine.withdraw(run)
-        if engine.durability is not None:
-            engine.durability.give_up(job_state)
-        raise
-
-
-def _takes_all(entry: dict[str, Any]) -> bool:  # noqa: ARG001 - as `_was_kept_back`
-    return False
-
-
-def _was_kept_back(entry: dict[str, Any]) -> bool:
-    return entry.get("kept_back") is True
-
-
-def _checked_status(job_state: JobState) -> str:
-    status = status_below(job_state)
-    if status == JobStatus.CANCELLED:
-        raise cancelled_error(job_state)
-    if status == JobStatus.PENDING:
-        raise InvalidValueError(
-            f"{job_state!r} cannot be resumed: it has not started. Use execute(), with a new JobState if this one was "
-            "paused."
-        )
-    return status
 
 
 def _states(engine: "Engine", job_state: JobState | None) -> list[JobState]:

@@ -15,17 +15,15 @@ from routilux.errors import (
     UnknownNameError,
 )
 from routilux.flow.chain import Chain, Step
-from routilux.flow.checks import Finding, check_graph, sorted_findings
-from routilux.flow.graph import FlowGraph, read_graph
-from routilux.flow.mermaid import mermaid_of
-from routilux.flow.object_checks import check_objects, check_saving
 from routilux.functions import FunctionRoutine, routine
 from routilux.ids import new_id
 from routilux.registration import OwnFields
 from routilux.routine import Routine
 
-if TYPE_CHECKING:  # a drawing that runs
+if TYPE_CHECKING:  # a drawing that runs, and what is seen in it
+    from routilux.flow.checks import Finding
     from routilux.flow.flow import Flow
+    from routilux.flow.graph import FlowGraph
     from routilux.stores.base import Store
 
 __all__ = ["Drawing"]
@@ -219,11 +217,13 @@ class Drawing(OwnFields):
             raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
         self.error_handler = error_handler
 
-    def graph(self) -> FlowGraph:
+    def graph(self) -> "FlowGraph":
         """What is drawn, as plain values: nodes, ports, lines, entry points, cycles, reachability.
 
         It shows this instant, and does not follow later changes.
         """
+        from routilux.flow.graph import read_graph  # noqa: PLC0415 - an import is quicker without
+
         with self._drawing_lock:
             return read_graph(self.flow_id, self.routines, self._owner)
 
@@ -236,14 +236,19 @@ class Drawing(OwnFields):
         Raises:
             ValueError: Another direction.
         """
+        from routilux.flow.mermaid import mermaid_of  # noqa: PLC0415 - few programs need it
+
         return mermaid_of(self.graph(), direction)
 
-    def validate(self) -> list[Finding]:
+    def validate(self) -> "list[Finding]":
         """What looks wrong in the drawing as it is now: the errors first, then warnings, then what is worth knowing.
 
         Nothing is raised, and nothing of the application is called. `execute` looks as well, when something was added
         or connected: an error is raised there, and a warning is logged.
         """
+        from routilux.flow.checks import sorted_findings  # noqa: PLC0415 - as for `graph`
+        from routilux.flow.object_checks import check_saving  # noqa: PLC0415 - as for `graph`
+
         return sorted_findings([*self._find(), *check_saving(self.routines)])
 
     def refuse_broken(self) -> None:
@@ -273,7 +278,10 @@ class Drawing(OwnFields):
         self.change_count += 1
         self.is_checked = False
 
-    def _find(self) -> list[Finding]:
+    def _find(self) -> "list[Finding]":
+        from routilux.flow.checks import check_graph  # noqa: PLC0415 - as for `graph`
+        from routilux.flow.object_checks import check_objects  # noqa: PLC0415 - as for `graph`
+
         return [*check_objects(self.routines, self.connections), *check_graph(self.graph())]
 
     def forget_threads(self) -> None:

@@ -4,18 +4,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import InvalidValueError
-from routilux.flow.code_change import ResumeCheck
 from routilux.flow.controls import check_flow
 from routilux.flow.drawing import Drawing
-from routilux.flow.durable.dead_letters import retry_failed
-from routilux.flow.migrations import Migrate
-from routilux.flow.resume_plans import check_resume
 from routilux.job_state import JobState
 from routilux.time_limits import checked_timeout
 
-if TYPE_CHECKING:  # what drives it
+if TYPE_CHECKING:  # what drives it, and what it says of runs that were made by other code
+    from routilux.flow.code_change import ResumeCheck
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
+    from routilux.flow.migrations import Migrate
 
 __all__ = ["DurableFlow"]
 
@@ -51,7 +49,7 @@ class DurableFlow(Drawing):
         """
         return self._kept().load(job_id)
 
-    def check_resume(self, run: JobState | str) -> list[ResumeCheck]:
+    def check_resume(self, run: JobState | str) -> "list[ResumeCheck]":
         """Whether a run can go on with the flow as it is drawn now: one verdict for each routine, and why.
 
         Registered migrations are called with copies of what waits. Nothing is changed, and nothing raised for what is
@@ -64,11 +62,13 @@ class DurableFlow(Drawing):
             ValueError: A state of another flow, or of no form; a job_id without a store, or that the store lacks.
             StoreError: The store cannot be read.
         """
+        from routilux.flow.resume_plans import check_resume  # noqa: PLC0415 - few programs need it
+
         job_state = self.load(run) if isinstance(run, str) else run
         check_flow(self._engine, job_state)
         return check_resume(self._engine, job_state)
 
-    def migrate(self, routine_id: str, from_fingerprint: str, fn: Migrate, held: Migrate | None = None) -> None:
+    def migrate(self, routine_id: str, from_fingerprint: str, fn: "Migrate", held: "Migrate | None" = None) -> None:
         """Bring what waits for a routine into the form of today's code, when a run of earlier code goes on.
 
         It is done by a resume, or a recovery, of a run that knows the routine by this fingerprint while it has another
@@ -86,7 +86,9 @@ class DurableFlow(Drawing):
         Raises:
             ValueError: There is one for this fingerprint already.
         """
-        self._engine.migrations.add(routine_id, from_fingerprint, fn, held)
+        from routilux.flow.migrations import Migrations  # noqa: PLC0415 - few programs need it
+
+        Migrations(self._engine.migrations).add(routine_id, from_fingerprint, fn, held)
 
     def fork(
         self,
@@ -147,6 +149,8 @@ class DurableFlow(Drawing):
             ValueError: There is no such dead letter, the run is at work, or as `resume` says.
             StoreError: The store cannot be read or written.
         """
+        from routilux.flow.durable.dead_letters import retry_failed  # noqa: PLC0415 - few programs need it
+
         job_state = self._kept().load(run) if isinstance(run, str) else run
         return retry_failed(self._engine, job_state, routine_id, activation_id, self._limit(timeout))
 

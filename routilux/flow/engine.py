@@ -28,7 +28,6 @@ from routilux.flow.identity import new_identity
 from routilux.flow.inputs import Inputs
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
-from routilux.flow.migrations import Migrations
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
@@ -47,6 +46,7 @@ if TYPE_CHECKING:  # the flow stands above its engine
 
     from routilux.flow.durable.durability import Durability
     from routilux.flow.flow import Flow
+    from routilux.flow.migrations import Migration
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
 
@@ -94,7 +94,8 @@ class Engine:
         self._taking_lock = threading.RLock()
         self._adopted: dict[int, Run] = {}
         self.paused: weakref.WeakSet[RunLifecycle] = weakref.WeakSet()
-        self.migrations = Migrations()
+        # What `Flow.migrate` has registered, by routine id and fingerprint.
+        self.migrations: dict[tuple[str, str], Migration] = {}
         self._arrived = threading.Condition(self._lock)
         self._is_closing = False
         self._is_closed = False

@@ -14,7 +14,7 @@ from routilux.errors import InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.async_flow import AwaitedFlow
-from routilux.flow.controls import cancel, pause, resume
+from routilux.flow.controls import cancel, pause
 from routilux.flow.durable.opening import open_for_flow
 from routilux.flow.engine import Engine
 from routilux.flow.inputs import send
@@ -361,6 +361,8 @@ class Flow(AwaitedFlow):
                 waits in it does not fit the flow (`ResumeRefusedError`; see `check_resume`).
             RunDrivenError: The flow has a store, and another process drives the run.
         """
+        from routilux.flow.resuming import resume  # noqa: PLC0415 - few programs need it
+
         limit = checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout
         return resume(self._engine, job_state, limit)
 

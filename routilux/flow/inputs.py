@@ -9,7 +9,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import InvalidValueError, RunEndedError, UnknownRunError
-from routilux.flow.controls import resume
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.pending import seconds_until
 from routilux.flow.run import Run
@@ -190,6 +189,8 @@ def ended_error(job_id: str, status: str) -> RunEndedError:
 
 def go_on_with_input(engine: "Engine", job_state: JobState) -> None:
     """Resume a run that waits for input, with what is left of its time."""
+    from routilux.flow.resuming import resume  # noqa: PLC0415 - few programs need it
+
     if not waits_for_input(job_state):
         return
     point = job_state.pause_points[-1]

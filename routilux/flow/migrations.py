@@ -50,10 +50,14 @@ class Migration(NamedTuple):
 
 
 class Migrations:
-    """The migrations of one flow, by routine id and the fingerprint that they begin from."""
+    """The migrations of one flow, by routine id and the fingerprint that they begin from.
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], Migration] = {}
+    Args:
+        known: Where they are kept.
+    """
+
+    def __init__(self, known: dict[tuple[str, str], Migration]) -> None:
+        self._known = known
 
     def add(self, routine_id: str, from_fingerprint: str, of_task: Migrate, of_held: Migrate | None) -> None:
         """See `Flow.migrate`."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from routilux.flow.code_change import ResumeCheck, ResumePlan, Waiting, plan_resume
+from routilux.flow.migrations import Migrations
 from routilux.flow.structure import Structure, shapes_of, structure_from
 from routilux.job_state import JobState, ledger_of
 from routilux.state_data import shallow_slot_data
@@ -30,7 +31,7 @@ def plan_for(engine: "Engine", job_state: JobState) -> ResumePlan:
         StoreError: The store cannot be read.
     """
     before, now = _structures(engine, job_state)
-    return plan_resume(_waiting(job_state), before, now, dict(engine.flow.routines), engine.migrations)
+    return plan_resume(_waiting(job_state), before, now, dict(engine.flow.routines), Migrations(engine.migrations))
 
 
 def is_up_to_date(plan: ResumePlan, job_state: JobState) -> bool:

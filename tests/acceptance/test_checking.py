@@ -166,7 +166,7 @@ def test_a_check_that_fails_is_logged_and_keeps_no_flow_from_running(monkeypatch
     def failing(graph: FlowGraph) -> list[object]:
         raise OSError("no drawing today")
 
-    monkeypatch.setattr("routilux.flow.drawing.check_graph", failing)
+    monkeypatch.setattr("routilux.flow.checks.check_graph", failing)
     with flow_with(a=routine("trigger")) as flow:
         assert flow.run("a").status == "completed"
         assert flow.run("a").status == "completed"

@@ -32,6 +32,7 @@ PLACES = [
     ("routilux.flow", "Flow"),
     ("routilux.flow", "SlotActivationTask"),
     ("routilux.flow", "TaskPriority"),
+    ("routilux.flow", "ResumeCheck"),
     ("routilux.flow.flow", "Flow"),
     ("routilux.flow.task", "SlotActivationTask"),
     ("routilux.flow.task", "TaskPriority"),
@@ -131,6 +132,18 @@ def test_importing_the_package_does_not_import_the_builtins():
         "import sys, routilux; dir(routilux); print(*(name for name in sys.modules if 'builtin_routines' in name))"
     )
     assert in_child(program) == ""
+
+
+def test_importing_the_package_imports_nothing_that_few_programs_need():
+    late = {
+        *("asyncio", "hashlib", "pathlib", "random", "sqlite3", "uuid"),
+        *("routilux.flow.checks", "routilux.flow.code_change", "routilux.flow.mermaid"),
+        *("routilux.flow.durable.run", "routilux.flow.resuming", "routilux.stores"),
+    }
+    found = in_child(
+        "import sys, serilux; before = set(sys.modules); import routilux; print(*set(sys.modules) - before)"
+    )
+    assert set(found.split()) & late == set()
 
 
 def test_dir_has_the_names_that_are_imported_on_first_use():

@@ -7,7 +7,7 @@ import pytest
 
 from routilux import Flow, JobState
 from routilux.errors import DuplicateNameError, InvalidTypeError, ResumeRefusedError, StoreUnavailableError
-from routilux.flow import controls
+from routilux.flow import resuming
 from routilux.stores.opening import open_store
 from routilux.testing import ManualExecutor
 from tests.drawings import DEADLINE, Gate
@@ -207,7 +207,7 @@ def test_a_resume_that_cannot_begin_takes_the_migration_back(url: str, monkeypat
         flow.migrate("desk", check_of(flow).fingerprint, counted)
         job_state = flow.load("run")
         with monkeypatch.context() as patch:
-            patch.setattr(controls, "go_on", raising(OSError("no thread")))
+            patch.setattr(resuming, "go_on", raising(OSError("no thread")))
             with pytest.raises(OSError, match="no thread"):
                 flow.resume(job_state)
         assert [entry["data"] for entry in job_state.pending_tasks] == ORDERS
@@ -353,7 +353,7 @@ def test_a_fork_that_is_kept_and_not_migrated_yet_is_of_the_earlier_code(
         flow.migrate("desk", check_of(flow).fingerprint, counted)
         last = len(flow.load("run").execution_history) - 1
         with monkeypatch.context() as patch:
-            patch.setattr(controls, "go_on", raising(OSError("no thread")))
+            patch.setattr(resuming, "go_on", raising(OSError("no thread")))
             with pytest.raises(OSError, match="no thread"):
                 flow.fork("run", last, job_id="fork")
         assert store_form(url, "fork")[0].fingerprint == store_form(url)[0].fingerprint

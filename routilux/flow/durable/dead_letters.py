@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import InvalidTypeError, InvalidValueError
-from routilux.flow.controls import resume
+from routilux.flow.resuming import resume
 from routilux.job_state import JobState, ledger_of
 
 if TYPE_CHECKING:  # whose runs they are

@@ -6,9 +6,10 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from routilux.errors import InvalidDataError, LeaseLostError, RoutiluxError, RunDrivenError, StoreError
-from routilux.flow.controls import resume, while_nothing_resumes
+from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
 from routilux.flow.durable.stored_inputs import wake_those_that_can
+from routilux.flow.resuming import resume
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.status import FINAL, JobStatus, RoutineStatus

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, ResumeRefusedError
-from routilux.flow.controls import resume
 from routilux.flow.identity import as_text, identity_of
+from routilux.flow.resuming import resume
 from routilux.ids import new_id
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
