@@ -77,6 +77,7 @@ class Run(RunInputs):
         if not lock.acquire(False):
             stand_back(lock)
         try:
+            special = activation.special  # again, with the lock held: the attempt may just have been given up
             if special is not None:
                 if special.late is not None:
                     raise self.late_error(activation, f"emit {event_name!r}")

@@ -12,8 +12,9 @@ import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.errors import LateAttemptError
-from routilux.flow import workers
+from routilux.flow import run, workers
 from routilux.flow.timers import RunTimers, nanoseconds
+from routilux.job_state import ledger_of
 from routilux.stores.memory import MemoryStore
 from routilux.testing import FakeClock
 from tests.drawings import (
@@ -354,6 +355,32 @@ def test_a_handler_that_returns_a_moment_after_the_timer_has_not():
         wait_until(flow, job_state, lambda state: "late" in names(state, "b"))
         assert names(job_state, "b") == ["start", "error", "error_continued", "late"]
     assert [type(error).__name__ for error in hooks.ends] == ["AttemptTimeoutError"]
+
+
+def test_an_emission_that_waits_for_the_runs_lock_while_its_attempt_is_given_up_is_refused(monkeypatch):
+    late, waiting, got, clock = Late(emits, held=2), Gate(), [], FakeClock()
+
+    def stand_back(lock: Any) -> None:
+        monkeypatch.undo()
+        waiting.hold()
+        lock.acquire()
+
+    b = limited(late, ErrorHandler("continue"))
+    with draw("a -> b -> c", a=source(1, 2), b=b, c=collector(got), flow=Flow(clock=clock)) as flow:
+        job_state = flow.execute("a")
+        late.gates[0].await_arrival()
+        with ledger_of(job_state).lock:
+            monkeypatch.setattr(run, "stand_back", stand_back)
+            late.gates[0].open()
+            waiting.await_arrival()
+        clock.advance(LIMIT)
+        late.gates[1].await_arrival()  # the run goes on, with the second item
+        waiting.open()
+        until(lambda: bool(late.errors))
+        late.go_on()
+        wait(flow, job_state)
+    assert isinstance(late.errors[0], LateAttemptError)
+    assert items(got) == ["late"]  # of the second, which is in time
 
 
 def test_a_handler_that_lets_its_own_time_pass_is_late_step_by_step():
