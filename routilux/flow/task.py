@@ -277,9 +277,10 @@ class Activation(SlotActivationTask):
 
     def next_execute(self) -> int:
         """Count a run that its handler starts; returns which one it is, from 1."""
-        special = self._make_special()
-        special.execute_count += 1
-        return special.execute_count
+        with self.run.lock:  # threads of the handler may start some beside each other
+            special = self._make_special()
+            special.execute_count += 1
+            return special.execute_count
 
     # -- what follows from its place
 
