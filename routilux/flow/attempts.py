@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from routilux.errors import AttemptTimeoutError, LateAttemptError
 from routilux.flow.activation import GivenUp
 from routilux.flow.apart import settle_in_context
-from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.places import RunPlaces
 from routilux.flow.task import Activation, LateAttempt
 from routilux.flow.timers import nanoseconds
 from routilux.ledger import RecordKey
@@ -43,7 +43,7 @@ class _Surrender(NamedTuple):
     has_token: bool
 
 
-class RunAttempts(RunLifecycle):
+class RunAttempts(RunPlaces):
     """What a run does about attempts of plain handlers that take too long. Everything here is under the run's lock."""
 
     __slots__ = ("_look_due_ns", "_look_number", "_watched")

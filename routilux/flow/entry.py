@@ -29,6 +29,9 @@ def run_entry(run: "Run", entry: "Activation", token_limit: int) -> None:
                 _raise_unless_error(outcome.error)  # the run has gone on without it
                 return
             error = _await(run, entry, outcome) if isinstance(outcome, Coroutine) else outcome
+            if isinstance(error, GivenUp):
+                run.open_for_tasks(token_limit)
+                return  # taken back before its first line: it waits for a resume
             retries = entry.retry_count
             settle(entry, error, None)
             is_retried = entry.retry_count > retries

@@ -16,8 +16,23 @@ import pytest
 
 from routilux import CallbackOutputHandler, ErrorHandler, Flow, JobState, Routine, Slot
 from routilux.errors import SelfWaitError
+from routilux.flow.places import RunPlaces
 from routilux.testing import FakeClock, ManualExecutor, activate
-from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, relay, source, wait
+from tests.drawings import (
+    DEADLINE,
+    Gate,
+    collector,
+    draw,
+    in_thread,
+    items,
+    names,
+    node,
+    passed,
+    relay,
+    reloaded,
+    source,
+    wait,
+)
 
 Handler = Callable[..., Any]
 
@@ -304,6 +319,221 @@ def test_those_that_wait_for_their_turn_are_cancelled_too():
         limited.get_slot("input").handler = lambda item: again.set()
         assert flow.run("a").status == "completed"
     assert names(job_state, "b").count("cancelled") == names(job_state, "b").count("start")
+
+
+class Places:
+    """A routine with one place: who has it keeps it until it is let go, and whoever comes waits for it."""
+
+    def __init__(self, slot: str = "input") -> None:
+        self.begun: list[Any] = []
+        self.has_begun = threading.Event()
+        self.may_end = threading.Event()
+        self.routine = Awaits(self._handle, slot)
+        self.routine.set_limits(max_concurrency=1)
+
+    async def _handle(self, routine: Routine, data: dict[str, Any]) -> None:
+        self.begun.append(data.get("item"))
+        self.has_begun.set()
+        await asyncio.to_thread(passed, self.may_end)
+
+
+def waiting_for_places(flow: Flow) -> int:
+    """How many coroutines the loop keeps until they have a place."""
+    loop = flow._engine.handover.loop()  # noqa: SLF001 - looked into
+    return sum(map(len, loop.places._waiting.values()))  # noqa: SLF001 - as above
+
+
+def until_waiting(flow: Flow, count: int) -> None:
+    """Until so many wait for a place."""
+    until = time.monotonic() + DEADLINE
+    while waiting_for_places(flow) != count:
+        assert time.monotonic() < until
+        time.sleep(0)
+
+
+@pytest.mark.parametrize("resumed_by", ["the same flow", "another flow", "the same flow, soon"])
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_a_pause_takes_back_what_waits_for_a_place_and_a_resume_runs_each_once(strategy, resumed_by):
+    places = Places()
+    with draw("a -> b", a=source(1, 2, 3), b=places.routine) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        first = flow.execute("a")
+        passed(places.has_begun)
+        job_state = flow.execute("a")  # its deliveries find the place taken
+        until_waiting(flow, (2 if strategy == "concurrent" else 0) + (3 if strategy == "concurrent" else 1))
+        flow.pause(job_state)
+        assert [task["data"]["item"] for task in job_state.pending_tasks] == [1, 2, 3]
+        assert not flow._engine.loop.live_count() > 1  # noqa: SLF001 - nothing of it is at work
+        if resumed_by == "another flow":
+            other = Places()
+            other.may_end.set()
+            with draw("a -> b", a=source(), b=other.routine) as copy:
+                resumed = copy.resume(reloaded(job_state))
+                assert wait(copy, resumed).status == "completed"
+                assert (names(resumed, "b").count("start"), names(resumed, "b").count("completed")) == (3, 3)
+            assert sorted(other.begun) == [1, 2, 3]
+            places.may_end.set()
+            wait(flow, first)
+            assert sorted(places.begun) == [1, 2, 3]
+            return
+        if resumed_by == "the same flow, soon":
+            flow.resume(job_state)
+            places.may_end.set()
+        else:
+            places.may_end.set()
+            wait(flow, first)
+            flow.resume(job_state)
+        assert wait(flow, first).status == "completed"
+        assert wait(flow, job_state).status == "completed"
+    assert sorted(places.begun) == [1, 1, 2, 2, 3, 3]
+    assert names(job_state, "b").count("start") == names(job_state, "b").count("completed") == 3
+
+
+def test_what_waits_for_a_place_does_not_begin_when_its_run_has_failed():
+    begun: list[int] = []
+    may_fail = threading.Event()
+
+    async def fail(routine: Routine, data: dict[str, Any]) -> None:
+        begun.append(data["item"])
+        await asyncio.to_thread(passed, may_fail)
+        raise ValueError(data["item"])
+
+    limited = Awaits(fail)
+    limited.set_limits(max_concurrency=1)
+    limited.set_error_handler(ErrorHandler("stop"))
+    with draw("a -> b", a=source(*range(9)), b=limited) as flow:
+        flow.set_execution_strategy("concurrent", 4)
+        job_state = flow.execute("a")
+        until_waiting(flow, 8)
+        may_fail.set()
+        assert wait(flow, job_state).status == "failed"
+        until_waiting(flow, 0)
+        assert flow._engine.loop.live_count() == 0  # noqa: SLF001 - it is over
+    assert begun == [0]
+    assert sorted(task["data"]["item"] for task in job_state.pending_tasks) == list(range(9))
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_a_pause_in_the_moment_of_the_first_line_loses_nothing_and_doubles_nothing(strategy, monkeypatch):
+    gate, claim = Gate(), RunPlaces.leave_for_first_line
+    begun: list[int] = []
+
+    def held(self: RunPlaces, task: Any) -> bool:
+        if not gate.may_go.is_set():
+            gate.hold()
+        return claim(self, task)
+
+    async def note(routine: Routine, data: dict[str, Any]) -> None:
+        begun.append(data["item"])
+
+    limited = Awaits(note)
+    limited.set_limits(max_concurrency=1)
+    monkeypatch.setattr(RunPlaces, "leave_for_first_line", held)
+    with draw("a -> b", a=source(1, 2, 3), b=limited) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        job_state = flow.execute("a")
+        gate.await_arrival()
+        flow.pause(job_state)
+        assert len(job_state.pending_tasks) == 3
+        flow.resume(job_state)
+        gate.open()
+        assert wait(flow, job_state).status == "completed"
+    assert sorted(begun) == [1, 2, 3]
+    assert names(job_state, "b").count("start") == 3
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_an_entry_that_waits_for_a_place_is_taken_back_and_execute_returns(strategy):
+    places = Places("trigger")
+    with draw(a=places.routine) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        first = in_thread(lambda: flow.execute("a"))
+        passed(places.has_begun)
+        job_state = JobState(flow.flow_id)
+        second = in_thread(lambda: flow.execute("a", job_state=job_state))
+        until_waiting(flow, 1)
+        flow.pause(job_state)
+        assert second().status == "paused"
+        assert places.begun == [None]
+        places.may_end.set()
+        assert wait(flow, first()).status == "completed"
+        assert wait(flow, flow.resume(job_state)).status == "completed"
+    assert names(job_state, "a") == ["start", "completed"]
+
+
+def test_a_limit_that_is_changed_counts_for_those_that_wait_already():
+    at_work: list[int] = []
+    most = [0]
+    may_end = [asyncio.Event() for _ in range(12)]
+    loops: list[asyncio.AbstractEventLoop] = []
+    arrived = threading.Semaphore(0)
+
+    async def count(routine: Routine, data: dict[str, Any]) -> None:
+        loops[:] = [asyncio.get_running_loop()]
+        at_work.append(data["item"])
+        most[0] = max(most[0], len(at_work))
+        arrived.release()
+        await may_end[data["item"]].wait()
+        at_work.remove(data["item"])
+
+    def arrivals(expected: int) -> None:
+        for _ in range(expected):
+            assert arrived.acquire(timeout=DEADLINE)
+
+    def end(*ended: int) -> None:
+        for item in ended:
+            loops[0].call_soon_threadsafe(may_end[item].set)
+
+    limited = Awaits(count)
+    limited.set_limits(max_concurrency=3)
+    with draw("a -> b", a=source(*range(12)), b=limited) as flow:
+        flow.set_execution_strategy("concurrent", 1)
+        job_state = flow.execute("a")
+        arrivals(3)
+        until_waiting(flow, 9)
+        limited.set_limits(max_concurrency=1)
+        most[0] = 0
+        end(0, 1, 2)
+        arrivals(1)
+        assert most == [1]
+        limited.set_limits(max_concurrency=8)
+        end(3)
+        arrivals(8)
+        assert most == [8]
+        end(*range(12))
+        assert wait(flow, job_state).status == "completed"
+
+
+def test_a_limited_routine_need_not_be_hashable():
+    class Equal(Awaits):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    async def note(routine: Routine, data: dict[str, Any]) -> None:
+        began.append(routine)
+
+    began: list[Any] = []
+    one, two = Equal(note), Equal(note)
+    one.set_limits(max_concurrency=1)
+    two.set_limits(max_concurrency=1)
+    with draw("a -> b", "a -> c", a=source(1, 2), b=one, c=two) as flow:
+        flow.set_execution_strategy("concurrent", 2)
+        assert flow.run("a").status == "completed"
+    assert len(began) == 4
+
+
+def test_an_engine_that_fails_before_a_handler_begins_ends_that_handler_and_lets_nobody_wait(monkeypatch):
+    def broken(self: Any, *args: Any) -> bool:
+        raise TypeError("the engine is broken")
+
+    limited = Awaits(for_ever)
+    limited.set_limits(max_concurrency=1)
+    with draw("a -> b", a=source(1), b=limited) as flow:
+        monkeypatch.setattr("routilux.executors.places.Places.admits", broken)
+        job_state = wait(flow, flow.execute("a"))
+    assert [record.data["error"] for record in job_state.errors] == ["the engine is broken"]
 
 
 def test_a_handler_that_swallows_its_cancellation_is_named_in_a_warning(caplog):
