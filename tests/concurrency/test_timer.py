@@ -1,11 +1,13 @@
 """Timers against everything that may happen in the moment in which they fire."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, Routine
+from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.flow.run import Run
 from routilux.testing import FakeClock
 from tests.drawings import (
     DEADLINE,
@@ -264,6 +266,83 @@ def test_the_caller_of_execute_waits_for_its_entrys_retry_and_a_timeout_ends_tha
     job_state = join()
     assert job_state.status == "failed"
     assert [task["was"] for task in job_state.pending_tasks] == ["retry"]
+    flow.shutdown()
+
+
+class InterruptingClock(FakeClock):
+    """Whoever waits by it without a limit, as the caller of `execute` does for its entry's retry, sees a Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_wait: Callable[[], None] = lambda: None
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        if timeout is not None:
+            super().wait(condition, timeout)
+            return
+        condition.release()
+        try:
+            self.on_wait()
+        finally:
+            condition.acquire()
+        raise KeyboardInterrupt
+
+
+def draw_interrupted() -> tuple[Flow, JobState, InterruptingClock]:
+    clock = InterruptingClock()
+    flow = Flow("entry", clock=clock, execution_timeout=None)
+    policy = ErrorHandler("retry", retry_delay=100)
+    draw(flow=flow, a=entry(fails(OSError("no"), times=1), error_handler=policy))
+    return flow, JobState("entry"), clock
+
+
+def test_a_run_whose_caller_is_interrupted_in_the_wait_for_its_entrys_retry_fails_and_may_be_resumed() -> None:
+    flow, job_state, clock = draw_interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        flow.execute("a", job_state=job_state)
+    assert wait(flow, job_state).status == "failed"
+    assert [(error.routine_id, error.data["error_type"]) for error in job_state.errors] == [
+        ("a", "OSError"),
+        ("a", "KeyboardInterrupt"),
+    ]
+    assert [(task["was"], task["attempt"]) for task in job_state.pending_tasks] == [("retry", 2)]
+    clock.advance(100)
+    assert wait(flow, flow.resume(job_state)).status == "completed"
+    flow.shutdown()
+
+
+def test_a_run_that_was_resumed_meanwhile_does_without_the_caller_who_is_interrupted() -> None:
+    flow, job_state, clock = draw_interrupted()
+
+    def resume() -> None:
+        flow.pause(job_state)
+        flow.resume(job_state)
+
+    clock.on_wait = resume
+    with pytest.raises(KeyboardInterrupt):
+        flow.execute("a", job_state=job_state)
+    assert job_state.status == "running"
+    clock.advance(101)
+    assert wait(flow, job_state).status == "completed"
+    flow.shutdown()
+
+
+@pytest.mark.parametrize("moment", ["open_for_tasks", "hand_out"])
+def test_a_run_whose_caller_is_interrupted_beside_the_handler_comes_to_its_end(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    flow = draw("a -> b", a=source(1), b=node())
+    flow.execution_timeout = None
+    job_state = JobState(flow.flow_id)
+    with monkeypatch.context() as patches:
+        patches.setattr(Run, moment, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            flow.execute("a", job_state=job_state)
+    assert wait(flow, job_state).status == "failed"
+    assert job_state.errors[-1].data["error_type"] == "KeyboardInterrupt"
     flow.shutdown()
 
 
