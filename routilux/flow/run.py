@@ -266,18 +266,15 @@ class Run(RunInputs):
 
     def settle(self, task: Activation, turn: Turn | None) -> Activation | None:
         """Settle an activation that succeeded; returns the worker's next task, or None when its turn is over."""
-        if task.special is not None and task.special.effects:
-            self._prepare_held(task, task.special.effects)
         given = 0
         lock = self.lock
         if not lock.acquire(False):
             stand_back(lock)
         try:
-            now = self.now()
             special = task.special
             if special is not None and special.effects is not None:
-                given = self._release_held(task)
-                now = self.now()  # what it released stands in the record before its end
+                given = self._release_held(task, special.effects)
+            now = self.now()  # what it released stands in the record before its end
             duration_ns = now - task.started_ns or 1  # two readings of a coarse clock may be equal; no duration is 0
             node = task.port.node
             if special is not None and special.retry_count:
@@ -457,25 +454,37 @@ class Run(RunInputs):
         if self.ledger.scribe is not None:
             self.ledger.scribe.deferred(entries)
 
-    def _release_held(self, task: Activation) -> int:
-        """With the lock held: let the emissions of a successful attempt go.
+    def _release_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> int:
+        """With the lock held, which is let go of while outputs are sent: let the effects of a successful attempt go.
 
-        From here on, what threads of the handler still emit goes at once.
+        What threads of the handler do after that goes at once. What they do while outputs are sent is found by the next
+        look, and the look that finds nothing is one critical section with the end of holding back: so nothing is left
+        behind, and their outputs come after those that were held. A run that is over has sent all its outputs.
         """
-        held, task.effects = task.effects, None
+        held: Counter[str] = Counter()
+        done = 0
+        while len(effects) > done:
+            found, done = effects[done:], len(effects)
+            if task.replay is not None or any(isinstance(effect, HeldOutput) for effect in found):
+                self.lock.release()
+                try:
+                    self._prepare_held(task, found, held)
+                finally:
+                    self.lock.acquire()
+        task.effects = None
         given = 0
-        for effect in held or ():
+        for effect in effects:
             if isinstance(effect, HeldEmission):
                 given += self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
             elif isinstance(effect, HeldRequest):
                 given += self.ask(task, effect)
         return given
 
-    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> None:
-        # Before the settlement and without the lock: the output handler is the user's, and so is what is compared. A
-        # run that is over has sent all its outputs.
-        held: Counter[str] = Counter()
-        for effect in list(effects):
+    def _prepare_held(
+        self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest], held: Counter[str]
+    ) -> None:
+        # Without the lock: the output handler is the user's, and so is what is compared.
+        for effect in effects:
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
             elif isinstance(effect, HeldEmission) and task.replay is not None:
