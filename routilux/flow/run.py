@@ -8,6 +8,7 @@ from collections import Counter
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_effects
 from routilux.errors import RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
@@ -81,8 +82,10 @@ class Run(RunInputs):
             if special is not None:
                 if special.late is not None:
                     raise self.late_error(activation, f"emit {event_name!r}")
-                if special.effects is not None:
-                    special.effects.append(self.held(HeldEmission(wired, data, delay, priority)))
+                effects = special.effects
+                if effects is not None:
+                    if current_effects.get() is effects:  # else a failed attempt's, which leaves nothing
+                        effects.append(self.held(HeldEmission(wired, data, delay, priority)))
                     return
             given = self._release(activation, wired, data, delay, priority, differs)
         finally:
@@ -214,8 +217,10 @@ class Run(RunInputs):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"send the output {output.output_type!r}")
-            if activation.effects is not None:
-                activation.effects.append(output)
+            effects = activation.effects
+            if effects is not None:
+                if current_effects.get() is effects:  # as in `emit`
+                    effects.append(output)
                 return
         self.job_state.send_output(output.routine_id, output.output_type, output.data)
 
@@ -224,6 +229,8 @@ class Run(RunInputs):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"defer {event[1]!r}")
+            if activation.effects is not None and current_effects.get() is not activation.effects:
+                return  # as in `emit`
             if activation in self.active:
                 activation.deferred = [*(activation.deferred or ()), event]
                 return
