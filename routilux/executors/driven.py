@@ -208,6 +208,7 @@ class Driven:
             found = HandlerCancelledError(f"{self.name} was cancelled while it awaited something.")
         elif self._is_late and not self._is_cancelled and (has_swallowed or isinstance(error, asyncio.CancelledError)):
             found = AttemptTimeoutError(f"{self.name} took longer than {self.timeout:g} s, and was cancelled.")
+            found.seconds = self.timeout
         if found is not error and found is not None:
             found.__cause__ = error
         return found

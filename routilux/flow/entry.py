@@ -63,6 +63,7 @@ def _perform_here(run: "Run", entry: "Activation") -> tuple[bool, BaseException 
         ruling = None if error is None else rule(entry, error)
         retries = entry.retry_count
         settle(entry, error, None, ruling)
+        entry = entry.present
         is_retried = entry.retry_count > retries
         if not is_retried or not run.engine.threaded or not _wait_for_retry(run, entry):
             return True, error if ruling is None else ruling.interruption or error

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from routilux import CallbackOutputHandler, ErrorHandler, Flow, JobState, Routine, Slot
-from routilux.errors import SelfWaitError
+from routilux.errors import LateAttemptError, SelfWaitError
 from routilux.flow.places import RunPlaces
 from routilux.testing import FakeClock, ManualExecutor, activate
 from tests.drawings import (
@@ -32,6 +32,7 @@ from tests.drawings import (
     reloaded,
     source,
     wait,
+    wait_until,
 )
 
 Handler = Callable[..., Any]
@@ -145,6 +146,103 @@ def test_max_concurrency_counts_over_the_runs_of_a_flow_and_those_that_wait_have
 def test_a_limit_that_cannot_be_is_refused(value):
     with pytest.raises(ValueError, match="max_concurrency"):
         Routine().set_limits(max_concurrency=value)
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_an_async_handler_that_has_awaited_is_retried_without_a_delay(strategy):
+    attempts: list[int] = []
+
+    async def fail_once(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(len(attempts))
+        await asyncio.sleep(0)
+        if len(attempts) == 1:
+            raise ValueError
+
+    retried = Awaits(fail_once)
+    retried.set_error_handler(ErrorHandler("retry", max_retries=1, retry_delay=0.0))
+    with draw("a -> b", a=source(1), b=retried) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        assert wait(flow, flow.execute("a")).status == "completed"
+    assert len(attempts) == 2
+
+
+class LeavesAtWork(Routine):
+    """A handler that awaits a thread or a task which goes on for long; `left` lets it do what it does then."""
+
+    def __init__(self, kind: str, slot: str, policy: ErrorHandler) -> None:
+        super().__init__()
+        self.define_event("output")
+        self.define_slot(slot, handler=self.handle)
+        self.set_limits(attempt_timeout=0.02)
+        self.set_error_handler(policy)
+        self.kind = kind
+        self.may_go_on = threading.Event()
+        self.refused: list[str] = []
+        self.has_tried = threading.Event()
+        self.left: Any = None
+
+    async def handle(self, **data: Any) -> None:
+        attempt = self.get_execution_context().attempt
+        if attempt > 1:
+            await asyncio.to_thread(passed, self.has_tried)
+            self.emit("output", item=attempt)
+            return
+        await asyncio.sleep(0)
+        self.set_limits()  # the next attempt has time
+        if self.kind == "thread":
+            await asyncio.to_thread(self.act)
+        else:
+            self.left = asyncio.create_task(self.act_later())
+            await asyncio.Event().wait()
+
+    async def act_later(self) -> None:
+        await asyncio.to_thread(passed, self.may_go_on)
+        self.try_all()
+
+    def act(self) -> None:
+        passed(self.may_go_on)
+        self.try_all()
+
+    def try_all(self) -> None:
+        job_state = self.get_execution_context().job_state
+        for act in (
+            lambda: self.emit("output", item="late"),
+            lambda: self.send_output("late"),
+            lambda: self.emit_deferred_event("output", item="late"),
+            lambda: job_state.update_shared_data("late", True),
+        ):
+            try:
+                act()
+            except LateAttemptError as error:
+                self.refused.append(str(error))
+        self.has_tried.set()
+
+
+@pytest.mark.parametrize("slot", ["trigger", "input"])
+@pytest.mark.parametrize("kind", ["thread", "task"])
+@pytest.mark.parametrize("strategy", ["retry", "continue"])
+def test_what_an_async_attempt_whose_time_was_over_has_left_at_work_is_refused(strategy, kind, slot):
+    limited = LeavesAtWork(kind, slot, ErrorHandler(strategy, max_retries=1, retry_delay=0.0))
+    got: list[Any] = []
+    flow = draw("a -> c", a=limited, c=collector(got))
+    if slot == "input":
+        draw("b -> a", flow=flow, b=source(1))
+    with flow:
+        flow.set_execution_strategy("concurrent", 2)
+        job_state = JobState(flow.flow_id)
+        running = in_thread(lambda: flow.execute("a" if slot == "trigger" else "b", job_state=job_state))
+        wait_until(
+            flow, job_state, lambda state: "error" in names(state, "a") or "error_continued" in names(state, "a")
+        )
+        limited.may_go_on.set()
+        passed(limited.has_tried)
+        running()
+        wait(flow, job_state)
+    assert len(limited.refused) == 4
+    assert names(job_state, "a").count("late") == 1
+    assert items(got) == ([2] if strategy == "retry" else [])
+    assert (job_state.outputs(), job_state.deferred_events, job_state.get_shared_data("late")) == ([], [], None)
+    assert job_state.status == "completed"
 
 
 # -- the entry
