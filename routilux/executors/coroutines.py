@@ -25,7 +25,7 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
-from routilux.executors.driven import BLOCKING_SECONDS, Driven, Limit, warn_blocking
+from routilux.executors.driven import BLOCKING_SECONDS, Driven, Limit, own_error, warn_blocking
 from routilux.executors.places import Places
 
 try:
@@ -103,6 +103,8 @@ class CoroutineLoop:
     #: Makes a coroutine ready to be driven.
     driven = Driven
     limit = Limit
+    #: What the error of a handler means that nobody has cancelled.
+    own_error = staticmethod(own_error)
 
     def __init__(self) -> None:
         self._lock = Lock()

@@ -55,6 +55,10 @@ async def for_ever(routine: Routine, data: dict[str, Any]) -> None:
     await asyncio.Event().wait()
 
 
+async def relay_async(routine: Routine, data: dict[str, Any]) -> None:
+    routine.emit("output", **data)
+
+
 def begun(began: threading.Event, *, clean_up: Handler | None = None) -> Handler:
     """A handler that tells that it has begun, waits for ever, and cleans up."""
 
@@ -164,6 +168,36 @@ def test_an_async_handler_that_has_awaited_is_retried_without_a_delay(strategy):
         flow.set_execution_strategy(strategy, 2)
         assert wait(flow, flow.execute("a")).status == "completed"
     assert len(attempts) == 2
+
+
+@pytest.mark.parametrize("begins_on", ["the caller's thread", "the loop"])
+@pytest.mark.parametrize("when", ["awaiting", "at once"])
+@pytest.mark.parametrize("policy", ["stop", "continue", "skip", "retry"])
+def test_a_cancellation_of_what_a_handler_awaits_goes_the_way_of_every_error(policy, when, begins_on):
+    attempts: list[int] = []
+
+    async def fetch(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(len(attempts))
+        if when == "awaiting":
+            request = asyncio.ensure_future(asyncio.Event().wait())
+            await asyncio.sleep(0)
+            request.cancel()  # the client library closes its connection
+            await request
+        raise asyncio.CancelledError
+
+    on_loop = begins_on == "the loop"
+    fetching = Awaits(fetch, "input" if on_loop else "trigger")
+    fetching.set_error_handler(ErrorHandler(policy, max_retries=1, retry_delay=0.0))
+    warm = Awaits(relay_async)
+    flow = draw(b=fetching)
+    if on_loop:
+        draw("a -> warm -> b", flow=flow, a=source(1), warm=warm)
+    with flow:
+        job_state = wait(flow, flow.execute("a" if on_loop else "b"))
+    assert job_state.status == ("completed" if policy in ("continue", "skip") else "failed")
+    assert len(attempts) == (2 if policy == "retry" else 1)
+    errors = [record.data for record in job_state.execution_history if "error_type" in record.data]
+    assert {data["error_type"] for data in errors} == {"AwaitCancelledError"}
 
 
 class LeavesAtWork(Routine):
