@@ -26,6 +26,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from routilux.executors.driven import BLOCKING_SECONDS, Driven, Limit, own_error, warn_blocking
+from routilux.executors.opening import note_driving_thread
 from routilux.executors.places import Places
 
 try:
@@ -352,6 +353,7 @@ class CoroutineLoop:
         return True
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        note_driving_thread()
         loop.call_soon(self._look_up)
         while True:
             try:

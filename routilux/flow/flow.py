@@ -182,7 +182,8 @@ class Flow(AwaitedFlow):
         The entry's "trigger" slot is called on this thread, with its retries. What it emits runs on the flow's pool,
         and this call does not wait for that: use `run`, or `JobState.wait_for_completion`. An async entry is awaited
         on the flow's own loop while this thread waits; where this thread runs an asyncio loop, which must not
-        stand still, it does not wait, and `run_async` is what you want.
+        stand still, it does not wait, and `run_async` is what you want. Called by an async handler, it waits for no
+        entry at all, and a plain one runs on a worker too.
 
         Args:
             entry_routine_id: A routine with a slot called "trigger".

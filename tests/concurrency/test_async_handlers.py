@@ -914,6 +914,36 @@ def test_a_handler_that_would_let_its_own_loop_stand_still_is_told_so():
         flow.cancel()
 
 
+@pytest.mark.parametrize("other_flow", [False, True])
+def test_a_plain_entry_that_an_async_handler_executes_runs_on_a_worker(other_flow):
+    threads: list[threading.Thread] = []
+    job_states: list[JobState] = []
+
+    def plain(routine: Routine, data: dict[str, Any]) -> None:
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            raise ValueError
+
+    async def parent(routine: Routine, data: dict[str, Any]) -> None:
+        threads_of_loop.append(threading.current_thread())
+        job_states.append(second.execute("plain"))
+
+    threads_of_loop: list[threading.Thread] = []
+    clock = FakeClock()  # nobody advances it while the loop would stand still for the retry
+    retried = node(plain, slot="trigger")
+    retried.set_error_handler(ErrorHandler("retry", max_retries=1, retry_delay=60.0))
+    with Flow("one", clock=clock) as first, Flow("two", clock=clock) as beside:
+        second = beside if other_flow else first
+        draw(flow=first, parent=Awaits(parent, "trigger"))
+        draw(flow=second, plain=retried)
+        assert wait(first, first.execute("parent")).status == "completed"
+        wait_until(second, job_states[0], lambda state: "error" in names(state, "plain"))
+        clock.advance(60.0)
+        assert wait(second, job_states[0]).status == "completed"
+    assert len(threads) == 2
+    assert not set(threads) & set(threads_of_loop)
+
+
 def test_a_callback_of_a_runs_end_may_wait_for_another_run():
     statuses: list[str] = []
 
