@@ -307,12 +307,13 @@ class Flow(AwaitedFlow):
         return self._engine.wait_for_all(timeout)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
-        """Let go of the flow's threads, without losing anything.
+        """Let go of the flow's threads, without losing anything. Tasks that async handlers have left are cancelled.
 
         Args:
             wait: Let live runs finish first, their retries and delays included.
             timeout: Seconds for that; None: as long as it takes. What is not done then, or without `wait`, is parked:
-                its run becomes "paused" with the reason "shutdown", and can be resumed.
+                its run becomes "paused" with the reason "shutdown", and can be resumed. Threads that async handlers
+                have called and left are waited for no longer either; without a timeout, for five seconds.
 
         It may be called twice, and from inside a handler: it does not wait for that handler's own run. A later
         `execute` starts fresh threads.

@@ -668,6 +668,42 @@ def test_an_engine_that_fails_before_a_handler_begins_ends_that_handler_and_lets
     assert [record.data["error"] for record in job_state.errors] == ["the engine is broken"]
 
 
+def test_a_shutdown_cancels_the_tasks_that_handlers_have_left_and_names_them(caplog):
+    left: list[asyncio.Task[Any]] = []
+
+    async def heartbeat() -> None:
+        await asyncio.Event().wait()
+
+    async def leave(routine: Routine, data: dict[str, Any]) -> None:
+        left.append(asyncio.create_task(heartbeat()))
+
+    flow = draw(a=Awaits(leave, "trigger"))
+    assert flow.run("a").status == "completed"
+    in_thread(flow.shutdown)()
+    assert left[0].cancelled()
+    assert any("heartbeat" in message for message in caplog.messages)
+
+
+def test_a_shutdown_waits_for_threads_that_handlers_have_called_as_long_as_it_may_and_no_longer(caplog):
+    gate = Gate()
+
+    async def call(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.to_thread(gate.hold)
+
+    flow = draw("a -> b", a=source(1), b=Awaits(call))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    flow.cancel(job_state)
+    in_thread(lambda: flow.shutdown(timeout=0.05))()
+    assert any("to_thread" in message for message in caplog.messages)
+    # Another thread drives what comes now, and the one that goes does not end it.
+    again = draw("c -> d", flow=flow, c=source(1, 2, 3), d=Awaits(relay_async))
+    assert wait(again, again.execute("c")).status == "completed"
+    gate.open()
+    assert wait(again, again.execute("c")).status == "completed"
+    again.shutdown()
+
+
 def test_a_handler_that_swallows_its_cancellation_is_named_in_a_warning(caplog):
     began = threading.Event()
 
