@@ -67,7 +67,7 @@ class FunctionHandler(_Handler):
         self.__wrapped__ = function
         self._may_await = may_await(kinds_of(function))
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, None] | None:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, None] | None:
         """Handle one delivery; returns the rest of it, where that is to be awaited."""
         result = self._function(*args, **kwargs)
         if self._may_await and isinstance(result, Coroutine | types.AsyncGeneratorType):
@@ -87,7 +87,7 @@ class FunctionHandler(_Handler):
 class AsyncFunctionHandler(_Handler):
     """The handler for a function that is `async def`, or an async generator."""
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> None:
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> None:
         """Handle one delivery. Where the run is cancelled, it ends where it awaits, or between two items."""
         result = self._function(*args, **kwargs)
         if not isinstance(result, types.AsyncGeneratorType):

@@ -64,7 +64,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
         if isinstance(name, str) and name.isidentifier():  # that of a lambda is none
             self._id = name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
         """Call the function, outside any flow: nothing is emitted."""
         if self._function is None:
             raise HandlerTypeError(

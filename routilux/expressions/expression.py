@@ -91,7 +91,7 @@ class Expression:
         """
         self._checked()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """The value for these arguments.
 
         Raises:

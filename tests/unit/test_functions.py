@@ -1,5 +1,6 @@
 """A function as a routine: what its slots take, what it emits, how it is saved."""
 
+import asyncio
 import functools
 import inspect
 import sys
@@ -292,6 +293,19 @@ def test_a_handler_that_is_no_policy_is_refused():
 )
 def test_the_data_become_arguments_as_for_any_handler(function, data, expected):
     assert emitted(function, **data) == [{"result": expected}]
+
+
+async def awaited_names(**data: int) -> list[str]:
+    return sorted(data)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda **data: sorted(data), lambda self, n: sorted(["self", "n"]), awaited_names]
+)
+def test_the_name_self_is_a_name_like_any_other(function):
+    assert emitted(function, self=1, n=2) == [{"result": ["n", "self"]}]
+    called = routine(function, routine_id="it")(self=1, n=2)
+    assert (asyncio.run(called) if inspect.iscoroutine(called) else called) == ["n", "self"]
 
 
 def test_what_has_no_signature_gets_all_the_data():
