@@ -109,6 +109,7 @@ class Routine(OwnFields):
         One of them may stand in no flow yet: it is added.
 
         Raises:
+            TypeError: One is no routine. `flow.chain` takes functions and ids as well.
             ValueError: They stand in no flow, or in different ones; or it is not obvious which event and slot are
                 meant. The message says what there is.
         """
@@ -455,7 +456,13 @@ def _check_name(kind: str, name: Any) -> None:
 def _draw(tail: Any, head: Any) -> bool:
     """Draw an arrow; False where one of its ends is something else."""
     routines = [each for end in (tail, head) for each in (end if isinstance(end, list | tuple) else [end])]
-    if not all(isinstance(each, Routine) for each in routines):
-        return False
-    flow_of(routines).chain(tail, head)
-    return True
+    others = [each for each in routines if not isinstance(each, Routine)]
+    if not others:
+        flow_of(routines).chain(tail, head)
+        return True
+    if all(isinstance(each, str) or (callable(each) and not hasattr(type(each), "__rrshift__")) for each in others):
+        raise InvalidTypeError(
+            f"An arrow connects routines, and {others[0]!r} is no routine. Draw with flow.chain(...), which takes "
+            "functions and the ids of routines as well."
+        )
+    return False

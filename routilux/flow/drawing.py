@@ -191,7 +191,7 @@ class Drawing(OwnFields):
             error_handler: The policy for its errors; else the flow's.
 
         Raises:
-            TypeError: It cannot be called, is `async def`, or is a routine already; or the policy is no ErrorHandler.
+            TypeError: It cannot be called, or is a routine already; or the policy is no ErrorHandler.
             ValueError: The id is taken.
         """
 

@@ -386,13 +386,36 @@ def test_a_routine_that_was_taken_out_of_its_flow_stands_in_none():
         a >> relay()
 
 
-@pytest.mark.parametrize("other", ["b", 5, None, takes, [5]])
+@pytest.mark.parametrize("other", ["b", takes, ["b", takes], Routine])
+def test_an_arrow_to_what_only_a_chain_takes_is_an_error_that_says_so(other):
+    flow = draw(a=(a := relay()))
+    with pytest.raises(TypeError, match=r"is no routine.*flow\.chain\(\.\.\.\)"):
+        a >> other
+    with pytest.raises(TypeError, match=r"is no routine.*flow\.chain\(\.\.\.\)"):
+        other >> a
+    assert (list(flow.routines), flow.connections) == (["a"], [])
+
+
+@pytest.mark.parametrize("other", [5, None, [5], ["b", 5]])
 def test_an_arrow_to_something_else_is_python_s_own_error(other):
     draw(a=(a := relay()))
     with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for >>"):
         a >> other
     with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for >>"):
         other >> a
+
+
+class Asked:
+    """Callable, and knows what `>>` means to itself."""
+
+    def __call__(self) -> None: ...
+
+    def __rrshift__(self, other: Any) -> str:
+        return "its own"
+
+
+def test_an_arrow_to_an_object_that_has_arrows_of_its_own_is_its_own():
+    assert relay() >> Asked() == "its own"
 
 
 # -- the decorator
