@@ -17,7 +17,7 @@ from routilux.functions import routine
 from routilux.testing import ManualExecutor, activate
 from tests.decorators import awaited_in_a_thread, hands_through, hands_through_later, listed, run_by_asyncio
 from tests.deliveries import restored
-from tests.drawings import collector, draw
+from tests.drawings import Gate, collector, draw, wait, wait_until
 
 
 def emitted(function: Any, slot_name: str = "input", **data: Any) -> list[dict[str, Any]]:
@@ -154,6 +154,36 @@ def test_the_items_that_a_paused_run_still_takes_are_kept():
     assert [entry["data"] for entry in job_state.pending_tasks] == [{"result": n} for n in (1, 2, 3)]
     JobState.wait_for_completion(flow, flow.resume(job_state), timeout=5)
     assert got == [{"result": n} for n in (1, 2, 3)]
+
+
+def test_a_generator_goes_on_in_a_run_that_has_failed_until_that_is_cancelled():
+    gate, taken, kept, closed = Gate(), [], [], []
+
+    def count() -> Any:
+        try:
+            while len(taken) < 1000:
+                taken.append(len(taken))
+                if len(taken) == 2:
+                    gate.hold()
+                if len(taken) == 4:
+                    kept.extend(entry["data"] for entry in job_state.pending_tasks)
+                    flow.cancel(job_state)
+                yield len(taken)
+        finally:
+            closed.append(True)
+
+    def fail(n: int) -> None:
+        raise ValueError(n)
+
+    with Flow(execution_strategy="concurrent", max_workers=2) as flow:
+        start = routine(lambda: 1, routine_id="start")
+        flow.chain(start, routine(count), routine(fail, error_handler=ErrorHandler("stop")))
+        job_state = flow.execute("start")
+        wait_until(flow, job_state, lambda state: state.status == "failed")
+        gate.open()
+        wait(flow, job_state)
+    assert (len(taken), closed) == (4, [True])
+    assert {"n": 3} in kept
 
 
 async def asynchronous(x: int = 0) -> int:
