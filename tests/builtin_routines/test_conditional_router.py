@@ -179,6 +179,9 @@ HOSTILE = [
     "data > 9 ** 9 ** 9",
     "'x' * 10 ** 10 == data",
     "data and len([0] * 10 ** 12) > 1",
+    "hasattr(data, '__len__')",
+    "str(data, 'ascii') == 'x'",
+    "isinstance(data, (int, (str, bytes)))",
     "",
 ]
 
@@ -391,6 +394,31 @@ def test_a_condition_that_cannot_be_saved_is_refused_by_the_name_of_its_route_wi
             routine.serialize()
         with pytest.raises(ValueError, match="route 'bad'"):
             draw(tested=routine).serialize()
+
+
+REFUSED_LAMBDAS = [
+    lambda d: hasattr(d, "__len__"),
+    lambda d: str(d, "ascii") == "x",
+    lambda d: isinstance(d, (int, (str, bytes))),
+]
+
+
+@pytest.mark.parametrize("condition", REFUSED_LAMBDAS)
+def test_a_lambda_that_would_hold_for_nothing_once_restored_is_refused_when_it_is_saved(condition):
+    routine = router(("bad", condition))
+    assert taken(routine, b"x") == ["bad"]
+    with pytest.raises(ValueError, match=r"(?s)route 'bad'.* cannot be saved: "):
+        routine.serialize()
+
+
+class Grid:
+    def __getitem__(self, key: Any) -> Any:
+        return key[1]
+
+
+def test_a_restored_lambda_that_slices_beside_another_key_still_holds():
+    tested = router(("big", lambda grid: grid[0:1, 5] > 3))
+    assert taken(tested, Grid()) == taken(restored(tested), Grid()) == ["big"]
 
 
 @register_serializable
