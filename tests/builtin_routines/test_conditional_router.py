@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from routilux.job_state import register_serializable
 from tests.deliveries import (
     ODD_VALUES,
     answer,
+    circular,
     heard,
     in_new_process,
     restored,
@@ -394,6 +396,25 @@ def test_a_condition_that_cannot_be_saved_is_refused_by_the_name_of_its_route_wi
             routine.serialize()
         with pytest.raises(ValueError, match="route 'bad'"):
             draw(tested=routine).serialize()
+
+
+UNSAVABLE = [
+    ({"day": date(2024, 1, 1)}, r"the condition\['day'\] is datetime.date"),
+    ({"a": {"b": is_even}}, r"the condition\['a'\]\['b'\] is <function is_even"),
+    ({1: 2}, "A key of the condition is 1"),
+    ({"k": (1, 2)}, r"the condition\['k'\] is a tuple"),
+    ({"k": {"deep": [0, (1, 2)]}}, r"the condition\['k'\]\['deep'\]\[1\] is a tuple"),
+    ({"k": circular()}, "nested more than 400 levels deep"),
+]
+
+
+@pytest.mark.parametrize(("condition", "why"), UNSAVABLE, ids=[why for _, why in UNSAVABLE])
+def test_a_dict_that_does_not_come_back_as_it_is_works_and_is_refused_when_it_is_saved(condition, why):
+    routine = router(("good", "False"), ("bad", condition))
+    assert taken(routine, condition) == ["bad"]
+    for whole in (routine, draw(tested=routine)):
+        with pytest.raises(ValueError, match=rf"condition of route 'bad' .* cannot be saved: .*{why}"):
+            whole.serialize()
 
 
 REFUSED_LAMBDAS = [

@@ -10,8 +10,9 @@ from routilux.builtin_routines.control_flow.conditions import (
     check_condition,
     matcher_of,
     read_condition,
+    saved_condition,
 )
-from routilux.builtin_routines.saved_functions import restored_functions, saved_functions
+from routilux.builtin_routines.saved_functions import restored_functions
 from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.event import Event
 from routilux.plain import shortened
@@ -154,7 +155,7 @@ class ConditionalRouter(Routine):
         if config.get("routes"):
             _check_config({"routes": config["routes"]}, self)
             config["routes"] = [
-                [name, saved_functions(condition, self, _place(name), LEVELS)] for name, condition in config["routes"]
+                [name, saved_condition(condition, self, _place(name))] for name, condition in config["routes"]
             ]
         return config
 

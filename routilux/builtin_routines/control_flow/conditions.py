@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from routilux.builtin_routines.plain_functions import answer_of
-from routilux.builtin_routines.saved_functions import checked_functions
-from routilux.errors import ExpressionError, InvalidTypeError, text_of
+from routilux.builtin_routines.saved_functions import checked_functions, saved_functions
+from routilux.errors import ExpressionError, InvalidTypeError, InvalidValueError, NotPlainError, text_of
 from routilux.expressions import Expression
-from routilux.plain import pairs_of, shortened
+from routilux.plain import pairs_of, plain, shortened
 
-__all__ = ["LEVELS", "Matcher", "check_condition", "matcher_of", "read_condition"]
+__all__ = ["LEVELS", "Matcher", "check_condition", "matcher_of", "read_condition", "saved_condition"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ NAMES = ("data", "config", "stats")
 
 # A condition is a function, or a dict with functions in it.
 LEVELS = 1
+
+# Where a condition stands in the data of its router: below the config, the list of routes and its pair.
+_DEPTH = 3
 
 Matcher = Callable[[Any, dict[str, Any], dict[str, Any]], bool]
 
@@ -55,6 +58,41 @@ def read_condition(condition: Any, owner: Any, place: str) -> None:
         raise InvalidTypeError(
             f"{place} of {owner!r} must be a text, a dict or a function, not {shortened(condition)}."
         )
+
+
+def saved_condition(condition: Any, owner: Any, place: str) -> Any:
+    """A condition as data, which hold for the same values when they are restored.
+
+    Raises:
+        InvalidValueError: It cannot be saved; the message names the route, what it is and what to do.
+    """
+    saved = saved_functions(condition, owner, place, LEVELS)
+    try:
+        copy = plain(saved, "the condition", _DEPTH)
+    except NotPlainError as error:
+        raise InvalidValueError(f"{place} of {owner!r} cannot be saved: {error}") from error
+    where = _tuple_in(saved, "the condition")
+    if where:
+        # Data with that tuple would meet the condition until it is saved, and no more when it is restored.
+        raise InvalidValueError(
+            f"{place} of {owner!r} cannot be saved: {where} is a tuple, which comes back as a list and is not equal "
+            "to a tuple any more. Use a list if the data have one, or a function that compares."
+        )
+    return copy
+
+
+def _tuple_in(value: Any, path: str) -> str:
+    """Where the first tuple stands; empty where there is none. Not for data that hold themselves."""
+    waiting, met = [(value, path)], set()
+    while waiting:
+        each, where = waiting.pop()
+        if isinstance(each, tuple):
+            return where
+        if isinstance(each, dict | list) and id(each) not in met:
+            met.add(id(each))
+            items = pairs_of(each) if isinstance(each, dict) else enumerate(each)
+            waiting += [(item, f"{where}[{shortened(key)}]") for key, item in items]
+    return ""
 
 
 # -- asking them
