@@ -432,6 +432,17 @@ def test_a_lambda_that_would_hold_for_nothing_once_restored_is_refused_when_it_i
         routine.serialize()
 
 
+def test_restored_lambdas_may_have_parameters_that_begin_with_an_underscore():
+    tested = router(
+        ("big", lambda data, _config: data > 9), ("even", lambda _data, config: _data % config["by"] == 0),
+        ("rest", lambda _: True), by=2,
+    )  # fmt: skip
+    copy = restored(tested)
+    for number in (11, 4, 3):
+        assert taken(copy, number) == taken(tested, number)
+    assert [taken(copy, number) for number in (11, 4, 3)] == [["big"], ["even"], ["rest"]]
+
+
 class Grid:
     def __getitem__(self, key: Any) -> Any:
         return key[1]

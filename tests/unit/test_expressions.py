@@ -120,6 +120,16 @@ def test_an_expression_is_called_as_its_lambda_would_be():
         expression({"n": 3})
 
 
+def test_a_parameter_means_its_argument_and_opens_nothing_whatever_it_is_called():
+    assert Expression("[_, __, _data]", ("_", "__", "_data"))(1, _data=3, __=2) == [1, 2, 3]
+    for name in ("__class__", "__dict__", "__builtins__", "__import__", "__a__"):
+        with pytest.raises(ExpressionError, match="cannot be a parameter"):
+            Expression("1", (name,))
+    for text in ("_data.__class__", "_data._x", "getattr(_data, '__class__')", "_other", "__class__"):
+        with pytest.raises(ExpressionError):
+            Expression(text, ("_data",))
+
+
 def test_without_names_of_its_own_an_expression_takes_data_by_any_of_the_older_names():
     for name in ("data", "x", "item", "value", "obj"):
         assert Expression(f"{name}['a'] == 1")({"a": 1}) is True
@@ -463,7 +473,7 @@ def test_text_that_is_made_to_crash_the_parser_does_not(opening):
         ("x", (5,)),
         ("x", ("x", "x")),
         ("x", ("class",)),
-        ("x", ("__x",)),
+        ("x", ("__x__",)),
         ("x", ("a b",)),
         ("x", ("len",)),
         (None, None),
