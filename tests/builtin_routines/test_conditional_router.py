@@ -129,7 +129,7 @@ def test_a_condition_that_fails_does_not_hold():
     def fails(data: Any) -> bool:
         raise ValueError("no")
 
-    bad = [("a", fails), ("b", "data['x'] > 1"), ("c", lambda a, b, c: True), ("d", {"n": fails}), ("e", "1 / 0")]
+    bad = [("a", fails), ("b", "data['x'] > 1"), ("c", lambda d: d.n > 1), ("d", {"n": fails}), ("e", "1 / 0")]
     assert taken(router(*bad, ("good", "True")), {"n": 1}) == ["good"]
 
 
@@ -228,6 +228,23 @@ def test_a_function_whose_call_would_run_nothing_is_refused_by_the_name_of_its_r
         with pytest.raises(TypeError, match="condition of route 'bad'"):
             routine.add_route("bad", condition)
         assert routine.get_event("bad") is None
+
+
+UNKNOWN_PARAMETERS = [
+    (lambda d, c, s: True, "nothing is called d or c or s"),
+    (lambda data, config, statistics: True, "nothing is called statistics"),
+    (lambda data, config, stats, more: True, "nothing is called more"),
+    (functools.partial(lambda a, b, c, d: True, 1), "nothing is called b or c or d"),
+]
+
+
+@pytest.mark.parametrize(("function", "why"), UNKNOWN_PARAMETERS, ids=[why for _, why in UNKNOWN_PARAMETERS])
+def test_a_function_whose_parameters_could_never_be_given_is_refused_by_the_name_of_its_route(function, why):
+    routine = router(("good", "True"))
+    for give in (lambda: routine.add_route("bad", function), lambda: routine.set_config(routes=[("bad", function)])):
+        with pytest.raises(TypeError, match=f"condition of route 'bad' .*{why}.* Name them data, config and stats"):
+            give()
+    assert [name for name, _ in routine.get_config("routes")] == ["good"]
 
 
 def test_an_answer_that_would_have_to_be_awaited_does_not_hold():

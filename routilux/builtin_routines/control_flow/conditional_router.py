@@ -69,7 +69,7 @@ class ConditionalRouter(Routine):
             ValueError: A condition as text that is no expression (the message names the route), or an unknown
                 priority; nothing is set then.
             TypeError: Routes that are no list of (name, condition) pairs, or a condition that is no text, dict or
-                plain function.
+                plain function, or a function of more than two parameters that are not called data, config and stats.
         """
         _check_config(kwargs, self)
         if kwargs.get("routes") is not None:
@@ -88,7 +88,8 @@ class ConditionalRouter(Routine):
 
         Raises:
             ValueError: A text that is no expression; the message names the route.
-            TypeError: Not a text, dict or function; or a function that is `async def`.
+            TypeError: Not a text, dict or function; a function that is `async def`, or has more than two parameters
+                that are not called data, config and stats.
         """
         with self._changing:
             # A new list: a run that reads the present one is not disturbed.

@@ -36,7 +36,8 @@ def check_condition(condition: Any, owner: Any, place: str) -> None:
 
     Raises:
         ExpressionError: A text that is no expression, or goes further than one may.
-        InvalidTypeError: Not a text, dict or function; or a function that is `async def`, or a generator function.
+        InvalidTypeError: Not a text, dict or function; or a function that is `async def`, a generator function, or one
+            whose parameters nothing is known for.
         InvalidValueError: It holds the saved form of a function.
     """
     read_condition(condition, owner, place)
@@ -46,6 +47,23 @@ def check_condition(condition: Any, owner: Any, place: str) -> None:
         except ExpressionError as error:
             raise ExpressionError(f"{place} of {owner!r} cannot be: {error}") from error
     checked_functions(condition, owner, place, LEVELS)
+    if callable(condition):
+        _check_parameters(condition, f"{place} of {owner!r}")
+
+
+def _check_parameters(function: Callable[..., Any], where: str) -> None:
+    """Refuse a function that could never be called: three parameters and more get what they are called."""
+    try:
+        asked = _asked(list(inspect.signature(function).parameters.values()))
+    except (TypeError, ValueError):
+        return
+    unknown = [each.name for each in asked if each.name not in NAMES]
+    if len(asked) > 2 and unknown:
+        raise InvalidTypeError(
+            f"{where} has {len(asked)} parameters, {', '.join(each.name for each in asked)}: where there are more than "
+            f"two, each gets what it is called, and nothing is called {' or '.join(unknown)}. Name them data, config "
+            "and stats, or give the others defaults."
+        )
 
 
 def read_condition(condition: Any, owner: Any, place: str) -> None:
@@ -142,13 +160,7 @@ def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[
         return lambda data, _config, _stats: function(data)
     takes_any_name = any(each.kind is each.VAR_KEYWORD for each in parameters)
     takes_any_number = any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    # A default that nobody asked to replace is the function's own: `lambda data, limit=5: data > limit`.
-    asked = [
-        each
-        for each in parameters
-        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
-        and (each.default is each.empty or each.name in NAMES)
-    ]
+    asked = _asked(parameters)
     if not asked:
         if takes_any_number:
             return lambda data, _config, _stats: function(data)
@@ -178,3 +190,14 @@ def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[
         )
 
     return ask
+
+
+def _asked(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Those that are given something."""
+    # A default that nobody asked to replace is the function's own: `lambda data, limit=5: data > limit`.
+    return [
+        each
+        for each in parameters
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+        and (each.default is each.empty or each.name in NAMES)
+    ]
