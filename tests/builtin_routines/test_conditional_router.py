@@ -525,6 +525,15 @@ def test_a_hostile_text_in_a_file_never_holds(caplog):
     assert "route 'evil'" in caplog.text
 
 
+def test_a_broken_route_in_a_file_keeps_no_other_from_being_added():
+    routine = ConditionalRouter()
+    routine.deserialize({"_config": {"routes": [["broken", "data =="], ["y", "data > 1"]]}})
+    routine.add_route("z", "data > -9")
+    assert [taken(routine, number) for number in (5, 0)] == [["y"], ["z"]]
+    with pytest.raises(ValueError, match="condition of route 'broken'"):
+        routine.set_config(routes=routine.get_config("routes"))
+
+
 def test_a_saved_router_routes_in_a_new_process():
     tested = router(("big", lambda order: order["n"] > 5), ("small", "data['n'] < 2"), ("m", {"n": lambda n: n == 3}))
     found = in_new_process(

@@ -74,7 +74,7 @@ class ConditionalRouter(Routine):
         _check_config(kwargs, self)
         if kwargs.get("routes") is not None:
             kwargs["routes"] = list(kwargs["routes"])
-            # Parsing takes time: `add_route` hands over what is there already.
+            # Parsing takes time, and those that are there already have been.
             checked = {id(pair) for pair in self.get_config("routes") or [] if type(pair) is tuple}
             for pair in kwargs["routes"]:
                 if id(pair) not in checked:
@@ -91,9 +91,13 @@ class ConditionalRouter(Routine):
             TypeError: Not a text, dict or function; a function that is `async def`, or has more than two parameters
                 that are not called data, config and stats.
         """
+        # Not the others once more: one that came out of a file may be no expression, and is not what is added.
+        _check_config({"routes": [(name, condition)]}, self)
+        check_condition(condition, self, _place(name))
         with self._changing:
             # A new list: a run that reads the present one is not disturbed.
-            self.set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
+            super().set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
+            self._event_of(name)
 
     def _define_events(self, config: dict[str, Any]) -> None:
         names = [name for name, _ in config.get("routes") or []]
