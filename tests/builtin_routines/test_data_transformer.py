@@ -241,7 +241,11 @@ def test_values_of_every_kind_come_out_transformed_or_with_an_error():
             assert (found["transformation_applied"] == [name]) is (found["errors"] is None)
 
 
-@pytest.mark.parametrize("wanted", [{"strip"}, (name for name in ["strip"]), 5, {"a": "strip"}, b"strip"], ids=repr)
+@pytest.mark.parametrize(
+    "wanted",
+    [{"strip"}, (name for name in ["strip"]), 5, {"a": "strip"}, b"strip"],
+    ids=lambda each: type(each).__name__,
+)
 def test_transformations_that_are_no_list_are_refused_and_nothing_is_set(wanted):
     routine = transformer("strip")
     with pytest.raises(TypeError, match=r"transformations of .* must be a list of names and functions, or one of them"):
