@@ -9,9 +9,10 @@ from routilux.analysis.d2 import WorkflowD2Formatter
 from routilux.analysis.routine_files import RoutineAnalyzer
 from routilux.analysis.shown import shown_value
 from routilux.analysis.writing import JsonWriter, write_text
-from routilux.errors import InvalidTypeError, SourceFileError, UnknownNameError
+from routilux.errors import InvalidTypeError, InvalidValueError, SourceFileError, UnknownNameError
 from routilux.flow.flow import Flow
 from routilux.flow.graph import FlowGraph, FlowNode, SlotNode
+from routilux.plain import shortened
 from routilux.routine import Routine
 
 __all__ = ["WorkflowAnalyzer", "analyze_workflow"]
@@ -101,9 +102,18 @@ class WorkflowAnalyzer(JsonWriter):
         """
         if mode not in STYLES:
             raise UnknownNameError("mode", mode, STYLES, "to_d2_format")
-        if routine_analysis is not None:
+        formatter = WorkflowD2Formatter(STYLES[mode])
+        if routine_analysis is None:
+            return formatter.format(data)
+        try:
             data = _with_sources(data, routine_analysis)
-        return WorkflowD2Formatter(STYLES[mode]).format(data)
+        except (AttributeError, KeyError, TypeError) as error:
+            formatter.format(data)  # it says what is wrong, if it is with these
+            raise InvalidValueError(
+                "routine_analysis must be what RoutineAnalyzer.analyze_file returned, or several of them, not "
+                f"{shortened(routine_analysis)}."
+            ) from error
+        return formatter.format(data)
 
     def save_d2(
         self,
