@@ -198,6 +198,14 @@ def test_a_chain_that_is_refused_draws_nothing(step):
     assert (lines(flow), list(flow.routines)) == before
 
 
+@pytest.mark.parametrize("last", [lambda y: y, Routine()])
+def test_a_chain_whose_last_id_is_refused_draws_nothing(last):
+    with Flow("kept", store="memory:") as flow:
+        with pytest.raises(ValueError, match="the same in the next process"):
+            flow.chain(takes_nothing, takes, last)
+        assert (flow.routines, flow.connections) == ({}, [])
+
+
 # -- names
 
 
