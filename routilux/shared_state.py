@@ -7,7 +7,7 @@ from typing import Any
 
 from routilux.context import refuse_late
 from routilux.errors import InvalidValueError, NotPlainError
-from routilux.guarded import GuardedDict
+from routilux.guarded import GuardedDict, taken_from
 from routilux.ledger import Ledger
 from routilux.plain import plain
 from routilux.registration import OwnFields
@@ -43,9 +43,11 @@ class SharedState(OwnFields):
 
     @shared_data.setter
     def shared_data(self, value: dict[str, Any]) -> None:
+        if value is self._shared_data:
+            return  # `shared_data |= {...}` has written it already, and it stays the object that others hold
         refuse_late(self, "replace the shared data")
+        values: GuardedDict[str, Any] = GuardedDict(taken_from(value), lock=self._shared_lock)
         with self._shared_lock:
-            values: GuardedDict[str, Any] = GuardedDict(dict(value), lock=self._shared_lock)
             values.track(self._shared_data)  # before anybody sees it: see `take_shared_changes`
             self._shared_data = values
 

@@ -4,10 +4,12 @@ What each operation means stands in `routilux.stores.journal`, which reads them 
 once: a payload is written down as it was when it was emitted, and nothing is held that a handler could still change.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
+from routilux.errors import NotPlainError
 from routilux.flow.identity import as_text
 from routilux.flow.task import Activation
 from routilux.flow.wiring import Delivery, Wired
@@ -103,7 +105,8 @@ class Scribe:
             states.bring_up_to_date()  # what it writes stands after the completions of this row, and holds them
             changed, states.changed = states.changed, {}
             for routine_id in changed:
-                self._ops.append(dumps(["s", routine_id, dict.get(states, routine_id)]))
+                with contextlib.suppress(NotPlainError):  # written by hand; saving the run will tell
+                    self._ops.append(dumps(["s", *plain([routine_id, dict.get(states, routine_id)], "a state")]))
         if not self._ops:
             return None
         body = f"[{','.join(self._ops)}]"
