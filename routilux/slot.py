@@ -134,7 +134,8 @@ class Slot(OwnFields):
         """What the slot holds after a delivery, and what the handler gets of it.
 
         Neither `old` nor `new` is changed, but for the lists that "append" itself made: those grow in place, and the
-        handler gets a copy, so that its list does not grow under its hands.
+        handler gets a copy, so that its list does not grow under its hands. Of what a function returns, it gets a copy
+        too: the next delivery may change in place what the slot holds, and a retry uses the arguments as they were.
 
         Raises:
             MergeResultError: When a merge function did not return a dict.
@@ -153,7 +154,7 @@ class Slot(OwnFields):
         self, function: MergeFunction, old: dict[str, Any], new: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            merged = function(old, new)
+            merged = function(dict(old), dict(new))  # it may change them in place, and raise afterwards
         except Exception as error:
             error.add_note(f"raised by the merge strategy {self._merge_name()} of slot {self.place()!r}")
             raise
@@ -162,7 +163,7 @@ class Slot(OwnFields):
                 f"The merge strategy {self._merge_name()} of slot {self.place()!r} returned {merged!r}. "
                 "It must return the merged dict."
             )
-        return merged, merged
+        return merged, dict(merged)
 
     # -- the slot's data: during a run they belong to the run
 
