@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from threading import RLock, get_ident
+from threading import RLock
 from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidDataError, InvalidValueError, RunError
+from routilux.errors import InvalidDataError, InvalidValueError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
 from routilux.guarded import GuardedDict, taken_from
 from routilux.history_data import read_rows
@@ -379,14 +379,9 @@ class JobState(SharedState):
         """While no merge is half done, and nobody writes.
 
         Raises:
-            RunError: Called by the function that `modify_shared_data` was given: another thread may be in a merge
-                function, and wait for the shared data.
+            RunError: Called by the function that `modify_shared_data` was given.
         """
-        if self._modifying_thread == get_ident() and self._ledger.live is not None:
-            raise RunError(
-                "A run cannot be saved or copied by the function given to modify_shared_data. Return the new value, "
-                "and save afterwards."
-            )
+        self.refuse_while_modifying("A run cannot be saved or copied by", "save")
         while True:
             live = self._ledger.live
             with live.snapshot_lock() if live is not None else nullcontext(), self._shared_lock, self._ledger.lock:

@@ -6,7 +6,7 @@ from threading import RLock, get_ident
 from typing import Any
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidValueError, NotPlainError
+from routilux.errors import InvalidValueError, NotPlainError, RunError
 from routilux.guarded import GuardedDict, taken_from
 from routilux.ledger import Ledger
 from routilux.plain import plain
@@ -77,6 +77,20 @@ class SharedState(OwnFields):
             self._shared_data[key] = value
             self._touch()
             return value
+
+    def refuse_while_modifying(self, what: str, verb: str) -> None:
+        """Raise where the function given to `modify_shared_data` wants a run's merge lock. Not for applications.
+
+        That one is taken before the lock of the shared data: another thread may be in a merge function, and wait for
+        the shared data.
+
+        Raises:
+            RunError: It is called by that function, beside a live run.
+        """
+        if self._modifying_thread == get_ident() and self._ledger.live is not None:
+            raise RunError(
+                f"{what} the function given to modify_shared_data. Return the new value, and {verb} afterwards."
+            )
 
     # -- the log
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,8 @@ class Slot(OwnFields):
         self._own_data: dict[str, Any] = {}
         #: True while the data came from a file and no run has taken them up.
         self.has_restored_data = False
-        # Makes merges by `receive` atomic. Re-entrant: a merge function may call `receive` itself.
+        # Makes merges by `receive` outside a run atomic; inside one, the run's own lock does (see `_merging`).
+        # Re-entrant: a merge function may call `receive` itself.
         self._receive_lock = RLock()
         self.handler = handler
         self.merge_strategy = merge_strategy
@@ -244,13 +246,29 @@ class Slot(OwnFields):
         raised. Flows do not come this way: they run activations (see `routilux.flow.activation`).
         """
         try:
-            with self._receive_lock:
+            with self._merging():
                 self._data, merged = self.merge(self._data, dict(data))
             with working_for(self, job_state, flow):
                 self.call_handler(merged, propagate_exceptions=True)
         except Exception as error:
             logger.exception("The handler of slot %s raised", self.place())
             record_slot_error(self, error, job_state, flow)
+
+    def _merging(self) -> "AbstractContextManager[Any]":
+        """Held from the look at what the slot holds until the merged data are in their place.
+
+        In a run it is the lock under which the run merges its deliveries: with another, `receive` and a delivery would
+        both merge into the same old data, and one of them would be lost.
+
+        Raises:
+            RunError: Called by the function that `modify_shared_data` was given, under a lock that is taken later.
+        """
+        activation = current_activation.get()
+        if activation is None or activation.run is None:
+            return self._receive_lock
+        activation.job_state.refuse_while_modifying("A slot cannot receive in", "receive")
+        lock: AbstractContextManager[Any] = activation.run.snapshot_lock()
+        return lock
 
     def call_handler(self, data: dict[str, Any], propagate_exceptions: bool = False) -> None:
         """Call the handler with `data` as its signature asks, without merging.

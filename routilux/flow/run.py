@@ -499,6 +499,8 @@ class Run(RunInputs):
         """With the lock held: a handler has set what a slot holds."""
         self.ledger.slot_data[key] = self.ledger.own_slot_data[key] = data
 
+    # `Slot.receive` in a handler merges under the same lock, by `snapshot_lock`.
+
     def merge(self, task: Activation) -> None:
         """Merge a delivery into what its slot holds; once, at the first attempt."""
         port = task.port
