@@ -3,6 +3,7 @@
 import logging
 import types
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -80,7 +81,8 @@ class Slot(OwnFields):
         self._own_data: dict[str, Any] = {}
         #: True while the data came from a file and no run has taken them up.
         self.has_restored_data = False
-        # Makes merges by `receive` atomic. Re-entrant: a merge function may call `receive` itself.
+        # Makes merges by `receive` outside a run atomic; inside one, the run's own lock does (see `_merging`).
+        # Re-entrant: a merge function may call `receive` itself.
         self._receive_lock = RLock()
         self.handler = handler
         self.merge_strategy = merge_strategy
@@ -140,7 +142,8 @@ class Slot(OwnFields):
         """What the slot holds after a delivery, and what the handler gets of it.
 
         Neither `old` nor `new` is changed, but for the lists that "append" itself made: those grow in place, and the
-        handler gets a copy, so that its list does not grow under its hands.
+        handler gets a copy, so that its list does not grow under its hands. Of what a function returns, it gets a copy
+        too: the next delivery may change in place what the slot holds, and a retry uses the arguments as they were.
 
         Raises:
             MergeResultError: When a merge function did not return a dict.
@@ -159,7 +162,7 @@ class Slot(OwnFields):
         self, function: MergeFunction, old: dict[str, Any], new: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            merged = function(old, new)
+            merged = function(dict(old), dict(new))  # it may change them in place, and raise afterwards
         except Exception as error:
             error.add_note(f"raised by the merge strategy {self._merge_name()} of slot {self.place()!r}")
             raise
@@ -168,7 +171,7 @@ class Slot(OwnFields):
                 f"The merge strategy {self._merge_name()} of slot {self.place()!r} returned {merged!r}. "
                 "It must return the merged dict."
             )
-        return merged, merged
+        return merged, dict(merged)
 
     # -- the slot's data: during a run they belong to the run
 
@@ -249,13 +252,29 @@ class Slot(OwnFields):
         raised. Flows do not come this way: they run activations (see `routilux.flow.activation`).
         """
         try:
-            with self._receive_lock:
+            with self._merging():
                 self._data, merged = self.merge(self._data, dict(data))
             with working_for(self, job_state, flow):
                 self.call_handler(merged, propagate_exceptions=True)
         except Exception as error:
             logger.exception("The handler of slot %s raised", self.place())
             record_slot_error(self, error, job_state, flow)
+
+    def _merging(self) -> "AbstractContextManager[Any]":
+        """Held from the look at what the slot holds until the merged data are in their place.
+
+        In a run it is the lock under which the run merges its deliveries: with another, `receive` and a delivery would
+        both merge into the same old data, and one of them would be lost.
+
+        Raises:
+            RunError: Called by the function that `modify_shared_data` was given, under a lock that is taken later.
+        """
+        activation = current_activation.get()
+        if activation is None or activation.run is None:
+            return self._receive_lock
+        activation.job_state.refuse_while_modifying("A slot cannot receive in", "receive")
+        lock: AbstractContextManager[Any] = activation.run.snapshot_lock()
+        return lock
 
     def call_handler(self, data: dict[str, Any], propagate_exceptions: bool = False) -> None:
         """Call the handler with `data` as its signature asks, without merging.

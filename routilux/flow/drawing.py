@@ -42,7 +42,7 @@ class Drawing(OwnFields):
         self.flow_id = flow_id if flow_id else new_id()
         self.routines: dict[str, Routine] = {}
         self.connections: list[Connection] = []
-        self.error_handler: ErrorHandler | None = None
+        self._error_handler: ErrorHandler | None = None
         # Where runs are kept; None: they end with the process.
         self.store: Store | None = None
         # Makes changes of the drawing atomic. Taken alone.
@@ -218,9 +218,18 @@ class Drawing(OwnFields):
         Raises:
             TypeError: Not an ErrorHandler.
         """
+        self.error_handler = error_handler
+
+    @property
+    def error_handler(self) -> ErrorHandler | None:
+        """The policy for routines that have none of their own, or None."""
+        return self._error_handler
+
+    @error_handler.setter
+    def error_handler(self, error_handler: ErrorHandler | None) -> None:
         if error_handler is not None and not isinstance(error_handler, ErrorHandler):
             raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
-        self.error_handler = error_handler
+        self._error_handler = error_handler
 
     def graph(self) -> "FlowGraph":
         """What is drawn, as plain values: nodes, ports, lines, entry points, cycles, reachability.

@@ -129,12 +129,14 @@ def test_anything_else_is_checked_by_the_rule_value():
 
 
 def test_a_function_answers_with_a_bool_or_with_a_bool_and_a_message():
-    rules = {"a": is_even, "b": lambda value: (value > 5, "too small"), "c": lambda value: (True, "not told")}
-    assert errors(validator(rules), {"a": 1, "b": 1, "c": 1}) == [
+    rules = {"a": is_even, "b": lambda value: (value > 5, "too small"), "c": lambda value: (True, "not told"),
+             "d": lambda value: (value > 5, None)}  # fmt: skip
+    assert errors(validator(rules), {"a": 1, "b": 1, "c": 1, "d": 1}) == [
         "Field 'a' failed validation",
         "Field 'b' failed validation: too small",
+        "Field 'd' failed validation",
     ]
-    assert errors(validator(rules), {"a": 2, "b": 6, "c": 1}) == []
+    assert errors(validator(rules), {"a": 2, "b": 6, "c": 1, "d": 6}) == []
 
 
 def test_a_rule_may_be_a_list_of_validators():
