@@ -2,9 +2,10 @@
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
 from functools import partial, update_wrapper
+from time import perf_counter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from routilux.annotations import VALUE, annotated_return
@@ -26,6 +27,9 @@ R = TypeVar("R")
 # The name under which a value is sent that is no dict of names.
 RESULT = "result"
 
+# For so long an async generator is asked for items before other handlers, timers and cancellations have a turn.
+TURN_SECONDS = 0.001
+
 OUTPUT = "output"
 SLOTS = ("trigger", "input")
 
@@ -40,7 +44,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
     What the function returns is emitted as the event "output": a dict whose keys are texts as the event's data, any
     other value under the name `result`. None emits nothing. A generator emits each item as it comes, but for None; once
     the run was cancelled or timed out, no further item is taken. An `async def` function is awaited on the flow's own
-    loop, and an async generator emits each item as it comes.
+    loop, and an async generator is a generator there: between its items, others of the loop have their turns.
 
     It is saved by the function's name, so the function must stand at the top level of a module. It is restored where
     that module is imported.
@@ -159,14 +163,47 @@ class AsyncFunctionHandler:
         self.__signature__ = _signature_of(function)
 
     async def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Handle one delivery. Where the run is cancelled, it ends where it awaits."""
+        """Handle one delivery. Where the run is cancelled, it ends where it awaits, or between two items."""
         result = self._function(*args, **kwargs)
         if not isinstance(result, types.AsyncGeneratorType):
-            self._send(await result)
+            result = await result
+        if isinstance(result, types.GeneratorType):
+            result = _as_asynchronous(result)
+        if not isinstance(result, types.AsyncGeneratorType):
+            self._send(result)
             return
         async with aclosing(result):
-            async for item in result:
-                self._send_item(item)
+            await self._send_items(result)
+
+    async def _send_items(self, items: AsyncGenerator[Any, None]) -> None:
+        activation = current_activation.get()
+        run = activation.run if activation is not None else None
+        until = perf_counter() + TURN_SECONDS
+        async for item in items:
+            self._send_item(item)
+            if run is not None and run.is_refusing():
+                # With the lock that its stop held, its cancellation is on the way. Taken here, and not in what the
+                # generator awaits to clean up. Where none comes any more, the generator is closed all the same.
+                with run.lock:
+                    pass
+                await _others_turn()
+                return
+            # A generator need not await anything, and the loop is not its own.
+            if perf_counter() >= until:
+                await _others_turn()
+                until = perf_counter() + TURN_SECONDS
+
+
+async def _as_asynchronous(items: Generator[Any, Any, Any]) -> AsyncGenerator[Any, None]:
+    with closing(items):
+        for item in items:
+            yield item
+
+
+@types.coroutine
+def _others_turn() -> Generator[None, None, None]:
+    """Let the loop do what else there is, as `asyncio.sleep(0)` does, without asyncio."""
+    yield
 
 
 class FunctionHandler:

@@ -117,6 +117,6 @@ def _check_parameter(name: str, text: str) -> None:
             "expressions call. Rename the parameter."
         )
     # A parameter means its argument and nothing else, whatever it is called; `__class__` would only look like more.
-    is_reserved = name.startswith("__") and name.endswith("__") and name.strip("_")
+    is_reserved = name.startswith("__") and name.strip("_")
     if not name.isidentifier() or is_reserved:
         raise ExpressionError(f"{shortened(name)} cannot be a parameter of {shortened(text)}.")
