@@ -1,11 +1,9 @@
 """Functions as routines: what a function takes is what its slots take, and what it returns is its event."""
 
-import inspect
 import types
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import aclosing, closing
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial, update_wrapper
-from time import perf_counter
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from routilux.annotations import VALUE, annotated_return
@@ -13,22 +11,20 @@ from routilux.callables import describe_callable, is_saved_callable, remember_ca
 from routilux.context import current_activation
 from routilux.error_handler import ErrorHandler
 from routilux.errors import CallableError, HandlerTypeError, InvalidTypeError
-from routilux.handlers import ASYNC, kind_of_unusable
+from routilux.function_handlers import AsyncFunctionHandler, FunctionHandler
+from routilux.handlers import ASYNC, ASYNC_GENERATOR, kind_of_unusable
 from routilux.plain import shortened
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.slot import Slot, refuse_awaitable
+from routilux.slot import Slot, refuse_unrun
 
-__all__ = ["RESULT", "AsyncFunctionHandler", "FunctionHandler", "FunctionRoutine", "routine"]
+__all__ = ["RESULT", "FunctionRoutine", "routine"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 # The name under which a value is sent that is no dict of names.
 RESULT = "result"
-
-# For so long an async generator is asked for items before other handlers, timers and cancellations have a turn.
-TURN_SECONDS = 0.001
 
 OUTPUT = "output"
 SLOTS = ("trigger", "input")
@@ -68,7 +64,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
         if isinstance(name, str) and name.isidentifier():  # that of a lambda is none
             self._id = name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
         """Call the function, outside any flow: nothing is emitted."""
         if self._function is None:
             raise HandlerTypeError(
@@ -89,11 +85,10 @@ class FunctionRoutine(Routine, Generic[P, R]):
             _refuse_unusable(function)
         self._function = function
         for name in SLOTS:
-            slot = self._slots[name]
-            if function is not None and kind_of_unusable(function) == ASYNC:
-                slot.handler = AsyncFunctionHandler(function, partial(self._send, slot), self._send_item)
-                continue
-            slot.handler = FunctionHandler(self.__call__ if function is None else function, partial(self._send, slot))
+            slot, called = self._slots[name], self.__call__ if function is None else function
+            is_to_await = kind_of_unusable(called) in (ASYNC, ASYNC_GENERATOR)
+            handler = AsyncFunctionHandler if is_to_await else FunctionHandler
+            slot.handler = handler(called, partial(self._send, slot), self._send_item)
         if function is not None:
             remember_callable(function)
             update_wrapper(self, function, ("__name__", "__qualname__", "__doc__"), ())
@@ -101,8 +96,8 @@ class FunctionRoutine(Routine, Generic[P, R]):
             self._events[OUTPUT].output_params = [RESULT] if returned is VALUE else list(returned.keys)
 
     def _send(self, slot: Slot, result: Any) -> None:
-        refuse_awaitable(result, slot)
         if not isinstance(result, types.GeneratorType):
+            refuse_unrun(result, slot)
             self._send_item(result)
             return
         activation = current_activation.get()
@@ -148,86 +143,6 @@ class FunctionRoutine(Routine, Generic[P, R]):
             f"{self!r} cannot be saved: {trouble}. Define the function with `def` at the top level of a module, under "
             "a name of its own, or make a subclass of Routine."
         ) from reason
-
-
-class AsyncFunctionHandler:
-    """As `FunctionHandler`, for a function that is `async def`, or an async generator."""
-
-    def __init__(
-        self, function: Callable[..., Any], send: Callable[[Any], None], send_item: Callable[[Any], None]
-    ) -> None:
-        self._function = function
-        self._send = send
-        self._send_item = send_item
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.__signature__ = _signature_of(function)
-
-    async def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Handle one delivery. Where the run is cancelled, it ends where it awaits, or between two items."""
-        result = self._function(*args, **kwargs)
-        if not isinstance(result, types.AsyncGeneratorType):
-            result = await result
-        if isinstance(result, types.GeneratorType):
-            result = _as_asynchronous(result)
-        if not isinstance(result, types.AsyncGeneratorType):
-            self._send(result)
-            return
-        async with aclosing(result):
-            await self._send_items(result)
-
-    async def _send_items(self, items: AsyncGenerator[Any, None]) -> None:
-        activation = current_activation.get()
-        run = activation.run if activation is not None else None
-        until = perf_counter() + TURN_SECONDS
-        async for item in items:
-            self._send_item(item)
-            if run is not None and run.is_refusing():
-                # With the lock that its stop held, its cancellation is on the way. Taken here, and not in what the
-                # generator awaits to clean up. Where none comes any more, the generator is closed all the same.
-                with run.lock:
-                    pass
-                await _others_turn()
-                return
-            # A generator need not await anything, and the loop is not its own.
-            if perf_counter() >= until:
-                await _others_turn()
-                until = perf_counter() + TURN_SECONDS
-
-
-async def _as_asynchronous(items: Generator[Any, Any, Any]) -> AsyncGenerator[Any, None]:
-    with closing(items):
-        for item in items:
-            yield item
-
-
-@types.coroutine
-def _others_turn() -> Generator[None, None, None]:
-    """Let the loop do what else there is, as `asyncio.sleep(0)` does, without asyncio."""
-    yield
-
-
-class FunctionHandler:
-    """The handler of a function routine's slot: calls the function, and sends what it returns.
-
-    To `bind`, and to whoever draws the flow, it has the function's signature.
-    """
-
-    def __init__(self, function: Callable[..., Any], send: Callable[[Any], None]) -> None:
-        self._function = function
-        self._send = send
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.__signature__ = _signature_of(function)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Handle one delivery."""
-        self._send(self._function(*args, **kwargs))
-
-
-def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):  # some callables of C have none: they get the whole dict
-        return inspect.Signature([inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY)])
 
 
 def _is_data(item: Any) -> bool:

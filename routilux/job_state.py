@@ -4,15 +4,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from threading import RLock, get_ident
+from threading import RLock
 from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidDataError, InvalidValueError, RunError
+from routilux.errors import InvalidDataError, InvalidValueError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
-from routilux.guarded import GuardedDict
+from routilux.guarded import GuardedDict, taken_from
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
@@ -165,18 +165,21 @@ class JobState(SharedState):
 
     @routine_states.setter
     def routine_states(self, value: dict[str, dict[str, Any]]) -> None:
+        if value is self._ledger.routine_states:
+            return  # `routine_states |= {...}` has written it already, and it stays the object that others hold
         refuse_late(self, "replace the routines' states")
+        states = RoutineStates(taken_from(value), self._ledger.lock)
         with self._ledger.lock:
-            before = self._ledger.routine_states
-            states = self._ledger.routine_states = RoutineStates(dict(value), self._ledger.lock)
-            states.track(before)
+            states.track(self._ledger.routine_states)
+            self._ledger.routine_states = states
 
     def update_routine_state(self, routine_id: str, state: dict[str, Any]) -> None:
         """Replace a routine's state with a copy of `state`."""
         refuse_late(self, "write a routine's state")
         self._check_durable(state, f"the state of {routine_id!r}")
+        state = taken_from(state)
         with self._ledger.lock:
-            self._ledger.routine_states.set(routine_id, dict(state))
+            self._ledger.routine_states.set(routine_id, state)
             self._touch()
 
     def get_routine_state(self, routine_id: str) -> dict[str, Any] | None:
@@ -194,9 +197,12 @@ class JobState(SharedState):
 
     @execution_history.setter
     def execution_history(self, value: list[ExecutionRecord]) -> None:
+        if value is self._history:
+            return  # `execution_history += [...]` has written it already: one and the same list, and nothing is dropped
+        records = list(value)  # before the lock is taken: it may be made of the history itself
         with self._ledger.lock:
             self._ledger.take_records()
-            self._history = list(value)
+            self._history = records
 
     def folded_history(self) -> list[ExecutionRecord]:
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
@@ -373,14 +379,9 @@ class JobState(SharedState):
         """While no merge is half done, and nobody writes.
 
         Raises:
-            RunError: Called by the function that `modify_shared_data` was given: another thread may be in a merge
-                function, and wait for the shared data.
+            RunError: Called by the function that `modify_shared_data` was given.
         """
-        if self._modifying_thread == get_ident() and self._ledger.live is not None:
-            raise RunError(
-                "A run cannot be saved or copied by the function given to modify_shared_data. Return the new value, "
-                "and save afterwards."
-            )
+        self.refuse_while_modifying("A run cannot be saved or copied by", "save")
         while True:
             live = self._ledger.live
             with live.snapshot_lock() if live is not None else nullcontext(), self._shared_lock, self._ledger.lock:

@@ -21,7 +21,7 @@ from routilux.errors import (
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.ending import RunEnd, ancestors_here
-from routilux.flow.entry import run_entry
+from routilux.flow.entry import give_up_entry, run_entry
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.handover import Handover
 from routilux.flow.identity import new_identity
@@ -100,6 +100,8 @@ class Engine:
         self._is_closing = False
         self._is_closed = False
         self.has_executed = False
+        tracked = weakref.WeakMethod(self._tracked_runs)  # a tracker does not keep its flow alive
+        self._live_tracked: Callable[[], list[RunLifecycle]] = lambda: _call(tracked) or []
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
         self.durability = None if make_durable is None else make_durable(self)
@@ -161,9 +163,11 @@ class Engine:
                 f"The thread of the event loop could not be started ({error}), and nothing has run. Free threads, "
                 "then execute again."
             ) from error
-        except BaseException:  # Ctrl-C, while a store is waited for: a shutdown would wait for a run that never began
+        except BaseException as interrupted:  # Ctrl-C: a shutdown would wait for a run that never began, or never ends
             if ledger_of(job_state).live is not run:
                 self.withdraw(run)
+            elif inline:
+                give_up_entry(run, entry, interrupted, token_limit)
             raise
         if self.flow.has_arrivals():
             self.loop.wake()
@@ -451,7 +455,7 @@ class Engine:
                     del self._adopted[id(run.ledger)]
         tracker = self.flow.execution_tracker
         if tracker is not None and not run.is_anonymous:
-            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records()))
+            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records(tracker)))
         if self._is_closed and not self.loop.live_count():
             self.workers.close(wait=False)  # a handler's own run outlived the shutdown that the handler called
 
@@ -463,8 +467,16 @@ class Engine:
         self.has_executed = True
         if self.flow.execution_tracker is None:
             self.flow.execution_tracker = ExecutionTracker(self.flow.flow_id)
-        live_runs = weakref.WeakMethod(self._tracked_runs)
-        self.flow.execution_tracker.follow(lambda: _call(live_runs) or [])
+
+    def change_trackers(self, before: ExecutionTracker | None, after: ExecutionTracker | None) -> None:
+        """Let another tracker follow the live runs, the one of the flow from now on.
+
+        What a run that is live has done so far, in this leg, is the new one's: its figures go where it ends.
+        """
+        if before is not None:
+            before.follow_no_more(self._live_tracked)
+        if after is not None:
+            after.follow(self._live_tracked)
 
     def _tracked_runs(self) -> list[RunLifecycle]:
         return [run for run in self.loop.live_runs() if not run.is_anonymous]

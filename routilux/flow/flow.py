@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from routilux.clock import SYSTEM_CLOCK
-from routilux.errors import InvalidValueError
+from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.async_flow import AwaitedFlow
@@ -124,7 +124,7 @@ class Flow(AwaitedFlow):
         make_durable = None
         if store is not None:
             self.store, make_durable = open_for_flow(store, store_level, keep_finished)
-        self.execution_tracker: ExecutionTracker | None = None
+        self._tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
         self.max_workers = checked_workers(max_workers) if execution_strategy == "concurrent" else 1
@@ -144,6 +144,24 @@ class Flow(AwaitedFlow):
         )
 
     # -- settings
+
+    @property
+    def execution_tracker(self) -> ExecutionTracker | None:
+        """Adds up the runs; None before the first. One that is set follows the runs that are live, and all later ones.
+
+        Raises:
+            TypeError: Set to what is neither an ExecutionTracker nor None.
+        """
+        return self._tracker
+
+    @execution_tracker.setter
+    def execution_tracker(self, tracker: ExecutionTracker | None) -> None:
+        if tracker is not None and not isinstance(tracker, ExecutionTracker):
+            raise InvalidTypeError(
+                f"{tracker!r} is not an ExecutionTracker. Use ExecutionTracker(flow.flow_id), or None."
+            )
+        self._engine.change_trackers(self._tracker, tracker)
+        self._tracker = tracker
 
     def id_of(self, routine: Routine) -> str | None:
         """Under which id a routine stands in this flow; None where it does not."""

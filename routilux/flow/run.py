@@ -236,7 +236,19 @@ class Run(RunInputs):
         with self.lock:
             if self._waiters.watcher_count:
                 self._waiters.notify()  # of the record of its beginning, as a settlement does for the next one
-            return self._take(self.now())
+            return self._take_first(self.now())
+
+    def _take_first(self, now: int) -> Activation | None:
+        """With the lock held: as `_take`, where no settlement comes before it.
+
+        The clock of the timeout may stand still then: from a settlement that has left nothing but delays, until a delay
+        is over, or something else has made work (an input, an emission from outside). It is looked at here, once a
+        turn, and not in `_begin`: a settlement that takes a next task has found one queued, so that the clock runs.
+        """
+        task = self._take(now)
+        if task is not None:
+            self.timers.go_on(now)
+        return task
 
     def _take(self, now: int) -> Activation | None:
         """With the lock held: the next task, which is then active; or None, and the worker's token is back.
@@ -324,7 +336,7 @@ class Run(RunInputs):
             if (turn.left <= 0 or now >= turn.ends_ns) and turn.is_over(now) and self.queue_size():
                 turn.again = True
                 return None
-            return self._take(now)
+            return self._take_first(now)
 
     def begins_on_loop(self) -> bool:
         """With the lock held: whether the next activation may begin on the loop's thread."""
@@ -363,7 +375,7 @@ class Run(RunInputs):
             if self.queue_size() and not self.begins_on_loop():
                 turn.again = True
                 return None
-            return self._take(self.now())
+            return self._take_first(self.now())
 
     def note_returned(self, task: Activation, error: BaseException | None) -> None:
         """Without the lock: tell the hooks that a handler has returned or raised."""
@@ -480,14 +492,26 @@ class Run(RunInputs):
     def slot_data_of(self, slot: "Slot", activation: Activation) -> dict[str, Any]:
         """What a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
+        ledger = self.ledger
         with self.lock:
-            return self.ledger.slot_data.setdefault(key, {})
+            held = ledger.slot_data.get(key)
+            if held is None or (slot.replaces and ledger.own_slot_data.get(key) is not held):
+                # It is the dict of the delivery that replaced what was there, or it is in its record. Copied here and
+                # not when it is delivered: few handlers look, and what they change must not reach a retry.
+                held = ledger.slot_data[key] = ledger.own_slot_data[key] = dict(dict.items(held or {}))
+            return held
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
         """Replace what a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
         with self.lock:
-            self.ledger.slot_data[key] = data
+            self._put_slot_data(key, data)
+
+    def _put_slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
+        """With the lock held: a handler has set what a slot holds."""
+        self.ledger.slot_data[key] = self.ledger.own_slot_data[key] = data
+
+    # `Slot.receive` in a handler merges under the same lock, by `snapshot_lock`.
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery into what its slot holds; once, at the first attempt."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from routilux.builtin_routines import DataTransformer
 from routilux.testing import activate
+from tests.decorators import hands_through, listed, run_by_asyncio
 from tests.deliveries import (
     ODD_VALUES,
     answer,
@@ -219,6 +220,18 @@ def test_a_function_whose_call_would_run_nothing_is_refused_where_it_is_given(ba
     assert routine.config() == transformer("strip").config()
     (error,) = answer(routine, data=1, transformations=[bad])["errors"]
     assert re.search("`async def`|a generator function", error)
+
+
+@pytest.mark.parametrize(("decorated", "expected"), [(run_by_asyncio(later), 1), (listed(each_in_turn), [1])])
+def test_a_decorated_function_is_what_its_decorator_has_made_of_it(decorated, expected):
+    found = one(transformer(decorated), 1)
+    assert (found["transformed_data"], found["errors"]) == (expected, None)
+
+
+def test_a_decorator_that_hands_a_generator_through_gives_no_result():
+    found = one(transformer(hands_through(each_in_turn)), 1)
+    assert found["transformed_data"] == 1
+    assert "none of whose lines have run" in found["errors"][0]
 
 
 def test_what_would_have_to_be_awaited_is_no_result():

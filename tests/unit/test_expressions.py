@@ -88,6 +88,10 @@ def test_what_stands_behind_and_or_and_if_is_not_evaluated_in_vain():
     assert Expression("1 > 2 > x['gone']", ("x",))({}) is False
 
 
+def test_a_parameter_may_have_the_name_self():
+    assert Expression("self + x", ("self", "x"))(self=1, x=2) == 3
+
+
 def test_attributes_and_methods():
     assert Expression("data.name == 'Ada' and data.age > 30")(PERSON) is True
     assert Expression("getattr(data, 'gone', 5)")(PERSON) == 5
