@@ -64,7 +64,7 @@ HOSTILE = [
     {"_type": "callable"},
     {"_type": "lambda_expression", "expression": ["data"]},
     {"_type": "lambda_expression", "expression": "data", "parameters": "data"},
-    {"_type": "lambda_expression", "expression": "data", "parameters": ["__data__"]},
+    {"_type": "lambda_expression", "expression": "data", "parameters": ["__data"]},
     {"_type": "lambda_expression"},
     {"_type": "function", "module": "os", "name": "system"},
     {"_type": "Hopper"},

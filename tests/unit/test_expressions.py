@@ -477,6 +477,7 @@ def test_text_that_is_made_to_crash_the_parser_does_not(opening):
         ("x", (5,)),
         ("x", ("x", "x")),
         ("x", ("class",)),
+        ("x", ("__x",)),
         ("x", ("__x__",)),
         ("x", ("a b",)),
         ("x", ("len",)),

@@ -44,7 +44,8 @@ class ConditionalRouter(Routine):
     A condition that raises, or whose answer is neither true nor false, does not hold.
 
     Functions are saved by name if they stand at module level; a lambda, or a nested function of one `return`, as an
-    expression if it uses nothing but its parameters. Any other works, and `serialize` refuses it, naming the route.
+    expression if it uses nothing but its parameters. Any other works, and `serialize` refuses it, naming the route;
+    so it does with a dict that has something in it which JSON cannot hold, or a tuple.
 
     Config:
         routes: A list of (name, condition) pairs ([]).
