@@ -64,7 +64,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
         if isinstance(name, str) and name.isidentifier():  # that of a lambda is none
             self._id = name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
         """Call the function, outside any flow: nothing is emitted."""
         if self._function is None:
             raise HandlerTypeError(
@@ -158,7 +158,7 @@ class AsyncFunctionHandler:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__signature__ = _signature_of(function)
 
-    async def __call__(self, *args: Any, **kwargs: Any) -> None:
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> None:
         """Handle one delivery. Where the run is cancelled, it ends where it awaits."""
         result = self._function(*args, **kwargs)
         if not isinstance(result, types.AsyncGeneratorType):
@@ -181,7 +181,7 @@ class FunctionHandler:
         self.__name__ = getattr(function, "__name__", type(function).__name__)
         self.__signature__ = _signature_of(function)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> None:
         """Handle one delivery."""
         self._send(self._function(*args, **kwargs))
 
