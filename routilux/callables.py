@@ -229,7 +229,7 @@ def _function(module_name: Any, name: Any, where: str) -> Callable[..., Any]:
     raise CallableError(
         f"{where} was the function {module_name[:200]}.{name[:200]}, which saved data may not bring back: its module "
         "is not imported, or defines no registered class, or the function is not at its top level. Import the module "
-        "and call allow_callable(function), or let the routine's constructor set it."
+        "and call routilux.callables.allow_callable(function), or let the routine's constructor set it."
     )
 
 

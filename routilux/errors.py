@@ -313,3 +313,11 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as inner:  # noqa: BLE001 - application code
         return f"<no text: __str__ raised {type(inner).__name__}>"
+
+
+def repr_of(value: object) -> str:
+    """What an object of the application is, for a message. One whose `__repr__` raises says so."""
+    try:
+        return repr(value)
+    except Exception as inner:  # noqa: BLE001 - application code
+        return f"<{type(value).__name__}: __repr__ raised {type(inner).__name__}>"

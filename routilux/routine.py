@@ -185,6 +185,10 @@ class Routine(OwnFields):
         """The config for `serialize`. A subclass that has callables in it replaces them by data, in a copy."""
         return self._config
 
+    def _named_and_not_saved(self) -> list[tuple[str, str]]:
+        """Functions that the config names and `serialize` leaves out: what each is, and why it cannot be saved."""
+        return []
+
     def _config_from_saved(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The config for `deserialize`, which may keep what it is given. Changes nothing in the routine."""
         return saved

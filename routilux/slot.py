@@ -1,15 +1,17 @@
 """Slot: where a routine receives data, and how deliveries are merged."""
 
 import logging
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.callables import describe_callable, is_saved_callable, remember_callable, restore_callable
 from routilux.context import current_activation, refuse_late
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
-from routilux.handlers import Caller, bind, is_async, is_purely_async
+from routilux.handlers import ASYNC, ASYNC_GENERATOR, GENERATOR, Caller, bind, kinds_of, may_await
 from routilux.plain import plain_dict
 from routilux.registration import OwnFields, registered
 from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
@@ -105,11 +107,15 @@ class Slot(OwnFields):
     def handler(self, value: Any) -> None:
         if is_saved_callable(value):
             value = None  # serilux hands a constructor the saved form; `deserialize` finds the function
-        self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
-        #: Whether the handler's call makes a coroutine, which a flow's coroutine loop drives.
-        self.is_async = value is not None and is_async(value)
-        #: Whether it does nothing else, by a decorator for example.
-        self.is_purely_async = value is not None and is_purely_async(value)
+        caller = None if value is None else bind(value, f"slot {self.name!r}")
+        kinds = [""] if value is None else kinds_of(value)
+        #: Whether the handler's call may make a coroutine, which a flow's coroutine loop drives.
+        self.is_async = may_await(kinds)
+        #: Whether it does nothing else: no decorator has a say before that.
+        self.is_purely_async = kinds[0] == ASYNC
+        if caller is not None and self.is_purely_async and (GENERATOR in kinds or ASYNC_GENERATOR in kinds):
+            caller = partial(self._call_checked, caller)
+        self.caller: Caller | None = caller
         self._handler: Callable[..., Any] | None = value
         remember_callable(value)
 
@@ -280,19 +286,26 @@ class Slot(OwnFields):
         if self.caller is None:
             return
         try:
-            self._refuse_async()
-            refuse_awaitable(self.caller(data), self)
+            self._call_here(self.caller, data)
         except Exception:
             if propagate_exceptions:
                 raise
             logger.exception("The handler of slot %s raised", self.place())
 
-    def _refuse_async(self) -> None:
-        if self.is_async:
+    async def _call_checked(self, caller: Caller, data: dict[str, Any]) -> None:
+        # Nobody looks at what a coroutine returns, and this handler's decorator may hand a generator through.
+        refuse_unrun(await caller(data), self)
+
+    def _call_here(self, caller: Caller, data: dict[str, Any]) -> None:
+        result = None if self.is_purely_async else caller(data)
+        if self.is_purely_async or (self.is_async and isinstance(result, Coroutine)):
+            if result is not None:
+                result.close()
             raise HandlerTypeError(
                 f"The handler of slot {self.place()!r} is `async def`, and without a flow nothing awaits it. "
                 "Put its routine into a Flow, or test it with routilux.testing.activate(...)."
             )
+        refuse_unrun(result, self)
 
 
 def read_slot(slot: Slot, data: Any) -> Restoration:
@@ -322,17 +335,26 @@ def read_slot(slot: Slot, data: Any) -> Restoration:
     return Restoration(slot, values, read_additions(slot, OWN_KEYS, reader), where, slot.routine)
 
 
-def refuse_awaitable(result: Any, slot: Slot) -> None:
-    """A handler that returned a coroutine has not run; say so instead of dropping it.
+def refuse_unrun(result: Any, slot: Slot) -> None:
+    """A handler that returned a coroutine or a generator has not run; say so instead of dropping it.
 
     Raises:
-        HandlerTypeError: When `result` would have to be awaited.
+        HandlerTypeError: When `result` would have to be awaited, or iterated over.
     """
-    if result is not None and hasattr(type(result), "__await__"):
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
+    if result is None:
+        return
+    is_generator = isinstance(result, types.GeneratorType | types.AsyncGeneratorType)
+    if not is_generator and not hasattr(type(result), "__await__"):
+        return
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
+    if is_generator:
         raise HandlerTypeError(
-            f"The handler of slot {slot.place()!r} returned {result!r}, which nobody awaits. "
-            "Define the handler itself with `async def`, and await it in there."
+            f"The handler of slot {slot.place()!r} returned {result!r}, which nobody iterates over: none of its lines "
+            "have run. Iterate over it in the handler, and emit each item with self.emit(...)."
         )
+    raise HandlerTypeError(
+        f"The handler of slot {slot.place()!r} returned {result!r}, which nobody awaits. "
+        "Define the handler itself with `async def`, and await it in there."
+    )

@@ -21,7 +21,7 @@ from routilux.errors import (
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.ending import RunEnd, ancestors_here
-from routilux.flow.entry import run_entry
+from routilux.flow.entry import give_up_entry, run_entry
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.handover import Handover
 from routilux.flow.identity import new_identity
@@ -163,9 +163,11 @@ class Engine:
                 f"The thread of the event loop could not be started ({error}), and nothing has run. Free threads, "
                 "then execute again."
             ) from error
-        except BaseException:  # Ctrl-C, while a store is waited for: a shutdown would wait for a run that never began
+        except BaseException as interrupted:  # Ctrl-C: a shutdown would wait for a run that never began, or never ends
             if ledger_of(job_state).live is not run:
                 self.withdraw(run)
+            elif inline:
+                give_up_entry(run, entry, interrupted, token_limit)
             raise
         if self.flow.has_arrivals():
             self.loop.wake()

@@ -116,10 +116,10 @@ def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None
         run.push(task)
 
 
-def fail_from_outside(run: "RunLifecycle", text: ErrorText) -> None:
+def fail_from_outside(run: "RunLifecycle", text: ErrorText, routine_id: str) -> None:
     """With the run's lock held: the engine itself cannot go on with it."""
     data = {"error": text.error, "error_type": text.error_type}
-    run.ledger.write(RecordKey("", "error"), run.now(), data)
+    run.ledger.write(RecordKey(routine_id, "error"), run.now(), data)
     run.fail()
 
 

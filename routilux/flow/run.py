@@ -236,7 +236,19 @@ class Run(RunInputs):
         with self.lock:
             if self._waiters.watcher_count:
                 self._waiters.notify()  # of the record of its beginning, as a settlement does for the next one
-            return self._take(self.now())
+            return self._take_first(self.now())
+
+    def _take_first(self, now: int) -> Activation | None:
+        """With the lock held: as `_take`, where no settlement comes before it.
+
+        The clock of the timeout may stand still then: from a settlement that has left nothing but delays, until a delay
+        is over, or something else has made work (an input, an emission from outside). It is looked at here, once a
+        turn, and not in `_begin`: a settlement that takes a next task has found one queued, so that the clock runs.
+        """
+        task = self._take(now)
+        if task is not None:
+            self.timers.go_on(now)
+        return task
 
     def _take(self, now: int) -> Activation | None:
         """With the lock held: the next task, which is then active; or None, and the worker's token is back.
@@ -324,7 +336,7 @@ class Run(RunInputs):
             if (turn.left <= 0 or now >= turn.ends_ns) and turn.is_over(now) and self.queue_size():
                 turn.again = True
                 return None
-            return self._take(now)
+            return self._take_first(now)
 
     def begins_on_loop(self) -> bool:
         """With the lock held: whether the next activation may begin on the loop's thread."""
@@ -363,7 +375,7 @@ class Run(RunInputs):
             if self.queue_size() and not self.begins_on_loop():
                 turn.again = True
                 return None
-            return self._take(self.now())
+            return self._take_first(self.now())
 
     def note_returned(self, task: Activation, error: BaseException | None) -> None:
         """Without the lock: tell the hooks that a handler has returned or raised."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from routilux import CallbackOutputHandler, JobState, Routine
+from routilux import CallbackOutputHandler, ErrorHandler, JobState, OutputHandler, Routine
 from tests.drawings import Gate, collector, draw, entry, node, source, wait
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
@@ -57,6 +57,24 @@ def test_the_outputs_of_a_retried_attempt_survive_a_broken_output_handler():
     worker.set_as_critical()
     with pytest.warns(RuntimeWarning, match="broken on purpose"):
         job_state = draw(a=worker).execute("a", output_handler=CallbackOutputHandler(broken))
+    assert job_state.status == "completed"
+    assert len(job_state.outputs()) == 1
+
+
+@pytest.mark.parametrize("policy", [None, "retry"])
+def test_an_output_handler_of_which_nothing_can_be_said_stops_nothing(policy):
+    class Mute(Exception):  # noqa: N818 - its name is of no interest here
+        __str__ = broken
+
+    class Unspeakable(OutputHandler):
+        __repr__ = broken
+
+        def handle(self, *args: Any, **kwargs: Any) -> None:
+            raise Mute
+
+    worker = entry(sends, error_handler=None if policy is None else ErrorHandler(policy))
+    with pytest.warns(RuntimeWarning, match="Unspeakable"):
+        job_state = draw(a=worker).execute("a", output_handler=Unspeakable())
     assert job_state.status == "completed"
     assert len(job_state.outputs()) == 1
 

@@ -64,7 +64,7 @@ HOSTILE = [
     {"_type": "callable"},
     {"_type": "lambda_expression", "expression": ["data"]},
     {"_type": "lambda_expression", "expression": "data", "parameters": "data"},
-    {"_type": "lambda_expression", "expression": "data", "parameters": ["__data"]},
+    {"_type": "lambda_expression", "expression": "data", "parameters": ["__data__"]},
     {"_type": "lambda_expression"},
     {"_type": "function", "module": "os", "name": "system"},
     {"_type": "Hopper"},
@@ -140,7 +140,7 @@ def test_a_function_comes_back_when_the_application_has_handed_it_in():
 
 def test_a_function_comes_back_when_it_was_allowed():
     saved = function(__name__, "allowed")
-    with pytest.raises(ValueError, match="allow_callable"):
+    with pytest.raises(ValueError, match=r"call routilux\.callables\.allow_callable\(function\)"):
         restore_callable(saved, None, "it")
     assert allow_callable(allowed) is allowed
     assert restore_callable(saved, None, "it") is allowed
