@@ -497,6 +497,7 @@ class JobState(SharedState):
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: It is no JobState, or one of a newer format; the message names the file and the trouble.
+            TypeError: What is given is no path.
         """
         saved = read_file(filepath, cls._is_name_of_state)
         job_state = cls()
