@@ -21,7 +21,7 @@ from routilux.registration import registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
 from routilux.shared_state import SharedState
-from routilux.state_data import checked_instant, read_state, shallow, shallow_slot_data
+from routilux.state_data import checked_instant, local_time, read_state, shallow, shallow_slot_data
 from routilux.state_file import Saves, read_file
 from routilux.state_saving import saved_state
 from routilux.status import JobStatus
@@ -217,8 +217,9 @@ class JobState(SharedState):
             self.metadata["history_dropped"] = ledger.dropped
         return self._history
 
-    def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
-        """Append a record with the present time."""
+    def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any] | None) -> None:
+        """Append a record with the present time; None for data that are an empty dict."""
+        data = {} if data is None else data
         refuse_late(self, f"record {event_name!r}")
         self._check_durable(data, f"the data of a record of {routine_id!r}")
         ledger = self._ledger
@@ -232,7 +233,7 @@ class JobState(SharedState):
         records = list(self.execution_history)
         if routine_id is not None:
             records = [record for record in records if record.routine_id == routine_id]
-        return sorted(records, key=lambda record: record.timestamp)
+        return sorted(records, key=lambda record: local_time(record.timestamp))
 
     @property
     def errors(self) -> list[ExecutionRecord]:
@@ -496,6 +497,7 @@ class JobState(SharedState):
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: It is no JobState, or one of a newer format; the message names the file and the trouble.
+            TypeError: What is given is no path.
         """
         saved = read_file(filepath, cls._is_name_of_state)
         job_state = cls()

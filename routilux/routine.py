@@ -53,7 +53,7 @@ class Routine(OwnFields):
     def __repr__(self) -> str:
         return f"{type(self).__name__}[{self._id}]"
 
-    def __call__(self, **kwargs: Any) -> None:
+    def __call__(self, /, **kwargs: Any) -> None:
         """Do nothing. Deprecated: routines are activated through their slots."""
 
     # -- drawing
@@ -303,7 +303,7 @@ class Routine(OwnFields):
             return None
         return ExecutionContext(flow, job_state, routine_id_in(flow, self))
 
-    def send_output(self, output_type: str, **data: Any) -> None:
+    def send_output(self, /, output_type: str, **data: Any) -> None:
         """Send something to the caller of this run: into its output log and to its output handler.
 
         Raises:
@@ -347,7 +347,7 @@ class Routine(OwnFields):
             )
         activation.run.request_input(activation, self, target, name, timeout)
 
-    def emit_deferred_event(self, event_name: str, **data: Any) -> None:
+    def emit_deferred_event(self, /, event_name: str, **data: Any) -> None:
         """Emit an event when the run is resumed. It enters the run's state when this activation ends.
 
         Raises:
@@ -384,7 +384,7 @@ class Routine(OwnFields):
 
     # -- config and errors
 
-    def set_config(self, **kwargs: Any) -> None:
+    def set_config(self, /, **kwargs: Any) -> None:
         """Set configuration values; they are saved with the flow."""
         self._config.update(kwargs)
 

@@ -11,6 +11,7 @@ from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stream import AsyncRunStream
 from routilux.job_state import JobState, ledger_of
+from routilux.time_limits import check_wait
 
 if TYPE_CHECKING:  # named in signatures
     from routilux.flow.flow import Flow
@@ -87,10 +88,11 @@ class AwaitedFlow(DurableFlow):
             timeout: Seconds; None waits without end.
 
         Raises:
-            TypeError: It is no JobState.
+            TypeError: It is no JobState, or the timeout no number.
             SelfWaitError: A handler awaits its own run, or one that waits for it.
         """
         check_state(job_state)
+        check_wait(timeout)
         live = ledger_of(job_state).live
         if not isinstance(live, RunLifecycle) or not self._engine.threaded:
             # What no live run of this process tells of is polled, on a thread that has the time.

@@ -209,7 +209,17 @@ class Drawing(OwnFields):
         return routine
 
     def find_routines_by_type(self, cls: type[R]) -> list[tuple[str, R]]:
-        """The routines of a class, as (id, routine)."""
+        """The routines of a class, as (id, routine).
+
+        Raises:
+            TypeError: It is no class.
+        """
+        try:
+            isinstance(None, cls)
+        except TypeError as error:
+            raise InvalidTypeError(
+                f"find_routines_by_type takes a class, not {cls!r}: flow.routines has them by id."
+            ) from error
         return [(key, routine) for key, routine in list(self.routines.items()) if isinstance(routine, cls)]
 
     def set_error_handler(self, error_handler: ErrorHandler | None) -> None:

@@ -36,7 +36,7 @@ from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.time_limits import checked_timeout
+from routilux.time_limits import check_wait, checked_timeout
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
@@ -305,6 +305,9 @@ class Flow(AwaitedFlow):
         if the run is resumed or cancelled afterwards. In a run that failed, other handlers may be at work still. It
         runs on the thread that ended the run, or on one of its own for a timeout, outside the run's context. What it
         raises is logged. Returns the callback, so that this can decorate a function.
+
+        Raises:
+            TypeError: It cannot be called, or is `async def` or a generator function, which nobody would await.
         """
         self._engine.listeners.add(callback)
         return callback
@@ -313,7 +316,11 @@ class Flow(AwaitedFlow):
         """Deprecated: `JobState.wait_for_completion(flow, job_state)`, or `flow.run(...)`.
 
         Without a job it waits for all live runs.
+
+        Raises:
+            TypeError: The timeout is no number.
         """
+        check_wait(timeout)
         warnings.warn(
             "Flow.wait_for_completion is deprecated. Use JobState.wait_for_completion(flow, job_state), or flow.run().",
             DeprecationWarning,

@@ -3,7 +3,7 @@
 import copy
 import pickle
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -193,6 +193,26 @@ def test_recording_appends_with_the_present_time():
     assert (second.routine_id, second.event_name, second.data) == ("b", "done", {})
     assert first.timestamp <= second.timestamp
     assert isinstance(first, ExecutionRecord)
+
+
+def test_a_record_without_data_can_be_saved_before_and_after_it_was_read():
+    job_state = JobState()
+    job_state.record_execution("a", "output", None)
+    assert job_state.serialize()["execution_history"][0]["data"] == {}
+    assert job_state.execution_history[0].data == {}
+    assert job_state.serialize()["execution_history"][0]["data"] == {}
+
+
+def test_a_record_of_another_time_zone_is_sorted_with_the_others():
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=9)))
+    local = noon.astimezone().replace(tzinfo=None)
+    job_state = JobState()
+    first, last = ExecutionRecord("a", "first", {}, noon), ExecutionRecord("a", "last", {}, local + timedelta(hours=1))
+    assigned = ExecutionRecord("a", "assigned")
+    assigned.timestamp = noon + timedelta(minutes=1)
+    job_state.execution_history += [last, assigned, first]
+    assert first.timestamp == local
+    assert [record.event_name for record in job_state.get_execution_history()] == ["first", "assigned", "last"]
 
 
 def test_the_history_is_one_and_the_same_list():
