@@ -9,6 +9,7 @@ from routilux.context import current_job_state as _current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy, read_policy
 from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, NoRunError, UnknownNameError
 from routilux.event import Event, read_event
+from routilux.job_state import JobState
 from routilux.plain import plain_dict
 from routilux.priority import TaskPriority
 from routilux.registration import OwnFields, registered
@@ -20,7 +21,6 @@ from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # a routine runs in a flow that stands above it
     from routilux.flow.flow import Flow
-    from routilux.job_state import JobState
 
 __all__ = ["ExecutionContext", "Routine", "_current_job_state"]
 
@@ -209,12 +209,16 @@ class Routine(OwnFields):
             event_name: One of this routine's events.
             flow: For calls from outside a run. Inside one, the run's own flow is meant.
             job_state: Names a run explicitly.
-            **data: What to send.
+            **data: What to send. A value that is called `flow` or `job_state` is sent with
+                `emit_later(event_name, data={...})`.
 
         Raises:
             ValueError: Unknown event.
+            TypeError: `flow` is no Flow, or `job_state` no JobState.
             RuntimeError: The run has ended, or the flow was shut down.
         """
+        if flow is not None:
+            _check_meant("flow", flow, hasattr(flow, "emit_from_outside"))
         activation = current_activation.get()
         if (
             activation is not None
@@ -223,6 +227,8 @@ class Routine(OwnFields):
         ):
             activation.run.emit(activation, self, event_name, data)
             return
+        if job_state is not None:
+            _check_meant("job_state", job_state, isinstance(job_state, JobState))
         self._emit_from_outside(event_name, flow, job_state, data, 0.0, TaskPriority.NORMAL)
 
     def emit_later(
@@ -246,7 +252,10 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: Unknown event or priority, negative delay.
+            TypeError: A delay that is no number.
         """
+        if isinstance(delay, bool) or not isinstance(delay, int | float):
+            raise InvalidTypeError(f"delay must be a number of seconds from now, not {delay!r}.")
         if not delay >= 0:
             raise InvalidValueError(f"delay must not be negative, and {delay!r} is. It is seconds from now.")
         priority = TaskPriority.of(priority)
@@ -448,6 +457,15 @@ class Routine(OwnFields):
                 retry_backoff=retry_backoff,
                 is_critical=True,
             )
+        )
+
+
+def _check_meant(name: str, value: object, is_meant: bool) -> None:
+    if not is_meant:
+        kind = "the Flow to emit in" if name == "flow" else "the JobState of the run to emit for"
+        raise InvalidTypeError(
+            f"{name}= of emit() is {kind}, not {value!r}. To send a value by that name, emit it with "
+            f"emit_later(event_name, data={{{name!r}: ...}})."
         )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from routilux.context import current_activation, current_job_state
+from routilux.context import current_activation, current_effects, current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy
 from routilux.errors import HandlerCancelledError, text_of
 from routilux.flow.error_policy import Decision, asks_application, decide
@@ -49,6 +49,7 @@ def drain(run: "Run", workers: Workers) -> bool:
     """
     turn = Turn(workers, run.now())
     job_before, activation_before = current_job_state.get(), current_activation.get()
+    effects_before = current_effects.get()
     task = None
     try:
         task = run.take()
@@ -61,6 +62,7 @@ def drain(run: "Run", workers: Workers) -> bool:
             run.give_back(task)  # an error of the engine itself; the worker reports it, and nothing is lost
         raise
     finally:
+        current_effects.set(effects_before)
         current_activation.set(activation_before)
         current_job_state.set(job_before)
     return turn.again
@@ -107,6 +109,9 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
             policy = run.flow._error_handler  # the property would be a call
         if policy is not None and policy.strategy is ErrorStrategy.RETRY:
             task.effects = []
+            current_effects.set(task.effects)
+        elif task.special is not None:
+            task.special.effects = None  # the policy of its last attempt was another one
         if not slot.replaces and not task.merged:
             run.merge(task)
         caller = slot.caller

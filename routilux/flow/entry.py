@@ -3,7 +3,7 @@
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from routilux.context import current_activation, current_job_state
+from routilux.context import current_activation, current_effects, current_job_state
 from routilux.flow.activation import GivenUp, perform, rule, settle
 from routilux.flow.workers import workers_of_this_thread
 
@@ -23,6 +23,7 @@ def run_entry(run: "Run", entry: "Activation", token_limit: int) -> None:
     """
     job_token = current_job_state.set(run.job_state)
     activation_token = current_activation.set(entry)
+    effects_token = current_effects.set(None)
     try:
         is_settled, error = _perform_here(run, entry)
         if is_settled and (run.token_limit < token_limit or not run.tokens):
@@ -31,6 +32,7 @@ def run_entry(run: "Run", entry: "Activation", token_limit: int) -> None:
         give_up_entry(run, entry, broken, token_limit)
         raise
     finally:
+        current_effects.reset(effects_token)
         current_activation.reset(activation_token)
         current_job_state.reset(job_token)
     if error is not None and not isinstance(error, Exception):

@@ -41,12 +41,15 @@ def settle_failed_attempt(
 ) -> None:
     """With the run's lock held: settle an attempt whose handler raised."""
     node = task.port.node
+    is_retried = decision is Decision.RETRY and not run.is_refusing()
     if task.effects is not None:
-        task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
+        # Under RETRY a failed attempt leaves nothing, and neither do threads that go on after it: until the next one
+        # begins, what they do is held back where nobody takes it.
+        task.effects = [] if is_retried else None
+        task.deferred = None
     if decision is Decision.STOP:
         _stop(run, task, now)
         return
-    is_retried = decision is Decision.RETRY and not run.is_refusing()
     _record(run, task, text, decision, delay if is_retried else None, now)
     if is_retried:
         _retry_later(run, task, delay, now)

@@ -8,6 +8,7 @@ from collections import Counter
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_effects
 from routilux.errors import RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
@@ -81,8 +82,10 @@ class Run(RunInputs):
             if special is not None:
                 if special.late is not None:
                     raise self.late_error(activation, f"emit {event_name!r}")
-                if special.effects is not None:
-                    special.effects.append(self.held(HeldEmission(wired, data, delay, priority)))
+                effects = special.effects
+                if effects is not None:
+                    if current_effects.get() is effects:  # else a failed attempt's, which leaves nothing
+                        effects.append(self.held(HeldEmission(wired, data, delay, priority)))
                     return
             given = self._release(activation, wired, data, delay, priority, differs)
         finally:
@@ -214,8 +217,10 @@ class Run(RunInputs):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"send the output {output.output_type!r}")
-            if activation.effects is not None:
-                activation.effects.append(output)
+            effects = activation.effects
+            if effects is not None:
+                if current_effects.get() is effects:  # as in `emit`
+                    effects.append(output)
                 return
         self.job_state.send_output(output.routine_id, output.output_type, output.data)
 
@@ -224,6 +229,8 @@ class Run(RunInputs):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"defer {event[1]!r}")
+            if activation.effects is not None and current_effects.get() is not activation.effects:
+                return  # as in `emit`
             if activation in self.active:
                 activation.deferred = [*(activation.deferred or ()), event]
                 return
@@ -266,18 +273,15 @@ class Run(RunInputs):
 
     def settle(self, task: Activation, turn: Turn | None) -> Activation | None:
         """Settle an activation that succeeded; returns the worker's next task, or None when its turn is over."""
-        if task.special is not None and task.special.effects:
-            self._prepare_held(task, task.special.effects)
         given = 0
         lock = self.lock
         if not lock.acquire(False):
             stand_back(lock)
         try:
-            now = self.now()
             special = task.special
             if special is not None and special.effects is not None:
-                given = self._release_held(task)
-                now = self.now()  # what it released stands in the record before its end
+                given = self._release_held(task, special.effects)
+            now = self.now()  # what it released stands in the record before its end
             duration_ns = now - task.started_ns or 1  # two readings of a coarse clock may be equal; no duration is 0
             node = task.port.node
             if special is not None and special.retry_count:
@@ -457,25 +461,37 @@ class Run(RunInputs):
         if self.ledger.scribe is not None:
             self.ledger.scribe.deferred(entries)
 
-    def _release_held(self, task: Activation) -> int:
-        """With the lock held: let the emissions of a successful attempt go.
+    def _release_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> int:
+        """With the lock held, which is let go of while outputs are sent: let the effects of a successful attempt go.
 
-        From here on, what threads of the handler still emit goes at once.
+        What threads of the handler do after that goes at once. What they do while outputs are sent is found by the next
+        look, and the look that finds nothing is one critical section with the end of holding back: so nothing is left
+        behind, and their outputs come after those that were held. A run that is over has sent all its outputs.
         """
-        held, task.effects = task.effects, None
+        held: Counter[str] = Counter()
+        done = 0
+        while len(effects) > done:
+            found, done = effects[done:], len(effects)
+            if task.replay is not None or any(isinstance(effect, HeldOutput) for effect in found):
+                self.lock.release()
+                try:
+                    self._prepare_held(task, found, held)
+                finally:
+                    self.lock.acquire()
+        task.effects = None
         given = 0
-        for effect in held or ():
+        for effect in effects:
             if isinstance(effect, HeldEmission):
                 given += self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
             elif isinstance(effect, HeldRequest):
                 given += self.ask(task, effect)
         return given
 
-    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> None:
-        # Before the settlement and without the lock: the output handler is the user's, and so is what is compared. A
-        # run that is over has sent all its outputs.
-        held: Counter[str] = Counter()
-        for effect in list(effects):
+    def _prepare_held(
+        self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest], held: Counter[str]
+    ) -> None:
+        # Without the lock: the output handler is the user's, and so is what is compared.
+        for effect in effects:
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
             elif isinstance(effect, HeldEmission) and task.replay is not None:

@@ -266,6 +266,42 @@ def test_a_negative_delay_is_refused(delay):
         routine.emit_later("output", delay=delay)
 
 
+@pytest.mark.parametrize("delay", ["x", None, True])
+def test_a_delay_that_is_no_number_is_refused(delay):
+    routine = entry()
+    with pytest.raises(TypeError, match="delay must be a number"):
+        routine.emit_later("output", delay=delay)
+
+
+@pytest.mark.parametrize("name", ["flow", "job_state"])
+@pytest.mark.parametrize("value", ["LHR", "", {"id": 1}, 0])
+@pytest.mark.parametrize("where", ["in a handler", "outside", "without a flow"])
+def test_a_payload_that_is_called_like_an_argument_of_emit_is_refused_and_one_is_told_how_to_send_it(
+    name, value, where
+):
+    told: list[str] = []
+    seen: list[Any] = []
+
+    def act(routine: Routine, data: Any) -> None:
+        with pytest.raises(TypeError, match=f"{name}= of emit") as caught:
+            routine.emit("output", **{name: value})
+        told.append(str(caught.value))
+        routine.emit_later("output", data={name: value})
+
+    if where == "without a flow":
+        act(entry(), {})
+    else:
+        flow = draw("a -> b", a=entry(act), b=collector(seen))
+        if where == "in a handler":
+            assert flow.run("a").errors == []
+        else:
+            act(flow.routines["a"], {})
+        flow.shutdown()
+        assert seen == [{name: value}]
+    assert repr(value) in told[0]
+    assert f"emit_later(event_name, data={{{name!r}: ...}})" in told[0]
+
+
 def test_an_unknown_priority_is_refused():
     routine = relay()
     draw(a=routine)

@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from routilux import CallbackOutputHandler, ErrorHandler, ErrorStrategy, Flow, JobState, Routine
-from tests.drawings import Act, collector, draw, draw_stepped, entry, fails, names, node, passed, source, wait
+from tests.drawings import (
+    Act,
+    collector,
+    draw,
+    draw_stepped,
+    entry,
+    fails,
+    in_thread,
+    names,
+    node,
+    passed,
+    source,
+    wait,
+)
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -407,6 +420,49 @@ def test_under_retry_a_failed_attempt_leaves_nothing_behind(place):
     assert [record.data for record in job_state.get_execution_history("it") if record.event_name == "output"] == seen
     assert [output["data"] for output in job_state.outputs()] == [{"attempt": 3}]
     assert [event["data"] for event in job_state.deferred_events] == [{"attempt": 3}]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("moment", ["between the attempts", "in the next attempt"])
+def test_under_retry_a_thread_that_outlives_its_failed_attempt_leaves_nothing_behind(place, moment):
+    contexts: list[Any] = []
+    seen: list[Any] = []
+
+    def leave_traces(routine: Routine, attempt: int) -> None:
+        routine.emit("output", attempt=attempt)
+        routine.send_output("kind", attempt=attempt)
+        routine.emit_deferred_event("output", attempt=attempt)
+        routine.request_input(f"asked in {attempt}", "input" if place == "task" else "trigger")
+
+    def late(routine: Routine) -> None:
+        in_thread(lambda: contexts[0].run(leave_traces, routine, 1))()
+
+    def act(routine: Routine, data: Any) -> None:
+        contexts.append(contextvars.copy_context())
+        if len(contexts) == 1:
+            raise ValueError("no good")
+        if moment == "in the next attempt":
+            late(routine)
+        leave_traces(routine, 2)
+
+    policy = ErrorHandler("retry", retry_delay=10)
+    it = entry(act, error_handler=policy) if place == "entry" else node(act, error_handler=policy)
+    flow, executor, clock = draw_stepped("it -> last", it=it, last=collector(seen))
+    if place == "task":
+        draw("first -> it", flow=flow, first=source(1))
+    job_state = flow.execute("it" if place == "entry" else "first")
+    executor.run_until_idle()
+    assert len(contexts) == 1
+    if moment == "between the attempts":
+        late(flow.routines["it"])
+    clock.advance(10)
+    executor.run_until_idle()
+    assert seen == [{"attempt": 2}]
+    assert [each["data"] for each in job_state.outputs()] == [{"attempt": 2}]
+    assert [each["data"] for each in job_state.deferred_events] == [{"attempt": 2}]
+    assert [each["name"] for each in job_state.input_requests] == ["asked in 2"]
+    flow.cancel(job_state)
+    flow.shutdown()
 
 
 @pytest.mark.parametrize("strategy", ["stop", "continue", "skip", None])
