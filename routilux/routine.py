@@ -424,7 +424,8 @@ class Routine(OwnFields):
 
         Args:
             max_concurrency: How many async handlers may be at once in one flow, all its runs together; None: no limit.
-                Those that wait for their turn count as begun. Plain ones are bounded by the flow's workers.
+                Those that wait for their turn count as begun; a run that is paused or fails takes them back. A change
+                counts from the next one that begins or ends. Plain ones are bounded by the flow's workers.
             attempt_timeout: Seconds that one attempt may take, waiting for its turn excluded; None: no limit. Then the
                 attempt has failed with an `AttemptTimeoutError`, a TimeoutError, which goes the way of every error. An
                 async handler sees a CancelledError where it awaits, by the real time. A plain one cannot be stopped:

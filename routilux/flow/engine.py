@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # the flow stands above its engine
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "nested_job_id"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Engine:
             self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         if self.durability is not None and job_id is None and job_state is None:
-            job_id = _nested_job_id()
+            job_id = nested_job_id()
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
         # the loop that would drive the entry, it would for ever.
@@ -540,7 +540,7 @@ class Engine:
 _OUTSIDE = Port(Node("", None), Slot())
 
 
-def _nested_job_id() -> str | None:
+def nested_job_id() -> str | None:
     """For a run that a durable handler starts: the same when that handler runs again."""
     activation = current_activation.get()
     if not isinstance(activation, Activation) or not activation.run.is_durable:

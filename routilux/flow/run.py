@@ -9,7 +9,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_effects
-from routilux.errors import RunEndedError
+from routilux.errors import AttemptTimeoutError, RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
 from routilux.flow.activation import drain
@@ -394,9 +394,14 @@ class Run(RunInputs):
         text = error_text(error, self.ledger.traceback_count < TRACEBACKS_MAX)
         with self.lock:
             now = self.now()
+            if isinstance(error, AttemptTimeoutError) and error.seconds is not None:
+                task = self.give_up_awaited(task, error.seconds)
             settle_failed_attempt(self, task, text, decision, delay, now)
+            # A retry without a delay is queued again, and who has no token does not go on with it.
+            given = self.tokens_for(1) if turn is None and self.queue_size() else 0
             following = self._after(now, turn)
             due = self._take_announcement()
+        self.hand_out(given)
         if due or (following is None and self.over):
             self._tell(due)
         return following
