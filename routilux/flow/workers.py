@@ -9,14 +9,14 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Protocol
 
 from routilux.errors import WorkerStartError
 from routilux.interfaces import PoolFactory, WorkerPool
 
-__all__ = ["TURN_LENGTH", "TURN_NS", "InLine", "Turn", "Workers", "workers_of_this_thread"]
+__all__ = ["TURN_LENGTH", "TURN_NS", "InLine", "Turn", "Workers", "place_given_away_here", "workers_of_this_thread"]
 
 logger = logging.getLogger(__name__)
 
@@ -376,3 +376,9 @@ def workers_of_this_thread() -> Workers | None:
     """Whose worker the calling thread is; None for a thread of the application."""
     found: Workers | None = getattr(_here, "workers", None)
     return found
+
+
+def place_given_away_here() -> AbstractContextManager[None]:
+    """While the calling thread waits, another one may work in its place, if it has one."""
+    workers = workers_of_this_thread()
+    return nullcontext() if workers is None else workers.place_given_away()
