@@ -28,6 +28,11 @@ TURN_NS = 1_000_000
 # thousand handlers that wait for runs of their own must not become a thousand threads.
 PLACES_GIVEN_AWAY_MAX = 16
 
+# So many helps may stand on one thread's stack, each in a handler that the one before it has called. Each takes ten
+# frames and what the handlers take, of a thousand; beyond it, a waiting worker gives its place away, and another one,
+# whose stack is empty, goes on.
+HELP_DEPTH_MAX = 8
+
 # So many threads whose handlers were given up have places of their own; each beyond keeps that of its worker, so that
 # handlers which never return do not become ever more threads.
 LATE_PLACES_MAX = 16
@@ -282,7 +287,20 @@ class Workers:
     # -- waiting inside a handler
 
     def help(self, run: InLine) -> None:
-        """Work for a run that this worker waits for, while there is something and it is fair to the others."""
+        """Work for a run that this worker waits for, while there is something and it is fair to the others.
+
+        Not if the worker is deep in helping already; its stack ends somewhere.
+        """
+        depth: int = getattr(_here, "help_depth", 0)
+        if depth >= HELP_DEPTH_MAX:
+            return
+        _here.help_depth = depth + 1
+        try:
+            self._help(run)
+        finally:
+            _here.help_depth = depth
+
+    def _help(self, run: InLine) -> None:
         while True:
             with self._lock:
                 if run not in self.line:

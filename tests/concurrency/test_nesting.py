@@ -1,12 +1,14 @@
 """Flows that are executed, waited for and shut down from inside handlers."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.errors import FlowShutDownError
+from routilux.flow import SlotActivationTask
 from tests.drawings import (
     DEADLINE,
     Gate,
@@ -43,6 +45,64 @@ def test_a_flow_whose_handlers_wait_for_runs_of_their_own_comes_to_its_end(strat
     flow = nesting(20, done, strategy, workers)
     assert flow.run("a", {"depth": 20}).status == "completed"
     assert done == [(depth, "completed") for depth in range(1, 21)]
+    flow.shutdown()
+
+
+def test_waits_that_are_nested_deeper_than_a_stack_is_high_come_to_their_end() -> None:
+    done: list[tuple[int, str]] = []
+    flow = nesting(150, done, "sequential", 1)
+    assert flow.run("a", {"depth": 150}).status == "completed"
+    assert {status for _, status in done} == {"completed"}
+    assert len(done) == 150
+    flow.shutdown()
+
+
+def by_condition(flow: Flow) -> str:
+    job_state = flow.execute("c")
+    JobState.wait_until_condition(flow, job_state, lambda f, j: j.status == "completed", timeout=DEADLINE)
+    return job_state.status
+
+
+def by_stream(flow: Flow) -> str:
+    stream = flow.stream("c")
+    for _ in stream:
+        pass
+    return stream.job_state.status
+
+
+def by_polling(flow: Flow) -> str:
+    """For a state that was made by hand, and a task for it."""
+    job_state = JobState(flow.flow_id)
+    job_state.status = "running"
+    slot = flow.routines["d"].get_slot("input")
+    assert slot is not None
+    flow._task_queue.put(SlotActivationTask(slot, {"item": 1}, job_state=job_state))
+    JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+    return job_state.status
+
+
+@pytest.mark.parametrize("waits", [by_condition, by_stream, by_polling])
+def test_a_handler_that_waits_gives_its_place_away_however_it_waits(waits: Callable[[Flow], str]) -> None:
+    seen: list[Any] = []
+    flow = draw("a -> b", "c -> d", a=source(1), c=source(1), d=collector(seen),
+                b=node(lambda routine, data: seen.append(waits(flow))))  # fmt: skip
+    assert flow.run("a").status == "completed"
+    assert seen == [{"item": 1}, "completed"]
+    flow.shutdown()
+
+
+def test_a_handlers_wait_keeps_its_timeout_while_the_other_runs_handler_is_at_work() -> None:
+    gate, came = Gate(), []
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        job_state = flow.execute("c")
+        came.append(JobState.wait_for_completion(flow, job_state, timeout=0.05))
+        gate.open()
+        came.append(JobState.wait_for_completion(flow, job_state, timeout=DEADLINE))
+
+    flow = draw("a -> b", "c -> d", a=source(1), b=node(act), c=source(1), d=node(gate.act))
+    assert flow.run("a").status == "completed"
+    assert came == [False, True]
     flow.shutdown()
 
 

@@ -45,7 +45,8 @@ class RunElsewhere:
                 return False
             if progress is not None:
                 progress.report(0, 0, self._job_state.status)
-            Event().wait(min(pause, left))
+            with place_given_away_here():
+                Event().wait(min(pause, left))
             pause = min(2 * pause, MOST_SECONDS)
         with while_nothing_resumes():
             live = ledger_of(self._job_state).live
