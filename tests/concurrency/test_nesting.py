@@ -9,6 +9,7 @@ import pytest
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.errors import FlowShutDownError
 from routilux.flow import SlotActivationTask
+from routilux.flow.event_loop import EventLoop
 from tests.drawings import (
     DEADLINE,
     Gate,
@@ -250,6 +251,78 @@ def test_two_shutdowns_at_once_both_return() -> None:
     for join in joins:
         join()
     assert job_state.status == "completed"
+
+
+def closing_at_once(closes: Callable[[str], None]) -> Flow:
+    """Two entries, `a` and `x`; a handler of each run calls `closes(entry)` when the other is there too."""
+    both = threading.Barrier(2)
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        both.wait(DEADLINE)
+        closes(data["item"])
+        routine.emit("output", **data)
+
+    flow = draw("a -> b -> c", "x -> b", a=source("a"), x=source("x"), b=node(act), c=node())
+    flow.set_execution_strategy("concurrent", 2)
+    return flow
+
+
+def test_handlers_of_two_runs_may_shut_their_flow_down_at_once() -> None:
+    flow = closing_at_once(lambda name: flow.shutdown())
+    runs = [flow.execute("a"), flow.execute("x")]
+    assert [wait(flow, each).status for each in runs] == ["completed", "completed"]
+
+
+def test_a_handler_that_shuts_down_while_another_one_waits_in_a_shutdown_lets_it_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first_waits = threading.Event()
+    wait_until = EventLoop.wait_until
+
+    def waits(loop: EventLoop, is_done: Callable[[], bool], timeout: float | None) -> bool:
+        first_waits.set()
+        return wait_until(loop, is_done, timeout)
+
+    def closes(name: str) -> None:
+        if name == "x":
+            passed(first_waits)
+        flow.shutdown()
+
+    monkeypatch.setattr(EventLoop, "wait_until", waits)
+    flow = closing_at_once(closes)
+    runs = [flow.execute("a"), flow.execute("x")]
+    assert [wait(flow, each).status for each in runs] == ["completed", "completed"]
+
+
+def test_a_shutdown_does_not_park_the_run_of_a_handler_whose_own_shutdown_has_just_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of two handlers that shut down, x has waited, and a has returned, when x looks what there is to be parked.
+    x_has_waited, a_returned, x_returned = threading.Event(), threading.Event(), threading.Event()
+    wait_until = EventLoop.wait_until
+    closing = threading.local()
+
+    def waits(loop: EventLoop, is_done: Callable[[], bool], timeout: float | None) -> bool:
+        found = wait_until(loop, is_done, timeout)
+        if getattr(closing, "name", "") == "x":
+            x_has_waited.set()
+            passed(a_returned)
+        elif getattr(closing, "name", "") == "a":
+            passed(x_has_waited)
+        return found
+
+    def closes(name: str) -> None:
+        closing.name = name
+        flow.shutdown()
+        closing.name = ""
+        (a_returned if name == "a" else x_returned).set()
+        if name == "a":
+            passed(x_returned)
+
+    monkeypatch.setattr(EventLoop, "wait_until", waits)
+    flow = closing_at_once(closes)
+    runs = [flow.execute("a"), flow.execute("x")]
+    assert [wait(flow, each).status for each in runs] == ["completed", "completed"]
 
 
 def test_execute_is_refused_while_a_shutdown_waits_and_works_again_afterwards() -> None:
