@@ -9,7 +9,7 @@ from routilux.context import current_activation
 from routilux.errors import LeaseLostError, SelfWaitError, StoreError
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stops import PARKED
-from routilux.flow.workers import place_given_away_here, workers_of_this_thread
+from routilux.flow.workers import is_pool_thread, place_given_away_here
 
 if TYPE_CHECKING:  # what is shut down
     from routilux.flow.engine import Engine
@@ -41,7 +41,7 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
                 with contextlib.suppress(StoreError, LeaseLostError):  # it is paused; the store knows it as unfinished
                     run.pause({"reason": "shutdown", **PARKED})
     engine.inputs.forget_time_outs()
-    is_worker = workers_of_this_thread() is not None
+    may_join = wait and not is_pool_thread()  # a thread cannot wait for its own end
     everything_over = engine.loop.live_count() == 0
     late = engine.workers.late_names()
     if late:
@@ -50,8 +50,8 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
             "The process ends when they have returned.",
             ", ".join(sorted(set(late))),
         )
-    engine.workers.close(wait=wait and not is_worker and everything_over and not late)
-    engine.handover.close(wait=wait and not is_worker and everything_over)
+    engine.workers.close(wait=may_join and everything_over and not late)
+    engine.handover.close(wait=may_join and everything_over)
     if engine.durability is not None and everything_over:
         if wait:
             # The loop may look into the store for a run that has ended meanwhile, and would open it again.

@@ -16,7 +16,16 @@ from typing import Protocol
 from routilux.errors import WorkerStartError
 from routilux.interfaces import PoolFactory, WorkerPool
 
-__all__ = ["TURN_LENGTH", "TURN_NS", "InLine", "Turn", "Workers", "place_given_away_here", "workers_of_this_thread"]
+__all__ = [
+    "TURN_LENGTH",
+    "TURN_NS",
+    "InLine",
+    "Turn",
+    "Workers",
+    "is_pool_thread",
+    "place_given_away_here",
+    "workers_of_this_thread",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -227,12 +236,21 @@ class Workers:
     def call(self, function: Callable[[], None], or_here: bool = True) -> None:
         """Have a thread of its own make a call, however busy the workers are.
 
-        Where no thread can be had, this one makes it; or nobody does, without `or_here`.
+        That thread is one of ours (`is_pool_thread`), but has no place: it takes none from the workers, so it has none
+        to give away when it waits. Where no thread can be had, this one makes it; or nobody does, without `or_here`.
         """
+
+        def call_there() -> None:
+            _here.is_called = True
+            try:
+                function()
+            finally:
+                _here.is_called = False
+
         with self._lock:
             pool = self._extra()
         try:
-            pool.submit(function)
+            pool.submit(call_there)
         except RuntimeError:  # no thread to be had: better on this one than not at all
             if or_here:
                 function()
@@ -379,6 +397,8 @@ class Workers:
     def forget_threads(self) -> None:
         """In a forked child: the threads are the parent's, and so is what they were at."""
         _here.workers = None
+        _here.is_called = False
+        _here.help_depth = 0
         self._lock = Lock()
         self.line.clear()
         self._working = self._extra_working = self._given_away = 0
@@ -394,6 +414,11 @@ def workers_of_this_thread() -> Workers | None:
     """Whose worker the calling thread is; None for a thread of the application."""
     found: Workers | None = getattr(_here, "workers", None)
     return found
+
+
+def is_pool_thread() -> bool:
+    """Whether a pool has the calling thread, be it a worker or one that makes a `Workers.call`: it cannot be joined."""
+    return workers_of_this_thread() is not None or bool(getattr(_here, "is_called", False))
 
 
 def place_given_away_here() -> AbstractContextManager[None]:
