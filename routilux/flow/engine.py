@@ -509,6 +509,12 @@ class Engine:
             with self._lock:
                 self._is_closing = False
                 self._is_closed = True
+            for run in self.paused_runs():
+                run.leave_behind()
+
+    def is_shut_down(self) -> bool:
+        """Whether nothing was started since a shutdown."""
+        return self._is_closed
 
     def take_arrivals(self) -> None:
         """Take up what was put into `flow._task_queue`."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from threading import RLock
 from types import TracebackType
@@ -30,6 +31,7 @@ from routilux.flow.settings import (
     checked_workers,
 )
 from routilux.flow.stream import RunStream
+from routilux.flow.workers import place_given_away_here
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
 from routilux.output_handler import OutputHandler
@@ -495,6 +497,10 @@ class Flow(AwaitedFlow):
     def is_loop_running(self) -> bool:
         """Whether the event loop runs."""
         return self._engine.loop.is_running()
+
+    def place_given_away(self) -> AbstractContextManager[None]:
+        """While a handler waits on the calling thread, another one may work in its place, whosever worker it is."""
+        return place_given_away_here()
 
     def has_arrivals(self) -> bool:
         """Whether somebody put tasks into `_task_queue` that no loop has taken up."""

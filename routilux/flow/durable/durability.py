@@ -335,7 +335,8 @@ class Durability:
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
-        if known is not None and ledger_of(known).live is not None:
+        before = None if known is None else ledger_of(known).live
+        if known is not None and before is not None:
             job_state = known
             self.refresh(known, header)
         else:
@@ -343,6 +344,8 @@ class Durability:
         ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
+        if isinstance(before, DurableRun):
+            before.tell_readers()
         return job_state
 
     def refuse_driven_elsewhere(self, job_state: JobState) -> None:
