@@ -19,7 +19,7 @@ from routilux.errors import (
 )
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.drawn_now import DrawnNow
-from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
+from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work, refuse_driven_elsewhere, want
 from routilux.flow.durable.group_commit import GroupCommit
 from routilux.flow.durable.recovery import Recovery
 from routilux.flow.durable.renewals import Renewals
@@ -76,6 +76,8 @@ class Durability:
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
+    refuse_driven_elsewhere = staticmethod(refuse_driven_elsewhere)
+    want = staticmethod(want)
 
     def recover(self) -> list[JobState]:
         """See `Flow.recover`."""
@@ -85,6 +87,12 @@ class Durability:
         self._with_a_lease(self.group.write)  # a pause that could not be written: such a run is among those that go on
         self._go_on_if_trouble_is_over()
         return self._recovery.recover(engine, self)
+
+    def take_up(self, job_id: str, timeout: float | None) -> None:
+        """See `Recovery.take_up`."""
+        engine = self._engine()
+        if engine is not None:
+            self._with_a_lease(lambda: self._recovery.take_up(engine, self, job_id, timeout))
 
     def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """See `Flow.send_input`."""
@@ -326,18 +334,6 @@ class Durability:
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
         return job_state
-
-    def refuse_driven_elsewhere(self, job_state: JobState) -> None:
-        """Raise for a run that does not go on in this process.
-
-        Raises:
-            RunDrivenError: It does not.
-        """
-        if isinstance(ledger_of(job_state).live, RunElsewhere):
-            raise RunDrivenError(
-                f"Run {job_state.job_id} does not go on in this process, so nothing can be emitted into it here. Emit "
-                "where it runs, or take it up first, with flow.recover() or flow.resume(job_state)."
-            )
 
     def stand_in(self, job_state: JobState) -> DurableRun | None:
         """What keeps what is emitted into a run that is paused and was loaded; None for others."""
