@@ -54,7 +54,8 @@ class AwaitedFlow(DurableFlow):
         Args:
             entry_routine_id: A routine with a slot called "trigger".
             entry_params: What the trigger gets.
-            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`. For one that another process
+                drives: seconds to wait for it, after which it is returned as it is.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
                 started, and that run is awaited.
@@ -86,7 +87,7 @@ class AwaitedFlow(DurableFlow):
         else:  # it waits for a transaction
             job_state = await asyncio_waits().in_thread_or_undone(start, cancel)
         try:
-            await self.wait_async(job_state)
+            await self.wait_async(job_state, self._flow()._patience(job_state, timeout))  # noqa: SLF001 - its own
         except BaseException:
             # In a thread, since a cancellation may have callbacks to call.
             await asyncio_waits().in_thread(partial(cancel, job_state))

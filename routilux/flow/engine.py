@@ -153,6 +153,8 @@ class Engine:
             run.start(entry, inline)
         except RunExists as found:
             self.withdraw(run)
+            if self.durability is not None:
+                self.durability.want(found.job_state, timeout)
             return found.job_state
         except RoutiluxError:  # it says what was wrong: with the state, with the store, with what the entry gets
             self.withdraw(run)
@@ -498,6 +500,11 @@ class Engine:
                 )
             if is_execute:
                 self._is_closed = False
+
+    def is_closed(self) -> bool:
+        """Whether the flow is shut down, or just being."""
+        with self._lock:
+            return self._is_closing or self._is_closed
 
     def shutdown(self, wait: bool, timeout: float | None) -> None:
         """End: see `Flow.shutdown`."""

@@ -213,7 +213,7 @@ class Flow(AwaitedFlow):
             job_state: A pending JobState that the caller has prepared.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
-                started, and that run is returned.
+                started, and that run is returned; it goes on here if the process that drove it is no more.
             history_limit: Records that this run keeps; else the flow's.
 
         Raises:
@@ -277,7 +277,8 @@ class Flow(AwaitedFlow):
         Args:
             entry_routine_id: A routine with a slot called "trigger".
             entry_params: What the trigger gets.
-            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`. For one that another process
+                drives: seconds to wait for it, after which it is returned as it is.
             progress_callback: Called with (queue size, active count, status) at once and then every 5 seconds.
             output_handler: Receives this run's outputs from the first on.
             job_id: As for `execute`.
@@ -285,7 +286,8 @@ class Flow(AwaitedFlow):
         job_state = self.execute(
             entry_routine_id, entry_params, timeout=timeout, output_handler=output_handler, job_id=job_id
         )
-        JobState.wait_for_completion(self, job_state, progress_callback=progress_callback)
+        patience = self._patience(job_state, timeout)
+        JobState.wait_for_completion(self, job_state, patience, progress_callback=progress_callback)
         return job_state
 
     def stream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> RunStream:
