@@ -53,7 +53,7 @@ class Routine(OwnFields):
     def __repr__(self) -> str:
         return f"{type(self).__name__}[{self._id}]"
 
-    def __call__(self, **kwargs: Any) -> None:
+    def __call__(self, /, **kwargs: Any) -> None:
         """Do nothing. Deprecated: routines are activated through their slots."""
 
     # -- drawing
@@ -109,6 +109,7 @@ class Routine(OwnFields):
         One of them may stand in no flow yet: it is added.
 
         Raises:
+            TypeError: One is no routine. `flow.chain` takes functions and ids as well.
             ValueError: They stand in no flow, or in different ones; or it is not obvious which event and slot are
                 meant. The message says what there is.
         """
@@ -184,6 +185,10 @@ class Routine(OwnFields):
     def _config_to_save(self) -> dict[str, Any]:
         """The config for `serialize`. A subclass that has callables in it replaces them by data, in a copy."""
         return self._config
+
+    def _named_and_not_saved(self) -> list[tuple[str, str]]:
+        """Functions that the config names and `serialize` leaves out: what each is, and why it cannot be saved."""
+        return []
 
     def _config_from_saved(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The config for `deserialize`, which may keep what it is given. Changes nothing in the routine."""
@@ -307,7 +312,7 @@ class Routine(OwnFields):
             return None
         return ExecutionContext(flow, job_state, routine_id_in(flow, self))
 
-    def send_output(self, output_type: str, **data: Any) -> None:
+    def send_output(self, /, output_type: str, **data: Any) -> None:
         """Send something to the caller of this run: into its output log and to its output handler.
 
         Raises:
@@ -351,7 +356,7 @@ class Routine(OwnFields):
             )
         activation.run.request_input(activation, self, target, name, timeout)
 
-    def emit_deferred_event(self, event_name: str, **data: Any) -> None:
+    def emit_deferred_event(self, /, event_name: str, **data: Any) -> None:
         """Emit an event when the run is resumed. It enters the run's state when this activation ends.
 
         Raises:
@@ -388,7 +393,7 @@ class Routine(OwnFields):
 
     # -- config and errors
 
-    def set_config(self, **kwargs: Any) -> None:
+    def set_config(self, /, **kwargs: Any) -> None:
         """Set configuration values; they are saved with the flow."""
         self._config.update(kwargs)
 
@@ -474,7 +479,13 @@ def _check_name(kind: str, name: Any) -> None:
 def _draw(tail: Any, head: Any) -> bool:
     """Draw an arrow; False where one of its ends is something else."""
     routines = [each for end in (tail, head) for each in (end if isinstance(end, list | tuple) else [end])]
-    if not all(isinstance(each, Routine) for each in routines):
-        return False
-    flow_of(routines).chain(tail, head)
-    return True
+    others = [each for each in routines if not isinstance(each, Routine)]
+    if not others:
+        flow_of(routines).chain(tail, head)
+        return True
+    if all(isinstance(each, str) or (callable(each) and not hasattr(type(each), "__rrshift__")) for each in others):
+        raise InvalidTypeError(
+            f"An arrow connects routines, and {others[0]!r} is no routine. Draw with flow.chain(...), which takes "
+            "functions and the ids of routines as well."
+        )
+    return False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Protocol
 
-__all__ = ["GRACE_SECONDS", "in_thread", "in_thread_or_undone", "until"]
+__all__ = ["GRACE_SECONDS", "give_turn", "in_thread", "in_thread_or_undone", "until"]
 
 # As long as a thread that waits: for handlers that are still at work in a run that was stopped.
 GRACE_SECONDS = 5.0
@@ -84,6 +84,11 @@ async def until(
         with lock:
             waiters.remove_waker(wake)
             waiters.watcher_count -= is_watcher
+
+
+async def give_turn() -> None:
+    """Let the loop do what else there is, once."""
+    await asyncio.sleep(0)
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:

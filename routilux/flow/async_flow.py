@@ -12,6 +12,7 @@ from routilux.flow.engine import nested_job_id
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stream import AsyncRunStream
 from routilux.job_state import JobState, ledger_of
+from routilux.time_limits import check_wait
 
 if TYPE_CHECKING:  # named in signatures
     from routilux.flow.flow import Flow
@@ -53,7 +54,8 @@ class AwaitedFlow(DurableFlow):
         Args:
             entry_routine_id: A routine with a slot called "trigger".
             entry_params: What the trigger gets.
-            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`. For one that another process
+                drives: seconds to wait for it, after which it is returned as it is.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
                 started, and that run is awaited.
@@ -85,7 +87,7 @@ class AwaitedFlow(DurableFlow):
         else:  # it waits for a transaction
             job_state = await asyncio_waits().in_thread_or_undone(start, cancel)
         try:
-            await self.wait_async(job_state)
+            await self.wait_async(job_state, self._flow()._patience(job_state, timeout))  # noqa: SLF001 - its own
         except BaseException:
             # In a thread, since a cancellation may have callbacks to call.
             await asyncio_waits().in_thread(partial(cancel, job_state))
@@ -100,10 +102,11 @@ class AwaitedFlow(DurableFlow):
             timeout: Seconds; None waits without end.
 
         Raises:
-            TypeError: It is no JobState.
+            TypeError: It is no JobState, or the timeout no number.
             SelfWaitError: A handler awaits its own run, or one that waits for it.
         """
         check_state(job_state)
+        check_wait(timeout)
         live = ledger_of(job_state).live
         if not isinstance(live, RunLifecycle) or not self._engine.threaded:
             # What no live run of this process tells of is polled, on a thread that has the time.

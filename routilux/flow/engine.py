@@ -101,6 +101,8 @@ class Engine:
         self._is_closing = False
         self._is_closed = False
         self.has_executed = False
+        tracked = weakref.WeakMethod(self._tracked_runs)  # a tracker does not keep its flow alive
+        self._live_tracked: Callable[[], list[RunLifecycle]] = lambda: _call(tracked) or []
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
         self.durability = None if make_durable is None else make_durable(self)
@@ -153,6 +155,8 @@ class Engine:
             run.start(entry, inline)
         except RunExists as found:
             self.withdraw(run)
+            if self.durability is not None:
+                self.durability.want(found.job_state, timeout)
             return found.job_state
         except RoutiluxError:  # it says what was wrong: with the state, with the store, with what the entry gets
             self.withdraw(run)
@@ -455,7 +459,7 @@ class Engine:
                     del self._adopted[id(run.ledger)]
         tracker = self.flow.execution_tracker
         if tracker is not None and not run.is_anonymous:
-            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records()))
+            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records(tracker)))
         if self._is_closed and not self.loop.live_count():
             self.workers.close(wait=False)  # a handler's own run outlived the shutdown that the handler called
 
@@ -467,8 +471,16 @@ class Engine:
         self.has_executed = True
         if self.flow.execution_tracker is None:
             self.flow.execution_tracker = ExecutionTracker(self.flow.flow_id)
-        live_runs = weakref.WeakMethod(self._tracked_runs)
-        self.flow.execution_tracker.follow(lambda: _call(live_runs) or [])
+
+    def change_trackers(self, before: ExecutionTracker | None, after: ExecutionTracker | None) -> None:
+        """Let another tracker follow the live runs, the one of the flow from now on.
+
+        What a run that is live has done so far, in this leg, is the new one's: its figures go where it ends.
+        """
+        if before is not None:
+            before.follow_no_more(self._live_tracked)
+        if after is not None:
+            after.follow(self._live_tracked)
 
     def _tracked_runs(self) -> list[RunLifecycle]:
         return [run for run in self.loop.live_runs() if not run.is_anonymous]
@@ -491,6 +503,11 @@ class Engine:
             if is_execute:
                 self._is_closed = False
 
+    def is_closed(self) -> bool:
+        """Whether the flow is shut down, or just being."""
+        with self._lock:
+            return self._is_closing or self._is_closed
+
     def shutdown(self, wait: bool, timeout: float | None) -> None:
         """End: see `Flow.shutdown`."""
         with self._lock:
@@ -501,6 +518,12 @@ class Engine:
             with self._lock:
                 self._is_closing = False
                 self._is_closed = True
+            for run in self.paused_runs():
+                run.leave_behind()
+
+    def is_shut_down(self) -> bool:
+        """Whether nothing was started since a shutdown."""
+        return self._is_closed
 
     def take_arrivals(self) -> None:
         """Take up what was put into `flow._task_queue`."""

@@ -513,14 +513,26 @@ class Run(RunInputs):
     def slot_data_of(self, slot: "Slot", activation: Activation) -> dict[str, Any]:
         """What a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
+        ledger = self.ledger
         with self.lock:
-            return self.ledger.slot_data.setdefault(key, {})
+            held = ledger.slot_data.get(key)
+            if held is None or (slot.replaces and ledger.own_slot_data.get(key) is not held):
+                # It is the dict of the delivery that replaced what was there, or it is in its record. Copied here and
+                # not when it is delivered: few handlers look, and what they change must not reach a retry.
+                held = ledger.slot_data[key] = ledger.own_slot_data[key] = dict(dict.items(held or {}))
+            return held
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
         """Replace what a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
         with self.lock:
-            self.ledger.slot_data[key] = data
+            self._put_slot_data(key, data)
+
+    def _put_slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
+        """With the lock held: a handler has set what a slot holds."""
+        self.ledger.slot_data[key] = self.ledger.own_slot_data[key] = data
+
+    # `Slot.receive` in a handler merges under the same lock, by `snapshot_lock`.
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery into what its slot holds; once, at the first attempt."""
