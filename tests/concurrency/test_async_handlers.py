@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -1047,6 +1048,48 @@ def test_run_async_and_wait_async_leave_the_applications_loop_free():
 
     asyncio.run(main())
     flow.shutdown()
+
+
+def test_a_wait_for_a_state_that_nobody_drives_keeps_no_thread_and_ends_when_it_is_cancelled():
+    async def wait_and_give_up() -> None:
+        pool = ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(pool)
+        waits = [asyncio.create_task(flow.wait_async(JobState(flow.flow_id))) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(lambda: True)  # there is a thread
+        for task in waits:
+            task.cancel()
+        outcomes = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+    with Flow("drawn") as flow:
+        in_thread(lambda: asyncio.run(wait_and_give_up()))()
+
+
+def test_a_wait_for_a_state_that_nobody_drives_ends_when_it_is_over_or_driven_or_its_time_is():
+    began, may_end = threading.Event(), threading.Event()
+
+    def hold(routine: Routine, data: dict[str, Any]) -> None:
+        began.set()
+        passed(may_end)
+
+    async def wait_for_all() -> None:
+        pending = JobState(flow.flow_id)
+        assert not await flow.wait_async(pending, 0.0)
+        paused = reloaded(JobState(flow.flow_id))
+        paused.status = "paused"
+        assert await flow.wait_async(paused)
+        waiting = asyncio.create_task(flow.wait_async(pending))
+        await asyncio.sleep(0)
+        running = asyncio.create_task(asyncio.to_thread(flow.execute, "a", job_state=pending))
+        await asyncio.to_thread(passed, began)
+        may_end.set()
+        assert await waiting
+        await running
+        assert pending.status == "completed"
+
+    with draw(a=node(hold, slot="trigger")) as flow:
+        in_thread(lambda: asyncio.run(wait_for_all()))()
 
 
 def test_cancelling_run_async_cancels_the_run():

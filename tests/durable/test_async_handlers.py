@@ -189,7 +189,7 @@ def test_a_caller_that_hangs_up_does_not_cancel_a_run_that_was_there_before(mome
         began.set()
         await asyncio.to_thread(passed, released)
 
-    async def tell(self: Flow, job_state: JobState, timeout: float | None = None) -> bool:
+    async def tell(self: Flow, job_state: JobState, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as it has
         if is_waiting:
             is_waiting[0].set()
         return await wait_async(self, job_state, timeout)
