@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import refuse_standing_still
 from routilux.errors import InvalidTypeError
 from routilux.status import FINAL, JobStatus
 
@@ -130,6 +131,7 @@ def wait_until_condition(
         progress.report(_queue_size(flow), _active_count(flow), job_state.status)
         live = _ledger(job_state).live
         if live is not None:
+            refuse_standing_still(f"a change of run {job_state.job_id}")
             with _place_given_away(flow):
                 live.wait_for_change(_bounded(check_interval, deadline))
         elif job_state.status not in FINAL:  # else it has ended since the look above
@@ -254,6 +256,7 @@ def _bounded(seconds: float, deadline: float | None) -> float:
 
 
 def _pause(flow: Any, seconds: float, deadline: float | None) -> None:
+    refuse_standing_still("a run")
     # Nobody can wake this wait: the states that are polled have no run that could. It is the polling that the
     # specification asks for, not a substitute for a condition.
     with _place_given_away(flow):
