@@ -189,10 +189,10 @@ def test_a_caller_that_hangs_up_does_not_cancel_a_run_that_was_there_before(mome
         began.set()
         await asyncio.to_thread(passed, released)
 
-    async def tell(self: Flow, job_state: JobState, timeout: float | None = None) -> bool:
+    async def tell(self: Flow, job_state: JobState, *args: Any) -> bool:
         if is_waiting:
             is_waiting[0].set()
-        return await wait_async(self, job_state, timeout)
+        return await wait_async(self, job_state, *args)
 
     async def two_callers() -> str:
         one = asyncio.create_task(flow.run_async("a", job_id="order"))
