@@ -161,6 +161,7 @@ class Ledger:
         "now",
         "origin_ns",
         "output_marks",
+        "own_slot_data",
         "refuses",
         "routine_states",
         "rows",
@@ -199,6 +200,8 @@ class Ledger:
         self.input_number = 0
         # What the slots hold in this run, by (routine id, slot name). It outlives a leg of the run: a resume goes on.
         self.slot_data: dict[tuple[str, str], dict[str, Any]] = {}
+        # Those of them that handlers have looked at or set, and may change in place; the others may be a delivery's.
+        self.own_slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.use_clock(clock)
 
     def use_clock(self, clock: Clock) -> None:

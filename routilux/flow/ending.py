@@ -44,6 +44,7 @@ class RunEnd:
         "_end_number",
         "_left_behind",
         "_leg",
+        "_tracked_by",
         "_tracked_count",
         "_waiters",
         "ancestors",
@@ -96,7 +97,9 @@ class RunEnd:
         self._left_behind = False
         self.tracked: dict[str, Sums] = {}
         self.event_count = 0
+        # How many records were there when this leg began, or have been read since, by whom.
         self._tracked_count = 0
+        self._tracked_by: tuple[object, int, int] | None = None
 
     @abstractmethod
     def is_stopped(self) -> bool:
@@ -242,12 +245,22 @@ class RunEnd:
 
     # -- for the tracker
 
-    def unread_records(self) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
-        """With the lock held: how many records the tracker has not read, and how to read them later."""
-        return self.job_state.records_after(self._tracked_count, KEPT_COUNT * 3)
+    def unread_records(self, tracker: object) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
+        """With the lock held: how many records a tracker has not read, and how to read them later."""
+        return self.job_state.records_after(self._count_read_by(tracker), KEPT_COUNT * 3)
 
-    def live_figures(self) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
-        """For the tracker: sums, number of events, and the records since the last call; None when the run is over.
+    def _count_read_by(self, tracker: object) -> int:
+        """With the lock held: how many records it has read. One that takes another's place reads the whole leg."""
+        by, leg, first = self._tracked_by or (None, 0, 0)
+        if leg != self._leg:
+            first = self._tracked_count
+        elif by is not tracker:
+            self._tracked_count = first
+        self._tracked_by = tracker, self._leg, first
+        return self._tracked_count
+
+    def live_figures(self, tracker: object) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
+        """For a tracker: sums, number of events, and the records since its last call; None when the run is over.
 
         One critical section with the end of the run, which hands the rest over: so nothing is read twice.
         """
@@ -255,6 +268,6 @@ class RunEnd:
             if self.over:
                 return None
             history, dropped = self.job_state.folded_history(), self.ledger.dropped
-            new = history[max(0, self._tracked_count - dropped) :]
+            new = history[max(0, self._count_read_by(tracker) - dropped) :]
             self._tracked_count = dropped + len(history)
             return {key: sums.copy() for key, sums in self.tracked.items()}, self.event_count, new

@@ -21,7 +21,7 @@ from routilux.errors import (
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
 from routilux.flow.ending import RunEnd, ancestors_here
-from routilux.flow.entry import run_entry
+from routilux.flow.entry import give_up_entry, run_entry
 from routilux.flow.event_loop import EventLoop
 from routilux.flow.handover import Handover
 from routilux.flow.identity import new_identity
@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # the flow stands above its engine
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "nested_job_id"]
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class Engine:
         self._is_closing = False
         self._is_closed = False
         self.has_executed = False
+        tracked = weakref.WeakMethod(self._tracked_runs)  # a tracker does not keep its flow alive
+        self._live_tracked: Callable[[], list[RunLifecycle]] = lambda: _call(tracked) or []
         if not self.threaded:
             executor.watch_timers(self.loop.fire_due)
         self.durability = None if make_durable is None else make_durable(self)
@@ -133,7 +135,7 @@ class Engine:
             self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         if self.durability is not None and job_id is None and job_state is None:
-            job_id = _nested_job_id()
+            job_id = nested_job_id()
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
         # the loop that would drive the entry, it would for ever.
@@ -152,6 +154,8 @@ class Engine:
             run.start(entry, inline)
         except RunExists as found:
             self.withdraw(run)
+            if self.durability is not None:
+                self.durability.want(found.job_state, timeout)
             return found.job_state
         except RoutiluxError:  # it says what was wrong: with the state, with the store, with what the entry gets
             self.withdraw(run)
@@ -162,9 +166,11 @@ class Engine:
                 f"The thread of the event loop could not be started ({error}), and nothing has run. Free threads, "
                 "then execute again."
             ) from error
-        except BaseException:  # Ctrl-C, while a store is waited for: a shutdown would wait for a run that never began
+        except BaseException as interrupted:  # Ctrl-C: a shutdown would wait for a run that never began, or never ends
             if ledger_of(job_state).live is not run:
                 self.withdraw(run)
+            elif inline:
+                give_up_entry(run, entry, interrupted, token_limit)
             raise
         if self.flow.has_arrivals():
             self.loop.wake()
@@ -457,7 +463,7 @@ class Engine:
                     del self._adopted[id(run.ledger)]
         tracker = self.flow.execution_tracker
         if tracker is not None and not run.is_anonymous:
-            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records()))
+            tracker.hand_in(run.key, RunFigures(run.tracked, run.event_count, *run.unread_records(tracker)))
         if self._is_closed and not self.loop.live_count():
             self.workers.close(wait=False)  # a handler's own run outlived the shutdown that the handler called
 
@@ -469,8 +475,16 @@ class Engine:
         self.has_executed = True
         if self.flow.execution_tracker is None:
             self.flow.execution_tracker = ExecutionTracker(self.flow.flow_id)
-        live_runs = weakref.WeakMethod(self._tracked_runs)
-        self.flow.execution_tracker.follow(lambda: _call(live_runs) or [])
+
+    def change_trackers(self, before: ExecutionTracker | None, after: ExecutionTracker | None) -> None:
+        """Let another tracker follow the live runs, the one of the flow from now on.
+
+        What a run that is live has done so far, in this leg, is the new one's: its figures go where it ends.
+        """
+        if before is not None:
+            before.follow_no_more(self._live_tracked)
+        if after is not None:
+            after.follow(self._live_tracked)
 
     def _tracked_runs(self) -> list[RunLifecycle]:
         return [run for run in self.loop.live_runs() if not run.is_anonymous]
@@ -492,6 +506,11 @@ class Engine:
                 )
             if is_execute:
                 self._is_closed = False
+
+    def is_closed(self) -> bool:
+        """Whether the flow is shut down, or just being."""
+        with self._lock:
+            return self._is_closing or self._is_closed
 
     def shutdown(self, wait: bool, timeout: float | None) -> None:
         """End: see `Flow.shutdown`."""
@@ -540,7 +559,7 @@ class Engine:
 _OUTSIDE = Port(Node("", None), Slot())
 
 
-def _nested_job_id() -> str | None:
+def nested_job_id() -> str | None:
     """For a run that a durable handler starts: the same when that handler runs again."""
     activation = current_activation.get()
     if not isinstance(activation, Activation) or not activation.run.is_durable:

@@ -344,22 +344,29 @@ class RunLifecycle(RunEnd):
         if self.ledger.status != JobStatus.CANCELLED:  # what a cancelled run has left is dropped
             self.job_state.pending_tasks.append(describe(task, was, due_ns, self.ledger.clock))
 
-    def give_back(self, task: Activation) -> None:
-        """A worker could not go on with an activation: it is kept in pending_tasks."""
+    def give_back(self, task: Activation) -> bool:
+        """A thread could not go on with an activation: it is kept in pending_tasks; False when it was not active."""
         with self.lock:
-            if task in self.active:
-                self.active.discard(task)
-                self.outstanding -= 1
-                self.park(task, "failed")
+            if task not in self.active:
+                return False
+            self.active.discard(task)
+            self.outstanding -= 1
+            self.park(task, "failed")
+            return True
 
-    def abort(self, error: BaseException) -> None:
-        """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks."""
+    def abort(self, error: BaseException, routine_id: str = "") -> None:
+        """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks.
+
+        Args:
+            error: Why.
+            routine_id: Whose error it is; none's in particular by default.
+        """
         with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
             logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
         self.aborted_by = error
         text = error_text(error)
         with self.lock:
-            fail_from_outside(self, text)
+            fail_from_outside(self, text, routine_id)
             self._end_if_over()
             due = self._take_announcement()
         if due:

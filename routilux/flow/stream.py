@@ -60,7 +60,9 @@ class AsyncRunStream(AsyncIterator[Item]):
     async def __anext__(self) -> Item:
         if not self._has_started:
             self._has_started = True
-            await self._start()
+            started = await self._start()
+            if started is not self.job_state:  # a durable handler that runs again had started it before
+                self.job_state, self._news = started, _News(started)
         while not self._items:
             if self._is_over:
                 raise StopAsyncIteration

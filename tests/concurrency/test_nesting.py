@@ -18,8 +18,10 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    items,
     node,
     passed,
+    relay,
     source,
     start_held,
     wait,
@@ -388,3 +390,27 @@ def test_a_worker_that_took_a_waiters_place_goes_when_the_waiter_is_back() -> No
     assert overlaps[-200:].count(2) == 0, "two handlers of a sequential flow were still at work together"
     flow.shutdown()
     inner.shutdown()
+
+
+@pytest.mark.parametrize("place", ["entry", "task"])
+def test_a_retried_handler_that_has_waited_for_a_run_of_retried_handlers_emits_for_itself(place: str) -> None:
+    got: list[Any] = []
+    policy = ErrorHandler("retry", retry_delay=0)
+
+    def start_inner(routine: Routine, data: dict[str, Any]) -> None:
+        routine.emit("output", item="before")
+        assert flow.run("in").status == "completed"  # whose handlers are called on this thread
+        routine.emit("output", item="after")
+
+    flow = Flow("nested", "concurrent", max_workers=1)
+    begin = entry(lambda routine, data: routine.emit("output", item="inner"), error_handler=policy)
+    parts = {"in": begin, "inner": relay(error_handler=policy), "heard": collector(got)}
+    draw("in -> inner -> heard", flow=flow, **parts)
+    outer = entry(start_inner, error_handler=policy) if place == "entry" else node(start_inner, error_handler=policy)
+    draw("outer -> heard", flow=flow, outer=outer)
+    if place == "task":
+        draw("first -> outer", flow=flow, first=source(1))
+    job_state = flow.run("outer" if place == "entry" else "first")
+    flow.shutdown()
+    assert job_state.status == "completed"
+    assert items(got) == ["inner", "before", "after"]
