@@ -221,7 +221,7 @@ class RunEnd:
         return not self.is_parking() and self.is_done_for_waiters()
 
     def _is_left_behind(self) -> bool:
-        return self.over and (self._left_behind or self.engine.is_shut_down())
+        return self.over and self.is_parking() and (self._left_behind or self.engine.is_shut_down())
 
     def leave_behind(self) -> None:
         """Its flow was shut down: who reads it while it is paused has read it to its end.
@@ -230,7 +230,7 @@ class RunEnd:
         perhaps before a reader that is woken here has looked.
         """
         with self.lock:
-            self._left_behind = self.is_parking()
+            self._left_behind = True
             self.poke()
 
     def tell_readers(self) -> None:

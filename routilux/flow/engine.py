@@ -28,6 +28,7 @@ from routilux.flow.identity import new_identity
 from routilux.flow.inputs import Inputs
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
+from routilux.flow.observed import check_task
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
@@ -400,11 +401,16 @@ class Engine:
         # before every other lock; re-entrant, since a handler that is stepped by hand may put a task.
         with self._taking_lock:
             while (task := self.flow.next_arrival()) is not None:
-                self._take(task)
-                with self._lock:
-                    self._in_hand = None
+                try:
+                    self._take(task)
+                except Exception:  # what somebody has put there: it must not keep the others from being taken
+                    logger.exception("%r in flow._task_queue is no task that can run, and is dropped", task)
+                finally:
+                    with self._lock:
+                        self._in_hand = None
 
     def _take(self, task: SlotActivationTask) -> None:
+        check_task(task)  # the queue may be one of the caller's, and takes whatever is put
         job_state = task.job_state
         live = ledger_of(job_state).live if job_state is not None else None
         # The run may end between this look and its answer; then the task runs for the record alone.

@@ -517,7 +517,10 @@ class Flow(AwaitedFlow):
         if self._task_queue is self._observed_queue:
             return self._engine.take_arrival(for_run=True)
         with contextlib.suppress(Exception):  # a queue of the caller's making: whatever it raises when it is empty
-            return self._task_queue.get_nowait()  # type: ignore[no-any-return]
+            task: SlotActivationTask | None = None
+            while task is None:  # one that was put there hides no task behind it
+                task = self._task_queue.get_nowait()
+            return task
         return None
 
     # ---- names of the specification that look into the engine; nothing in it reads them ------------------------
