@@ -262,7 +262,13 @@ class SelfWaitError(RunError):
 
 
 class AttemptTimeoutError(RunError, TimeoutError):
-    """An attempt took longer than its routine's `attempt_timeout`."""
+    """An attempt took longer than its routine's `attempt_timeout`.
+
+    Attributes:
+        seconds: Of an async handler that was cancelled where it awaited: what it might take; else None.
+    """
+
+    seconds: float | None = None
 
 
 class LateAttemptError(RunError):

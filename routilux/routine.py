@@ -54,7 +54,7 @@ class Routine(OwnFields):
     def __repr__(self) -> str:
         return f"{type(self).__name__}[{self._id}]"
 
-    def __call__(self, **kwargs: Any) -> None:
+    def __call__(self, /, **kwargs: Any) -> None:
         """Do nothing. Deprecated: routines are activated through their slots."""
 
     # -- drawing
@@ -110,6 +110,7 @@ class Routine(OwnFields):
         One of them may stand in no flow yet: it is added.
 
         Raises:
+            TypeError: One is no routine. `flow.chain` takes functions and ids as well.
             ValueError: They stand in no flow, or in different ones; or it is not obvious which event and slot are
                 meant. The message says what there is.
         """
@@ -185,6 +186,10 @@ class Routine(OwnFields):
     def _config_to_save(self) -> dict[str, Any]:
         """The config for `serialize`. A subclass that has callables in it replaces them by data, in a copy."""
         return self._config
+
+    def _named_and_not_saved(self) -> list[tuple[str, str]]:
+        """Functions that the config names and `serialize` leaves out: what each is, and why it cannot be saved."""
+        return []
 
     def _config_from_saved(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The config for `deserialize`, which may keep what it is given. Changes nothing in the routine."""
@@ -310,7 +315,7 @@ class Routine(OwnFields):
             return None
         return ExecutionContext(flow, job_state, routine_id_in(flow, self))
 
-    def send_output(self, output_type: str, **data: Any) -> None:
+    def send_output(self, /, output_type: str, **data: Any) -> None:
         """Send something to the caller of this run: into its output log and to its output handler.
 
         Raises:
@@ -354,7 +359,7 @@ class Routine(OwnFields):
             )
         activation.run.request_input(activation, self, target, name, timeout)
 
-    def emit_deferred_event(self, event_name: str, **data: Any) -> None:
+    def emit_deferred_event(self, /, event_name: str, **data: Any) -> None:
         """Emit an event when the run is resumed. It enters the run's state when this activation ends.
 
         Raises:
@@ -391,7 +396,7 @@ class Routine(OwnFields):
 
     # -- config and errors
 
-    def set_config(self, **kwargs: Any) -> None:
+    def set_config(self, /, **kwargs: Any) -> None:
         """Set configuration values; they are saved with the flow."""
         self._config.update(kwargs)
 
@@ -422,7 +427,8 @@ class Routine(OwnFields):
 
         Args:
             max_concurrency: How many async handlers may be at once in one flow, all its runs together; None: no limit.
-                Those that wait for their turn count as begun. Plain ones are bounded by the flow's workers.
+                Those that wait for their turn count as begun; a run that is paused or fails takes them back. A change
+                counts from the next one that begins or ends. Plain ones are bounded by the flow's workers.
             attempt_timeout: Seconds that one attempt may take, waiting for its turn excluded; None: no limit. Then the
                 attempt has failed with an `AttemptTimeoutError`, a TimeoutError, which goes the way of every error. An
                 async handler sees a CancelledError where it awaits, by the real time. A plain one cannot be stopped:
@@ -476,7 +482,13 @@ def _check_name(kind: str, name: Any) -> None:
 def _draw(tail: Any, head: Any) -> bool:
     """Draw an arrow; False where one of its ends is something else."""
     routines = [each for end in (tail, head) for each in (end if isinstance(end, list | tuple) else [end])]
-    if not all(isinstance(each, Routine) for each in routines):
-        return False
-    flow_of(routines).chain(tail, head)
-    return True
+    others = [each for each in routines if not isinstance(each, Routine)]
+    if not others:
+        flow_of(routines).chain(tail, head)
+        return True
+    if all(isinstance(each, str) or (callable(each) and not hasattr(type(each), "__rrshift__")) for each in others):
+        raise InvalidTypeError(
+            f"An arrow connects routines, and {others[0]!r} is no routine. Draw with flow.chain(...), which takes "
+            "functions and the ids of routines as well."
+        )
+    return False

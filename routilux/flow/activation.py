@@ -14,7 +14,7 @@ from routilux.error_handler import ErrorHandler, ErrorStrategy
 from routilux.errors import HandlerCancelledError, text_of
 from routilux.flow.error_policy import Decision, asks_application, decide
 from routilux.flow.workers import Turn, Workers
-from routilux.slot import refuse_awaitable
+from routilux.slot import refuse_unrun
 from routilux.synchronous import DirectCall
 
 if TYPE_CHECKING:  # what is driven here
@@ -124,7 +124,7 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
             if result is not None:
                 if slot.is_async and (type(result) is CoroutineType or isinstance(result, Coroutine)):
                     return result
-                refuse_awaitable(result, slot)
+                refuse_unrun(result, slot)
     except GivenUp as given_up:
         return given_up
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it

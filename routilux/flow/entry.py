@@ -58,9 +58,12 @@ def _perform_here(run: "Run", entry: "Activation") -> tuple[bool, BaseException 
         if isinstance(outcome, GivenUp):
             return False, outcome.error  # the run has gone on without it
         error = _await(run, entry, outcome) if isinstance(outcome, Coroutine) else outcome
+        if isinstance(error, GivenUp):
+            return True, None  # taken back before its first line: it waits for a resume
         ruling = None if error is None else rule(entry, error)
         retries = entry.retry_count
         settle(entry, error, None, ruling)
+        entry = entry.present
         is_retried = entry.retry_count > retries
         if not is_retried or not run.engine.threaded or not _wait_for_retry(run, entry):
             return True, error if ruling is None else ruling.interruption or error

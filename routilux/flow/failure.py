@@ -7,7 +7,7 @@ from routilux.errors import text_of
 from routilux.flow.error_policy import Decision
 from routilux.flow.timers import nanoseconds
 from routilux.ledger import RecordKey
-from routilux.status import FAILED_ROUTINE, JobStatus, RoutineStatus
+from routilux.status import JobStatus, RoutineStatus, says_failed
 
 if TYPE_CHECKING:  # settled into, with its lock held
     from routilux.flow.lifecycle import RunLifecycle
@@ -68,7 +68,7 @@ def settle_failed_attempt(
         run.fail()
         return
     state = run.ledger.routine_states.of(node.id)
-    if state.get("status") not in FAILED_ROUTINE:  # an earlier failure of this run is not hidden by a tolerated error
+    if not says_failed(state.get("status")):  # an earlier failure of this run is not hidden by a tolerated error
         status = RoutineStatus.SKIPPED if decision is Decision.SKIP else RoutineStatus.ERROR_CONTINUED
         run.ledger.routine_states.merge(node.id, {"status": status.value, "error": text.error})
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")

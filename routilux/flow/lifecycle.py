@@ -156,6 +156,10 @@ class RunLifecycle(RunEnd):
         """Whether it was paused, failed or cancelled, rather than having come to its end."""
         return self._gate in (Gate.PARKING, Gate.REFUSING)
 
+    def is_parking(self) -> bool:
+        """Whether it was paused or has failed, and what is emitted waits for a resume."""
+        return self._gate == Gate.PARKING
+
     def is_cancelled(self) -> bool:
         """Whether what its handlers still do is in vain."""
         return self._gate == Gate.REFUSING or self.ledger.status in (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -404,6 +408,7 @@ class RunLifecycle(RunEnd):
             self.cancel_awaiting()
             self._end_if_over()
             self._detach()
+            self._waiters.notify()  # it may have been over before, paused; those who read it know now that it ends
             due = self._take_announcement()
         if due:
             self.announce(due)
@@ -435,7 +440,10 @@ class RunLifecycle(RunEnd):
         self._tracked_count = self.job_state.record_total()
         self.ledger.refuses = False
         self.ledger.status = JobStatus.RUNNING.value
-        self.ledger.live = self
+        before, self.ledger.live = self.ledger.live, self
+        self._left_behind = False
+        if before is not None:
+            before.poke()  # who waits for news of the record looks who drives it now
         self.ledger.routine_states.forget_failures(still_failed)
         self.engine.loop.adopt(self)
         self.timeout = timeout

@@ -8,9 +8,11 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_activation
+from routilux.flow.task import Activation, SlotActivationTask
+
 if TYPE_CHECKING:  # the engine is shown, not driven
     from routilux.flow.engine import Engine
-    from routilux.flow.task import SlotActivationTask
 
 __all__ = ["ActiveTask", "ObservedQueue"]
 
@@ -29,13 +31,13 @@ class ObservedQueue:
         """Whether nothing waits."""
         return self.qsize() == 0
 
-    def put(self, item: "SlotActivationTask", *_how_to_wait: object, **_more: object) -> None:
+    def put(self, item: SlotActivationTask, *_how_to_wait: object, **_more: object) -> None:
         """Have a task run as soon as a loop runs. It never blocks, whatever `block` and `timeout` say."""
         self._engine.arrive(item)
 
     put_nowait = put
 
-    def get(self, block: bool = True, timeout: float | None = None) -> "SlotActivationTask":
+    def get(self, block: bool = True, timeout: float | None = None) -> SlotActivationTask:
         """Take back a task that was put here and has not been taken up.
 
         Raises:
@@ -49,7 +51,7 @@ class ObservedQueue:
             self._engine.wait_for_arrival(left)
         return task
 
-    def get_nowait(self) -> "SlotActivationTask":
+    def get_nowait(self) -> SlotActivationTask:
         """Take back a task at once; see `get`."""
         return self.get(block=False)
 
@@ -65,6 +67,13 @@ class ActiveTask:
     def __init__(self, task: Any, active: Any) -> None:
         self._task = task
         self._active = active
+
+    def is_of_caller(self) -> bool:
+        """Whether it cannot return before the calling handler does: it is that, or its run waits for that one's."""
+        caller = current_activation.get()
+        if not isinstance(caller, Activation):
+            return False
+        return self._task is caller or self._task.run.key in caller.run.ancestors
 
     def done(self) -> bool:
         """Whether the handler has returned."""

@@ -10,7 +10,7 @@ from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_effects
-from routilux.errors import RunEndedError
+from routilux.errors import AttemptTimeoutError, RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
 from routilux.flow.activation import drain
@@ -405,12 +405,13 @@ class Run(RunInputs):
         text = error_text(error, self.ledger.traceback_count < TRACEBACKS_MAX)
         with self.lock:
             now = self.now()
+            if isinstance(error, AttemptTimeoutError) and error.seconds is not None:
+                task = self.give_up_awaited(task, error.seconds)
             settle_failed_attempt(self, task, text, decision, delay, now)
+            # A retry without a delay is queued again, and who has no token does not go on with it.
+            given = self.tokens_for(1) if turn is None and self.queue_size() else 0
             following = self._after(now, turn)
             due = self._take_announcement()
-            # A retry without a delay is in the queue again. Whoever settles with a token takes it, or passes the token
-            # on; one without (an async handler of a concurrent run has awaited) sees to it that there is one.
-            given = self.tokens_for(self.queue_size()) if turn is None else 0
         self.hand_out(given)
         if due or (following is None and self.over):
             self._tell(due)
@@ -523,14 +524,26 @@ class Run(RunInputs):
     def slot_data_of(self, slot: "Slot", activation: Activation) -> dict[str, Any]:
         """What a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
+        ledger = self.ledger
         with self.lock:
-            return self.ledger.slot_data.setdefault(key, {})
+            held = ledger.slot_data.get(key)
+            if held is None or (slot.replaces and ledger.own_slot_data.get(key) is not held):
+                # It is the dict of the delivery that replaced what was there, or it is in its record. Copied here and
+                # not when it is delivered: few handlers look, and what they change must not reach a retry.
+                held = ledger.slot_data[key] = ledger.own_slot_data[key] = dict(dict.items(held or {}))
+            return held
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
         """Replace what a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
         with self.lock:
-            self.ledger.slot_data[key] = data
+            self._put_slot_data(key, data)
+
+    def _put_slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
+        """With the lock held: a handler has set what a slot holds."""
+        self.ledger.slot_data[key] = self.ledger.own_slot_data[key] = data
+
+    # `Slot.receive` in a handler merges under the same lock, by `snapshot_lock`.
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery into what its slot holds; once, at the first attempt."""

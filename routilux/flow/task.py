@@ -271,8 +271,14 @@ class Activation(SlotActivationTask):
         successor.started_ns, successor.emitted = self.started_ns, self.emitted
         special = self._make_special()
         successor.special = special.copy()
-        special.late = late
+        special.late, late.successor = late, successor
         return successor
+
+    @property
+    def present(self) -> "Activation":
+        """The activation that goes on in its place; itself, unless its attempt was given up."""
+        late = None if self.special is None else self.special.late
+        return self if late is None or late.successor is None else late.successor.present
 
     @property
     def staged(self) -> "list[Activation] | None":
@@ -285,9 +291,10 @@ class Activation(SlotActivationTask):
 
     def next_execute(self) -> int:
         """Count a run that its handler starts; returns which one it is, from 1."""
-        special = self._make_special()
-        special.execute_count += 1
-        return special.execute_count
+        with self.run.lock:  # threads of the handler may start some beside each other
+            special = self._make_special()
+            special.execute_count += 1
+            return special.execute_count
 
     # -- what follows from its place
 
@@ -372,20 +379,22 @@ class Special:
 
 
 class LateAttempt:
-    """An attempt of a plain handler that was given up, and whose thread goes on.
+    """An attempt that was given up, and whose thread may go on, or what an async handler has started.
 
     Attributes:
         seconds: What the attempt might take.
+        successor: The activation that goes on in its place.
         is_settled: Whether the record of its failure stands in the history; what is refused comes after it.
         first_refused: What was refused first; recorded once.
     """
 
-    __slots__ = ("first_refused", "is_settled", "seconds")
+    __slots__ = ("first_refused", "is_settled", "seconds", "successor")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.is_settled = False
         self.first_refused: str | None = None
+        self.successor: Activation | None = None
 
 
 class HeldEmission:

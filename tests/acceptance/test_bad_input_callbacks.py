@@ -1,5 +1,6 @@
 """Application code that only looks on may raise what it likes: it is logged or warned of, and stops nothing."""
 
+import functools
 import logging
 import threading
 import warnings
@@ -117,6 +118,39 @@ def test_an_end_callback_that_raises_stops_neither_the_others_nor_the_wait(caplo
     assert flow.run("a").status == "completed"
     flow.shutdown()
     assert "broken on purpose" in caplog.text
+
+
+async def awaited(job_state: JobState) -> None:
+    raise AssertionError("nobody awaits it")
+
+
+def yielding(job_state: JobState) -> Any:
+    yield job_state
+
+
+@pytest.mark.parametrize(
+    ("callback", "advice"),
+    [
+        (3, "takes a function of \\(job_state\\), not 3"),
+        (awaited, "run_coroutine_threadsafe"),
+        (functools.partial(awaited), "run_coroutine_threadsafe"),
+        (yielding, "a generator function: calling it would run none of its lines"),
+    ],
+)
+def test_an_end_callback_that_nobody_could_call_or_await_is_refused(callback, advice):
+    flow = draw("a -> b", a=source(1), b=collector([]))
+    with pytest.raises(TypeError, match=advice):
+        flow.on_run_end(callback)
+    assert flow.run("a").status == "completed"
+    flow.shutdown()
+
+
+def test_an_end_callback_that_returns_a_coroutine_is_told_of(caplog):
+    flow = draw("a -> b", a=source(1), b=collector([]))
+    flow.on_run_end(lambda job_state: awaited(job_state))  # noqa: PLW0108 - what hides that it is async
+    assert flow.run("a").status == "completed"
+    flow.shutdown()
+    assert "returned a coroutine, which nobody awaits" in caplog.text
 
 
 def test_an_end_callback_that_wants_the_process_to_end_does_not_take_the_worker_along(caplog):

@@ -1,11 +1,13 @@
 """Names and numbers that cannot work: the error lists what exists, and nothing has changed."""
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine, Slot
+from routilux.errors import InvalidTypeError
 from tests.drawings import collector, draw, entry, relay, source
 
 
@@ -163,6 +165,32 @@ def test_a_timeout_that_is_not_positive_is_refused(timeout):
 def test_a_timeout_that_is_no_number_is_refused(timeout):
     with pytest.raises(TypeError, match="timeout"):
         Flow(execution_timeout=timeout)
+
+
+def test_a_wait_takes_seconds():
+    flow = draw(a=source())
+    with pytest.raises(InvalidTypeError, match="timeout must be seconds, not 'x'"):
+        flow.wait_for_completion(timeout="x")
+    with pytest.raises(InvalidTypeError, match="timeout must be seconds, not 'x'"):
+        asyncio.run(flow.wait_async(flow.run("a"), timeout="x"))
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        assert flow.wait_for_completion(timeout=0)
+    flow.shutdown()
+
+
+def test_routines_are_found_by_a_class():
+    flow = draw(a=source())
+    with pytest.raises(InvalidTypeError, match="takes a class, not 'x'"):
+        flow.find_routines_by_type("x")
+    assert [key for key, _ in flow.find_routines_by_type(Routine)] == ["a"]
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_file_is_named_by_a_path(path):
+    with pytest.raises(InvalidTypeError, match="named by a path"):
+        JobState.load(path)
+    with pytest.raises(InvalidTypeError, match="named by a path"):
+        JobState().save(path)
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "paused", "cancelled", "my own"])
