@@ -83,8 +83,6 @@ class Flow(AwaitedFlow):
     Attributes:
         routines: The routines by their ids.
         connections: The connections, in the order in which they were drawn.
-        error_handler: The policy for routines that have none of their own, or None.
-        execution_tracker: Adds up the runs; None before the first.
     """
 
     fields_to_serialize = [
