@@ -363,7 +363,11 @@ class Engine:
         return run if run is not None and not run.over else None
 
     def _anonymous(self) -> Run:
-        run = Run(self, JobState(self.flow.flow_id), self._token_limit(self.flow.execution_strategy))
+        job_state = JobState(self.flow.flow_id)
+        ledger = ledger_of(job_state)
+        if ledger.clock is not self.clock:
+            ledger.use_clock(self.clock)
+        run = Run(self, job_state, self._token_limit(self.flow.execution_strategy))
         run.is_adopted = run.is_anonymous = True
         return run
 

@@ -1,5 +1,8 @@
 """SlotActivationTask: one unit of work, from the emission that made it to its settlement."""
 
+import logging
+from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:  # a task is what these hand to each other
 
 __all__ = [
     "Activation",
+    "Held",
+    "HeldCall",
     "HeldEmission",
     "HeldOutput",
     "HeldRequest",
@@ -24,6 +29,9 @@ __all__ = [
     "Special",
     "TaskPriority",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class SlotActivationTask:
@@ -220,12 +228,12 @@ class Activation(SlotActivationTask):
         self._make_special().replay = value
 
     @property
-    def effects(self) -> "list[HeldEmission | HeldOutput | HeldRequest] | None":
+    def effects(self) -> "list[Held] | None":
         """What it does, held back until it succeeds; None: it takes effect at once."""
         return None if self.special is None else self.special.effects
 
     @effects.setter
-    def effects(self, value: "list[HeldEmission | HeldOutput | HeldRequest] | None") -> None:
+    def effects(self, value: "list[Held] | None") -> None:
         self._make_special().effects = value
 
     @property
@@ -353,7 +361,7 @@ class Special:
         self.retry_count = self.max_retries = 0
         self.merged = self.is_entry = False
         self.replay: dict[str, list[Any]] | None = None
-        self.effects: list[HeldEmission | HeldOutput | HeldRequest] | None = None
+        self.effects: list[Held] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
         # Tasks that it has caused, and that start when it is settled and kept; None: they start at once.
         self.staged: list[Activation] | None = None
@@ -423,3 +431,24 @@ class HeldOutput:
         self.routine_id = routine_id
         self.output_type = output_type
         self.data = data
+
+
+class HeldCall:
+    """An emission that belongs to no run, by an attempt that has not succeeded yet."""
+
+    __slots__ = ("_call", "_context")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._context = copy_context()
+
+    def make(self) -> None:
+        """Make it, in the context of its handler."""
+        try:
+            self._context.run(self._call)
+        except Exception:  # no thread for it, or its flow was shut down: the handler that would hear of it has returned
+            logger.exception("An emission that belongs to no run could not be made")
+
+
+# What an attempt holds back until it succeeds.
+Held = HeldCall | HeldEmission | HeldOutput | HeldRequest
