@@ -224,14 +224,20 @@ class Durability:
         with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
             self.store.write([Write(job_id, release=True)])
 
-    def keep_anew(self, run: "DurableRun") -> None:
+    def keep_anew(self, run: "DurableRun", was_released: bool) -> None:
         """Keep everything that a resumed run goes on with.
 
         Raises:
+            RunDrivenError: Another process was quicker.
             StoreError: The store cannot be written.
         """
         structure = self.drawn().text
         self.group.keep(run.job_id)
+        if was_released:
+            # Since the resume has claimed it, a handler that was at work may have ended and let it go: that was dropped
+            # just now, or is written when this says so. From here on nobody lets it go.
+            self.group.has_rows_of(run.job_id)
+            self.store.claim(run.job_state.flow_id, run.job_id)
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
