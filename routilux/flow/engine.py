@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # the flow stands above its engine
     from routilux.flow.migrations import Migration
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
+    from routilux.stores.base import Store
 
 __all__ = ["Engine", "nested_job_id"]
 
@@ -135,7 +136,7 @@ class Engine:
             self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         if self.durability is not None and job_id is None and job_state is None:
-            job_id = nested_job_id()
+            job_id = nested_job_id(self.durability.store)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
         # the loop that would drive the entry, it would for ever.
@@ -563,12 +564,19 @@ class Engine:
 _OUTSIDE = Port(Node("", None), Slot())
 
 
-def nested_job_id() -> str | None:
-    """For a run that a durable handler starts: the same when that handler runs again."""
+def nested_job_id(store: "Store") -> str | None:
+    """For a run that a durable handler starts: the same when that attempt runs again."""
     activation = current_activation.get()
     if not isinstance(activation, Activation) or not activation.run.is_durable:
         return None
-    return f"{activation.activation_id}.{activation.next_execute()}"
+    number, job_id = activation.next_execute()
+    is_first_attempt = not activation.retry_count and not activation.revival_count
+    if is_first_attempt and activation.run.was_resumed():
+        # The routilux of before its process died may have been one that named the runs of all attempts like this.
+        earlier = f"{activation.activation_id}.{number}"
+        if store.find(earlier) is not None:
+            return earlier
+    return job_id
 
 
 def _takes_nothing(job_state: JobState) -> bool:

@@ -208,7 +208,9 @@ class Flow(AwaitedFlow):
             execution_strategy: For this run only; else the flow's.
             timeout: Seconds from start to end, for this run only; else the flow's `execution_timeout`. `float("inf")`
                 is no limit.
-            job_state: A pending JobState that the caller has prepared.
+            job_state: A pending JobState that the caller has prepared. In a handler of a durable run, give a `job_id`
+                as well, made of `context.activation_id`: a prepared JobState names its run anew when the handler runs
+                again after a crash, and then that starts a second run. Without one, the name follows from the handler.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
                 started, and that run is returned; it goes on here if the process that drove it is no more.

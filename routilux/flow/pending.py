@@ -24,7 +24,7 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
     if connection is not None and connection.source_event is not None:
         event = connection.source_event
         source = {"routine_id": connection.source_id or getattr(event.routine, "_id", ""), "event": event.name}
-    return {
+    entry = {
         "id": task.activation_id.rpartition(":")[2],
         "routine_id": port.node.id,
         "slot": port.slot.name,
@@ -38,6 +38,9 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         # One that had begun before the run was stopped and has not come to it again is still one that had begun.
         "was": "active" if was == "queued" and task.replay is not None else was,
     }
+    if task.revival_count:
+        entry["revivals"] = task.revival_count
+    return entry
 
 
 def _released(task: "Activation") -> dict[str, list[Any]]:
