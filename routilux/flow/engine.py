@@ -20,6 +20,7 @@ from routilux.errors import (
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
+from routilux.executors.opening import drives_coroutines
 from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.entry import give_up_entry, run_entry
 from routilux.flow.event_loop import EventLoop
@@ -139,8 +140,9 @@ class Engine:
             job_id = nested_job_id(self.durability.store)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
-        # the loop that would drive the entry, it would for ever.
-        inline = inline and not (port.slot.is_async and self.threaded and runs_loop())
+        # the loop that would drive the entry, it would for ever. On a thread that drives handlers, no plain one runs.
+        if self.threaded and (drives_coroutines() or (port.slot.is_async and runs_loop())):
+            inline = False
         ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs
         strategy = strategy or self.flow.execution_strategy
         token_limit = self._token_limit(strategy)
