@@ -84,8 +84,8 @@ class CallbackOutputHandler(OutputHandler):
         kind = kind_of_unusable(callback)
         if kind:
             raise HandlerTypeError(
-                f"CallbackOutputHandler needs a plain function, and {callback!r} is {kind}: calling it would run none of "
-                "its lines. A plain one may hand the output to your loop with loop.call_soon_threadsafe(...)."
+                f"CallbackOutputHandler needs a plain function, and {callback!r} is {kind}: calling it would run none "
+                "of its lines. A plain one may hand the output to your loop with loop.call_soon_threadsafe(...)."
             )
         self.callback = callback
 

@@ -149,8 +149,8 @@ def _check_condition(condition: object) -> None:
     kind = kind_of_unusable(condition) if callable(condition) else "nothing that can be called"
     if kind:
         raise InvalidTypeError(
-            f"A condition is a plain function of (flow, job_state), and {condition!r} is {kind}: it would be true at once, "
-            "or never."
+            f"A condition is a plain function of (flow, job_state), and {condition!r} is {kind}: it would be true at "
+            "once, or never."
         )
 
 

@@ -38,7 +38,7 @@ def test_an_output_handler_that_raises_warns_and_stops_nothing():
 def test_an_output_callback_that_nobody_awaits_is_refused():
     async def tell(*args: Any) -> None: ...
 
-    with pytest.raises(TypeError, match="plain function, and .* is `async def`"):
+    with pytest.raises(TypeError, match=r"plain function, and .* is `async def`"):
         CallbackOutputHandler(tell)
 
 
