@@ -4,8 +4,11 @@ Context variables, set around every call of a handler. A thread that a handler s
 context; `contextvars.copy_context().run(...)` carries the run into it.
 """
 
+import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from routilux.errors import SelfWaitError
 
 if TYPE_CHECKING:  # named in annotations only: the context knows of the rooms above it, it does not need them
     from routilux.flow.flow import Flow
@@ -19,7 +22,10 @@ __all__ = [
     "current_effects",
     "current_job_state",
     "delivering_output",
+    "drives_coroutines",
+    "note_driving_thread",
     "refuse_late",
+    "refuse_standing_still",
 ]
 
 current_job_state: "ContextVar[JobState | None]" = ContextVar("routilux_job_state", default=None)
@@ -32,6 +38,35 @@ current_effects: "ContextVar[object]" = ContextVar("routilux_effects", default=N
 
 # True while an output handler is called: it must not wait for the handlers that send outputs.
 delivering_output: "ContextVar[bool]" = ContextVar("routilux_delivering_output", default=False)
+
+
+_here = threading.local()
+
+
+def note_driving_thread() -> None:
+    """The calling thread drives coroutines of some flow from now on."""
+    _here.drives = True
+
+
+def drives_coroutines() -> bool:
+    """Whether the calling thread drives the coroutines of a flow, whichever: it must neither wait nor work for long."""
+    return getattr(_here, "drives", False)
+
+
+def refuse_standing_still(what: str) -> None:
+    """Refuse a wait that would let the thread stand still which drives the coroutines of a flow.
+
+    Args:
+        what: What is waited for, for the message.
+
+    Raises:
+        SelfWaitError: The calling thread is one.
+    """
+    if drives_coroutines():
+        raise SelfWaitError(
+            f"An async handler waits for {what} and lets the loop stand still, which drives its own coroutine and "
+            "perhaps that run's. Use `await flow.wait_async(job_state)`, `flow.run_async(...)` or `flow.astream(...)`."
+        )
 
 
 def refuse_late(part: object, what: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import refuse_standing_still
 from routilux.errors import InvalidTypeError
 from routilux.handlers import kind_of_unusable
 from routilux.status import FINAL, JobStatus
@@ -16,11 +17,14 @@ if TYPE_CHECKING:  # the record and the flow stand above this room
     from routilux.flow.flow import Flow
     from routilux.job_state import JobState
 
-__all__ = ["PROGRESS_INTERVAL", "Progress", "wait_for_completion", "wait_until_condition"]
+__all__ = ["PROGRESS_INTERVAL", "Looks", "Progress", "wait_for_completion", "wait_until_condition", "warn_of_timeout"]
 
 logger = logging.getLogger(__name__)
 
 PROGRESS_INTERVAL = 5.0
+
+# How often a state that nobody drives is looked at, and how many looks in a row decide.
+STABILITY_CHECKS, CHECK_INTERVAL, STABILITY_DELAY = 5, 0.1, 0.05
 
 ProgressCallback = Callable[[int, int, str], None]
 
@@ -51,9 +55,9 @@ def wait_for_completion(
     flow: "Flow",
     job_state: "JobState",
     timeout: float | None = None,
-    stability_checks: int = 5,
-    check_interval: float = 0.1,
-    stability_delay: float = 0.05,
+    stability_checks: int = STABILITY_CHECKS,
+    check_interval: float = CHECK_INTERVAL,
+    stability_delay: float = STABILITY_DELAY,
     progress_callback: ProgressCallback | None = None,
 ) -> bool:
     """Wait until a run is over; True when it is, False at the timeout.
@@ -92,14 +96,7 @@ def wait_for_completion(
         ):
             return True
         if is_timed_out or (deadline is not None and time.monotonic() >= deadline):
-            logger.warning(
-                "Waiting for run %s ended after %s seconds: status %r, %d queued, %d active",
-                job_state.job_id,
-                timeout,
-                job_state.status,
-                _queue_size(flow),
-                _active_count(flow),
-            )
+            warn_of_timeout(flow, job_state, timeout)
             return False
         progress.report(_queue_size(flow), _active_count(flow), job_state.status)
         _pause(flow, check_interval, deadline)
@@ -139,6 +136,7 @@ def wait_until_condition(
         progress.report(_queue_size(flow), _active_count(flow), job_state.status)
         live = _ledger(job_state).live
         if live is not None:
+            refuse_standing_still(f"a change of run {job_state.job_id}")
             with _place_given_away(flow):
                 live.wait_for_change(_bounded(check_interval, deadline))
         elif job_state.status not in FINAL:  # else it has ended since the look above
@@ -152,6 +150,44 @@ def _check_condition(condition: object) -> None:
             f"A condition is a plain function of (flow, job_state), and {condition!r} is {kind}: it would be true at "
             "once, or never."
         )
+
+
+def warn_of_timeout(flow: Any, job_state: "JobState", timeout: float | None) -> None:
+    """Say what a wait that has given up has left."""
+    logger.warning(
+        "Waiting for run %s ended after %s seconds: status %r, %d queued, %d active",
+        job_state.job_id,
+        timeout,
+        job_state.status,
+        _queue_size(flow),
+        _active_count(flow),
+    )
+
+
+class Looks:
+    """Looks at a state that no run of this process drives, for a wait that must not block: who waits pauses between.
+
+    As `wait_for_completion` looks, with its defaults.
+    """
+
+    def __init__(self, flow: Any, job_state: "JobState") -> None:
+        self._flow = flow
+        self._job_state = job_state
+        self._still_count = 0
+
+    def find_it_over(self) -> bool:
+        """Look once; True when enough looks in a row have found nothing to do, and the state is over."""
+        if _has_ended_here(self._flow, self._job_state):
+            return True
+        self._still_count = self._still_count + 1 if _is_complete(self._flow, self._job_state) else 0
+        if self._still_count < STABILITY_CHECKS:
+            return False
+        self._still_count = 0
+        return _settle_status(self._job_state)
+
+    def seconds_between(self) -> float:
+        """How long to pause before the next one."""
+        return STABILITY_DELAY if self._still_count else CHECK_INTERVAL
 
 
 def _holds(condition: Callable[[Any, "JobState"], bool], flow: Any, job_state: "JobState") -> bool:
@@ -234,6 +270,7 @@ def _bounded(seconds: float, deadline: float | None) -> float:
 
 
 def _pause(flow: Any, seconds: float, deadline: float | None) -> None:
+    refuse_standing_still("a run")
     # Nobody can wake this wait: the states that are polled have no run that could. It is the polling that the
     # specification asks for, not a substitute for a condition.
     with _place_given_away(flow):

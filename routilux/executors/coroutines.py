@@ -25,8 +25,8 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
+from routilux.context import note_driving_thread
 from routilux.executors.driven import BLOCKING_SECONDS, CLEAN_UP_SECONDS, Driven, Limit, own_error, warn_blocking
-from routilux.executors.opening import note_driving_thread
 from routilux.executors.places import Places
 
 try:

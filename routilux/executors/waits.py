@@ -10,7 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Any, Protocol
 
-__all__ = ["GRACE_SECONDS", "give_turn", "in_thread", "in_thread_or_undone", "until"]
+__all__ = ["GRACE_SECONDS", "give_turn", "in_thread", "in_thread_or_undone", "sleep", "until"]
 
 # As long as a thread that waits: for handlers that are still at work in a run that was stopped.
 GRACE_SECONDS = 5.0
@@ -89,6 +89,11 @@ async def until(
 async def give_turn() -> None:
     """Let the loop do what else there is, once."""
     await asyncio.sleep(0)
+
+
+async def sleep(seconds: float) -> None:
+    """Let the loop do other things for so long."""
+    await asyncio.sleep(seconds)
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:

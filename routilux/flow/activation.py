@@ -5,13 +5,13 @@ This file and `run.py` are the hot path: everything that happens for one hop sta
 
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from routilux.context import current_activation, current_effects, current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy
-from routilux.errors import HandlerCancelledError, text_of
+from routilux.errors import HandlerCancelledError, HandlerTypeError, text_of
 from routilux.flow.error_policy import Decision, asks_application, decide
 from routilux.flow.workers import Turn, Workers
 from routilux.slot import refuse_unrun
@@ -211,7 +211,15 @@ def _decide(task: "Activation", policy: ErrorHandler | None, error: BaseExceptio
         # A subclass may count on `retry_count`, as the base class does.
         _report_retries(policy, task.retry_count)
         port: Any = task.port
-        verdict = bool(policy.handle_error(error, port.node.routine, port.node.id, task.flow, task.job_state))
+        answer: Any = policy.handle_error(error, port.node.routine, port.node.id, task.flow, task.job_state)
+        if isinstance(answer, Awaitable):
+            if isinstance(answer, Coroutine):
+                answer.close()
+            raise HandlerTypeError(
+                f"{type(policy).__name__}.handle_error returned {type(answer).__name__}, and nothing awaits it: a "
+                "policy decides on a worker's thread. Make it a plain method that returns True or False."
+            )
+        verdict = bool(answer)
     return decide(policy, task.retry_count, error, task.is_entry, verdict)
 
 

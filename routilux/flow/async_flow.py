@@ -1,5 +1,6 @@
 """AwaitedFlow: the side of a Flow that an application awaits on a loop of its own."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -7,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from routilux.executors.opening import asyncio_waits
 from routilux.flow.controls import check_state
+from routilux.flow.durable.elsewhere import FIRST_SECONDS, MOST_SECONDS
 from routilux.flow.durable_flow import DurableFlow
 from routilux.flow.engine import nested_job_id
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stream import AsyncRunStream
 from routilux.job_state import JobState, ledger_of
 from routilux.time_limits import check_wait
+from routilux.waiting import Looks, warn_of_timeout
 
 if TYPE_CHECKING:  # named in signatures
     from routilux.flow.flow import Flow
@@ -108,11 +111,38 @@ class AwaitedFlow(DurableFlow):
         check_state(job_state)
         check_wait(timeout)
         live = ledger_of(job_state).live
-        if not isinstance(live, RunLifecycle) or not self._engine.threaded:
-            # What no live run of this process tells of is polled, on a thread that has the time.
+        if not isinstance(live, RunLifecycle):
+            return await self._poll(job_state, timeout)
+        if not self._engine.threaded:  # the wait takes the steps
             wait = partial(JobState.wait_for_completion, self._flow(), job_state, timeout)
             return bool(await asyncio_waits().in_thread(wait))
         return await live.wait_async(timeout)
+
+    async def _poll(self, job_state: JobState, timeout: float | None) -> bool:  # noqa: ASYNC109 - as above
+        """Look now and then at a state that no run of this process tells of.
+
+        No thread waits for it: that could not be cancelled, and those of a loop's executor are few.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        flow, waits = self._flow(), asyncio_waits()
+        looks, pause = Looks(flow, job_state), FIRST_SECONDS
+        while True:
+            live = ledger_of(job_state).live
+            left = None if until is None else max(0.0, until - time.monotonic())
+            if isinstance(live, RunLifecycle):
+                return await self.wait_async(job_state, left)
+            if live is None:
+                if looks.find_it_over():
+                    return True
+                pause = looks.seconds_between()
+            else:  # the store is asked, which takes its time
+                if await waits.in_thread(partial(live.wait, 0.0)):
+                    return True
+                pause = min(2 * pause, MOST_SECONDS)
+            if left == 0.0:
+                warn_of_timeout(flow, job_state, timeout)
+                return False
+            await waits.sleep(pause if left is None else min(pause, left))
 
     def astream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> AsyncRunStream:
         """Start a run, and iterate with `async for` over what happens in it, as it happens.

@@ -169,7 +169,8 @@ class RunEnd:
     async def block_async(self, seconds: float | None) -> bool:
         """As `block`, without keeping the calling thread: it runs an asyncio loop."""
         waits = asyncio_waits()
-        done = await waits.until(self._waiters, self.lock, self.is_done_for_waiters, seconds, self.is_stopped)
+        with place_given_away_here():  # a plain handler's loop, made with asyncio.run, stands on a worker
+            done = await waits.until(self._waiters, self.lock, self.is_done_for_waiters, seconds, self.is_stopped)
         return bool(done)
 
     def wait_for_change(self, timeout: float | None) -> None:
@@ -195,14 +196,15 @@ class RunEnd:
 
     async def wait_for_news_async(self, record_count: int, output_count: int) -> bool:
         """As `wait_for_news`, without keeping the calling thread."""
-        await asyncio_waits().until(
-            self._waiters,
-            self.lock,
-            lambda: self._outlook(record_count, output_count) is not None,
-            None,
-            None,
-            is_watcher=True,
-        )
+        with place_given_away_here():
+            await asyncio_waits().until(
+                self._waiters,
+                self.lock,
+                lambda: self._outlook(record_count, output_count) is not None,
+                None,
+                None,
+                is_watcher=True,
+            )
         return self._is_worth_a_look(record_count, output_count)
 
     def _is_worth_a_look(self, record_count: int, output_count: int) -> bool:

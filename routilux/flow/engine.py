@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from routilux.context import current_activation
+from routilux.context import current_activation, drives_coroutines
 from routilux.errors import (
     FlowShutDownError,
     ForeignStateError,
@@ -20,7 +20,6 @@ from routilux.errors import (
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
-from routilux.executors.opening import drives_coroutines
 from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.entry import give_up_entry, run_entry
 from routilux.flow.event_loop import EventLoop

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
+from routilux.context import refuse_standing_still
 from routilux.executors.opening import asyncio_waits
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.job_state import ExecutionRecord, JobState, ledger_of
@@ -93,6 +94,7 @@ def _follow(job_state: JobState) -> Iterator[Item]:
         live = news.read_into(items)
         while items:
             yield items.popleft()
+        refuse_standing_still(f"what happens in run {job_state.job_id}")
         if live is None or not live.wait_for_news(news.record_count, news.mark_count):
             return
 

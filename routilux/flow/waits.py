@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from routilux.context import current_activation
+from routilux.context import current_activation, drives_coroutines, refuse_standing_still
 from routilux.errors import RunError, SelfWaitError
 from routilux.flow.workers import workers_of_this_thread
 
@@ -42,11 +42,8 @@ def wait_for(run: "RunLifecycle", timeout: float | None, progress: "Progress | N
                 "Advance the clock for what is on timers, or wait with a timeout."
             )
         return run.block(0.0)
-    if engine.handover.is_here() and not run.block(0.0):
-        raise SelfWaitError(
-            f"An async handler waits for run {run.job_id} and lets the loop stand still, which drives its own "
-            "coroutine and perhaps that run's. Use `await flow.wait_async(job_state)` or `flow.run_async(...)`."
-        )
+    if drives_coroutines() and not run.block(0.0):
+        refuse_standing_still(f"run {run.job_id}")
     workers = workers_of_this_thread()
     if workers is None:
         return _block(run, until, progress)

@@ -332,17 +332,25 @@ class Workers:
 
     @contextmanager
     def place_given_away(self) -> Iterator[None]:
-        """While the calling worker waits, another one may work in its place."""
-        with self._lock:
-            self._given_away += 1
-            starts = self._starts_needed(1) if self.line else []
-        for start in starts:
-            self._start(start)
+        """While the calling worker waits, another one may work in its place.
+
+        Once for a thread, also where several tasks of a loop on it wait: it has one place.
+        """
+        is_first = not getattr(_here, "wait_count", 0)
+        _here.wait_count = getattr(_here, "wait_count", 0) + 1
+        if is_first:
+            with self._lock:
+                self._given_away += 1
+                starts = self._starts_needed(1) if self.line else []
+            for start in starts:
+                self._start(start)
         try:
             yield
         finally:
-            with self._lock:
-                self._given_away -= 1
+            _here.wait_count -= 1
+            if not _here.wait_count:
+                with self._lock:
+                    self._given_away -= 1
 
     # -- handlers that were given up
 

@@ -569,3 +569,13 @@ def test_two_runs_count_their_retries_apart_though_they_share_a_policy():
     executor.run_until_idle()
     assert [job_state.status for job_state in states] == ["failed"] * 3
     assert attempts == {0: 3, 1: 3, 2: 3}
+
+
+def test_a_policy_whose_answer_would_have_to_be_awaited_tolerates_nothing(caplog):
+    class Asks(ErrorHandler):
+        async def handle_error(self, *args: Any) -> bool:  # type: ignore[override]
+            return True
+
+    flow = draw(a=entry(fails(ValueError("boom")), error_handler=Asks()))
+    assert flow.execute("a").status == "failed"
+    assert "nothing awaits it" in caplog.text

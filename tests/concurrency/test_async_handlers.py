@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -1007,6 +1008,55 @@ def test_a_plain_entry_that_an_async_handler_executes_runs_on_a_worker(other_flo
     assert not set(threads) & set(threads_of_loop)
 
 
+@pytest.mark.parametrize("own_flow", [True, False])
+@pytest.mark.parametrize("wait_kind", ["completion", "pending", "condition", "stream", "run"])
+def test_every_blocking_wait_in_an_async_handler_says_what_to_do_instead(wait_kind, own_flow):
+    may_end = threading.Event()
+
+    def held(routine: Routine, data: dict[str, Any]) -> None:
+        passed(may_end)
+
+    waits: dict[str, Callable[[], Any]] = {
+        "completion": lambda: JobState.wait_for_completion(second, second.execute("held")),
+        "pending": lambda: JobState.wait_for_completion(second, JobState(second.flow_id)),
+        "condition": lambda: JobState.wait_until_condition(second, second.execute("held"), lambda *_: False),
+        "stream": lambda: list(second.stream("held")),
+        "run": lambda: second.run("held"),
+    }
+
+    async def parent(routine: Routine, data: dict[str, Any]) -> None:
+        with pytest.raises(SelfWaitError, match=r"wait_async|run_async"):
+            waits[wait_kind]()
+
+    other = draw(held=node(held, slot="trigger"))
+    with other, draw(parent=Awaits(parent, "trigger"), held=node(held, slot="trigger")) as flow:
+        second = flow if own_flow else other
+        try:
+            assert flow.run("parent").errors == []
+        finally:
+            may_end.set()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_plain_handler_with_a_loop_of_its_own_gives_its_place_away_while_that_awaits_runs(count):
+    statuses: list[str] = []
+
+    async def await_children() -> None:
+        runs = await asyncio.gather(*[flow.run_async("child") for _ in range(count)])
+        statuses.extend(run.status for run in runs)
+        async for _ in flow.astream("child"):
+            pass
+        statuses.append("streamed")
+
+    def plain(routine: Routine, data: dict[str, Any]) -> None:
+        asyncio.run(await_children())
+
+    with draw("a -> plain", a=source(1), plain=node(plain), child=source(1), flow=Flow("drawn", max_workers=1)) as flow:
+        assert flow.run("a", timeout=DEADLINE).status == "completed"
+        assert flow._engine.workers._given_away == 0  # noqa: SLF001 - it has its place again
+    assert statuses == ["completed"] * count + ["streamed"]
+
+
 def test_a_callback_of_a_runs_end_may_wait_for_another_run():
     statuses: list[str] = []
 
@@ -1074,6 +1124,48 @@ def test_run_async_and_wait_async_leave_the_applications_loop_free():
 
     asyncio.run(main())
     flow.shutdown()
+
+
+def test_a_wait_for_a_state_that_nobody_drives_keeps_no_thread_and_ends_when_it_is_cancelled():
+    async def wait_and_give_up() -> None:
+        pool = ThreadPoolExecutor(1)
+        asyncio.get_running_loop().set_default_executor(pool)
+        waits = [asyncio.create_task(flow.wait_async(JobState(flow.flow_id))) for _ in range(50)]
+        await asyncio.sleep(0)
+        assert await asyncio.to_thread(lambda: True)  # there is a thread
+        for task in waits:
+            task.cancel()
+        outcomes = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+
+    with Flow("drawn") as flow:
+        in_thread(lambda: asyncio.run(wait_and_give_up()))()
+
+
+def test_a_wait_for_a_state_that_nobody_drives_ends_when_it_is_over_or_driven_or_its_time_is():
+    began, may_end = threading.Event(), threading.Event()
+
+    def hold(routine: Routine, data: dict[str, Any]) -> None:
+        began.set()
+        passed(may_end)
+
+    async def wait_for_all() -> None:
+        pending = JobState(flow.flow_id)
+        assert not await flow.wait_async(pending, 0.0)
+        paused = reloaded(JobState(flow.flow_id))
+        paused.status = "paused"
+        assert await flow.wait_async(paused)
+        waiting = asyncio.create_task(flow.wait_async(pending))
+        await asyncio.sleep(0)
+        running = asyncio.create_task(asyncio.to_thread(flow.execute, "a", job_state=pending))
+        await asyncio.to_thread(passed, began)
+        may_end.set()
+        assert await waiting
+        await running
+        assert pending.status == "completed"
+
+    with draw(a=node(hold, slot="trigger")) as flow:
+        in_thread(lambda: asyncio.run(wait_for_all()))()
 
 
 def test_cancelling_run_async_cancels_the_run():
