@@ -27,6 +27,7 @@
     │   ├── AttemptTimeoutError (TimeoutError) an attempt took longer than its routine's attempts may
     │   ├── LateAttemptError                a handler goes on after its attempt was given up
     │   ├── HandlerCancelledError           an async handler was cancelled with its run
+    │   ├── AwaitCancelledError             what an async handler awaited was cancelled, and its run was not
     │   ├── WorkerStartError                no thread could be started
     │   ├── RunDrivenError                  another process drives the run
     │   └── LeaseLostError                  another process has taken the runs over
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # what a flow's checks find
 
 __all__ = [
     "AttemptTimeoutError",
+    "AwaitCancelledError",
     "BrokenDrawingError",
     "CallableError",
     "DuplicateNameError",
@@ -262,7 +264,13 @@ class SelfWaitError(RunError):
 
 
 class AttemptTimeoutError(RunError, TimeoutError):
-    """An attempt took longer than its routine's `attempt_timeout`."""
+    """An attempt took longer than its routine's `attempt_timeout`.
+
+    Attributes:
+        seconds: Of an async handler that was cancelled where it awaited: what it might take; else None.
+    """
+
+    seconds: float | None = None
 
 
 class LateAttemptError(RunError):
@@ -271,6 +279,10 @@ class LateAttemptError(RunError):
 
 class HandlerCancelledError(RunError):
     """An async handler was cancelled where it awaited something: its run was cancelled, or its time was over."""
+
+
+class AwaitCancelledError(RunError):
+    """What an async handler awaited was cancelled, by nobody of its run: an error as every other."""
 
 
 class WorkerStartError(RunError):
@@ -313,3 +325,11 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as inner:  # noqa: BLE001 - application code
         return f"<no text: __str__ raised {type(inner).__name__}>"
+
+
+def repr_of(value: object) -> str:
+    """What an object of the application is, for a message. One whose `__repr__` raises says so."""
+    try:
+        return repr(value)
+    except Exception as inner:  # noqa: BLE001 - application code
+        return f"<{type(value).__name__}: __repr__ raised {type(inner).__name__}>"

@@ -6,8 +6,8 @@ from threading import RLock, get_ident
 from typing import Any
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidValueError, NotPlainError
-from routilux.guarded import GuardedDict
+from routilux.errors import InvalidValueError, NotPlainError, RunError
+from routilux.guarded import GuardedDict, taken_from
 from routilux.ledger import Ledger
 from routilux.plain import plain
 from routilux.registration import OwnFields
@@ -43,9 +43,11 @@ class SharedState(OwnFields):
 
     @shared_data.setter
     def shared_data(self, value: dict[str, Any]) -> None:
+        if value is self._shared_data:
+            return  # `shared_data |= {...}` has written it already, and it stays the object that others hold
         refuse_late(self, "replace the shared data")
+        values: GuardedDict[str, Any] = GuardedDict(taken_from(value), lock=self._shared_lock)
         with self._shared_lock:
-            values: GuardedDict[str, Any] = GuardedDict(dict(value), lock=self._shared_lock)
             values.track(self._shared_data)  # before anybody sees it: see `take_shared_changes`
             self._shared_data = values
 
@@ -75,6 +77,20 @@ class SharedState(OwnFields):
             self._shared_data[key] = value
             self._touch()
             return value
+
+    def refuse_while_modifying(self, what: str, verb: str) -> None:
+        """Raise where the function given to `modify_shared_data` wants a run's merge lock. Not for applications.
+
+        That one is taken before the lock of the shared data: another thread may be in a merge function, and wait for
+        the shared data.
+
+        Raises:
+            RunError: It is called by that function, beside a live run.
+        """
+        if self._modifying_thread == get_ident() and self._ledger.live is not None:
+            raise RunError(
+                f"{what} the function given to modify_shared_data. Return the new value, and {verb} afterwards."
+            )
 
     # -- the log
 

@@ -17,7 +17,7 @@ import contextlib
 import logging
 import threading
 import types
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Generator
 from contextvars import Context
 from functools import partial
@@ -25,7 +25,9 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
-from routilux.executors.driven import BLOCKING_SECONDS, Driven, warn_blocking
+from routilux.executors.driven import BLOCKING_SECONDS, CLEAN_UP_SECONDS, Driven, Limit, own_error, warn_blocking
+from routilux.executors.opening import note_driving_thread
+from routilux.executors.places import Places
 
 try:
     import uvloop
@@ -54,6 +56,9 @@ class InLine(Protocol):
             cancelling: Whether the task was cancelled: then no handler may begin in it any more.
         """
 
+    def fail(self, loop: "CoroutineLoop", error: BaseException) -> None:
+        """The turn has raised this, which the engine did not expect: nobody is to wait for it for ever."""
+
 
 class _Beginning:
     """A coroutine that a worker has made."""
@@ -67,12 +72,18 @@ class _Beginning:
     def go_on(self, loop: "CoroutineLoop", cancelling: Callable[[], int]) -> Driven | None:  # noqa: ARG002 - as all
         """Begin it, or let it wait until others of its group have ended."""
         driven = self._driven
-        if not loop.admits(driven, self, self._is_stopped()):
+        # Who is stopped needs no place to end at.
+        if not self._is_stopped() and not loop.places.admits(driven, self):
             return None
         if driven.begin(self._is_stopped()):
             return driven
         loop.end(driven)
         return None
+
+    def fail(self, loop: "CoroutineLoop", error: BaseException) -> None:
+        """End the handler with the error."""
+        self._driven.fail(error)
+        loop.end(self._driven)
 
 
 class CoroutineLoop:
@@ -92,6 +103,9 @@ class CoroutineLoop:
     warn_blocking = staticmethod(warn_blocking)
     #: Makes a coroutine ready to be driven.
     driven = Driven
+    limit = Limit
+    #: What the error of a handler means that nobody has cancelled.
+    own_error = staticmethod(own_error)
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -109,9 +123,8 @@ class CoroutineLoop:
         self._driver: asyncio.Task[None] | None = None
         # What has come from workers and has not ended, and what awaits something.
         self._driven: dict[Any, Driven] = {}
-        # How many of each limited group are driven, and who waits for a turn.
-        self._counts: Counter[Any] = Counter()
-        self._held: dict[Any, deque[tuple[Driven, InLine]]] = {}
+        #: How many of each limited group are driven, and who waits for a place.
+        self.places = Places(self.put_in_line)
         # In which errands and drivers run: not that of whoever comes first, which would be kept.
         self._context = Context()
         # Those that `drive_here` drives: each by a loop of its own.
@@ -167,6 +180,13 @@ class CoroutineLoop:
         if is_running:
             self._do(partial(self._cancel, list(keys)))
 
+    def let_go(self, keys: Collection[Any]) -> None:
+        """Let those of these end that wait for a place: they are not to begin any more."""
+        with self._lock:
+            is_running = self._thread is not None
+        if is_running:
+            self._do(partial(self._let_go, list(keys)))
+
     def _do(self, errand: Callable[[], None]) -> None:
         with self._lock:
             loop = self._loop if self._loop is not None else self._start()
@@ -187,15 +207,27 @@ class CoroutineLoop:
         self._thread, self._ident, self._loop, self._is_woken = thread, thread.ident, loop, False
         return loop
 
-    def close(self, wait: bool) -> None:
-        """Let the thread end as soon as nothing is driven; with `wait`, return when it has."""
+    def close(self, wait: bool, seconds: float | None = None) -> None:
+        """Let the thread end as soon as nothing is driven: tasks that handlers have left are cancelled then.
+
+        Args:
+            wait: Return when it has ended.
+            seconds: Wait at most so long; `CLEAN_UP_SECONDS` by default. What keeps it is not what was driven, but
+                threads that handlers have called, or tasks that swallow their cancellation.
+        """
         with self._lock:
             thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
         self._do(self._end_soon)
-        if wait:
-            thread.join()
+        if not wait:
+            return
+        thread.join(CLEAN_UP_SECONDS if seconds is None else seconds)
+        if thread.is_alive():
+            logger.warning(
+                "The thread of the async handlers is not waited for any longer. What they have left keeps it: a thread "
+                "of asyncio.to_thread, or a task that swallows its CancelledError."
+            )
 
     def drive_here(self, driven: Driven) -> None:
         """Drive a coroutine to its end while the calling thread waits.
@@ -243,9 +275,9 @@ class CoroutineLoop:
             work = self._line.popleft()
             try:
                 driven = work.go_on(self, task.cancelling)
-            except BaseException:
-                logger.critical("The engine failed in %r", work, exc_info=True)
+            except BaseException as error:  # noqa: BLE001 - of the engine itself, and the loop must outlive it
                 driven = None
+                self._fail(work, error)
             if driven is not None:
                 self._leave_line()
                 self._driven[driven.key] = driven
@@ -264,6 +296,13 @@ class CoroutineLoop:
         if self._ends_soon:
             task.get_loop().call_soon(self._end_soon)  # after this task's end
 
+    def _fail(self, work: InLine, error: BaseException) -> None:
+        logger.critical("The engine failed in %r", work, exc_info=error)
+        try:
+            work.fail(self, error)
+        except BaseException:  # the driver must outlive it, or all others would wait for ever
+            logger.critical("The engine failed once more", exc_info=True)
+
     def _leave_line(self) -> None:
         """The present driver has something else to do; who comes next finds another, and so does what is in line."""
         if self._line:
@@ -274,8 +313,7 @@ class CoroutineLoop:
     def end(self, driven: Driven) -> None:
         """A coroutine has ended: make room for the next of its group, and put into the line what comes after it."""
         self._driven.pop(driven.key, None)
-        if driven.limit is not None:
-            self._give_place_back(driven.limit[0])
+        self.places.give_back(driven)
         following = driven.end()
         if following is not None:
             self.put_in_line(following)
@@ -293,52 +331,46 @@ class CoroutineLoop:
         self._ends_soon = False
         self.put_in_line(beginning)
 
-    def admits(self, driven: Driven, beginning: InLine, is_stopped: bool) -> bool:
-        """Whether a coroutine may begin; else its beginning is kept until another of its group has ended."""
-        if driven.is_waiting or driven.limit is None:
-            driven.is_waiting = False
-            return True  # it has a place, given by the one that has ended; or needs none
-        if is_stopped:
-            driven.limit = None
-            return True
-        group, most = driven.limit
-        if self._counts[group] >= most:
-            driven.is_waiting = True
-            self._held.setdefault(group, deque()).append((driven, beginning))
-            return False
-        self._counts[group] += 1
-        return True
-
-    def _give_place_back(self, group: Any) -> None:
-        held = self._held.get(group)
-        if held:
-            self.put_in_line(held.popleft()[1])
-            return
-        self._counts[group] -= 1
-        if not self._counts[group]:
-            del self._counts[group]
-            self._held.pop(group, None)
-
     def _cancel(self, keys: list[Any]) -> None:
-        for key in keys:
-            driven = self._driven.get(key)
-            if driven is None:
-                continue
+        found = [self._driven[key] for key in keys if key in self._driven]
+        for driven in found:
             driven.cancel()
-            held = self._held.get(driven.limit[0]) if driven.is_waiting and driven.limit is not None else None
-            for pair in [pair for pair in held or () if pair[0] is driven]:
-                # It waits for its turn: it ends now, without having begun, and without a place to give back.
-                held.remove(pair)  # type: ignore[union-attr]  # a pair is found in a deque only
-                driven.limit = None
-                self.put_in_line(pair[1])
+        self.places.let_go(found)
+
+    def _let_go(self, keys: list[Any]) -> None:
+        self.places.let_go([self._driven[key] for key in keys if key in self._driven])
 
     # -- the end
 
     def _end_soon(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            return  # it has ended, and waits for its executor; another thread may drive meanwhile
         self._used = False
+        if not self._driven and not self._line:
+            self._cancel_left()
         self._ends_soon = not self._end_if_idle()
 
+    def _cancel_left(self) -> None:
+        """Cancel tasks that handlers have left: their runs are over, and nothing else would end them."""
+        loop = asyncio.get_running_loop()
+        left = [task for task in asyncio.all_tasks(loop) if task is not self._driver and not task.cancelling()]
+        for task in left:
+            task.cancel()
+            task.add_done_callback(self._look_again)
+        if left:
+            logger.warning(
+                "Async handlers have left tasks, which are cancelled now: %s. Await or cancel what a handler starts "
+                "before it ends.",
+                ", ".join(sorted(f"{task.get_name()} ({task.get_coro()!r})" for task in left)),
+            )
+
+    def _look_again(self, task: "asyncio.Task[Any]") -> None:
+        if self._ends_soon:
+            task.get_loop().call_soon(self._end_soon)
+
     def _look_up(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            return  # as above
         if self._has_driver and self._driver is not None and self._driver.done():
             self._leave_line()  # a handler has cancelled all tasks of the loop, and one had not begun
         if not self._end_if_idle():
@@ -357,6 +389,7 @@ class CoroutineLoop:
         return True
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        note_driving_thread()
         loop.call_soon(self._look_up)
         while True:
             try:

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_effects
 from routilux.errors import RunEndedError
 from routilux.flow.attempts import RunAttempts
 from routilux.flow.gate import Gate
@@ -75,8 +76,10 @@ class RunInputs(RunAttempts):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"request the input {name!r}")
-            if activation.effects is not None:
-                activation.effects.append(request)
+            effects = activation.effects
+            if effects is not None:
+                if current_effects.get() is effects:  # else a failed attempt's, which leaves nothing
+                    effects.append(request)
                 return
             given = self.ask(activation, request)
         self.hand_out(given)

@@ -340,10 +340,13 @@ class Durability:
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
+        before = None if known is None else ledger_of(known).live
         job_state = self.restored(header)
         ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
+        if isinstance(before, DurableRun):
+            before.tell_readers()
         return job_state
 
     def stand_in(self, job_state: JobState) -> DurableRun | None:

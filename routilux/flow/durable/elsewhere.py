@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.errors import LeaseLostError, RunDrivenError, StoreError
 from routilux.flow.controls import while_nothing_resumes
+from routilux.flow.workers import place_given_away_here
 from routilux.job_state import JobState, ledger_of
 from routilux.status import JobStatus
 
@@ -86,7 +87,8 @@ class RunElsewhere:
                 return False
             if progress is not None:
                 progress.report(0, 0, self._job_state.status)
-            Event().wait(min(pause, left))
+            with place_given_away_here():
+                Event().wait(min(pause, left))
             pause = min(2 * pause, MOST_SECONDS)
         with while_nothing_resumes():
             live = ledger_of(self._job_state).live
@@ -120,9 +122,12 @@ class RunElsewhere:
         """At most `timeout` seconds: nothing here can tell of a change."""
         Event().wait(MOST_SECONDS if timeout is None else min(timeout, MOST_SECONDS))
 
-    def wait_for_news(self, record_count: int, output_count: int) -> None:  # noqa: ARG002 - a live run's
-        """As `wait_for_change`."""
-        self.wait_for_change(None)
+    def wait_for_news(self, record_count: int, output_count: int) -> bool:  # noqa: ARG002 - a live run's
+        """A moment; then the record is what the store has, if the run is over or paused by now."""
+        with place_given_away_here():
+            self.wait_for_change(None)
+            self._is_over()
+        return True
 
     # -- nothing of it is here: what it has left to do stands in the record itself
 

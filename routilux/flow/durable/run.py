@@ -235,7 +235,7 @@ class DurableRun(OwnTimers):
         key = (activation.routine_id_of(slot.routine), slot.name)
         self.scribe.check(data, f"the data of slot {slot.name!r}")
         with self.lock:
-            self.ledger.slot_data[key] = data
+            self._put_slot_data(key, data)
             self.scribe.slot_data(key, data)
             self._slots_set += 1
 
