@@ -28,6 +28,7 @@ from routilux.flow.identity import new_identity
 from routilux.flow.inputs import Inputs
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
+from routilux.flow.nested import nested_job_id
 from routilux.flow.observed import check_task
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
@@ -50,9 +51,8 @@ if TYPE_CHECKING:  # the flow stands above its engine
     from routilux.flow.migrations import Migration
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
-    from routilux.stores.base import Store
 
-__all__ = ["Engine", "nested_job_id"]
+__all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
@@ -563,21 +563,6 @@ class Engine:
 
 # Where an emission comes from that no slot's handler makes.
 _OUTSIDE = Port(Node("", None), Slot())
-
-
-def nested_job_id(store: "Store") -> str | None:
-    """For a run that a durable handler starts: the same when that attempt runs again."""
-    activation = current_activation.get()
-    if not isinstance(activation, Activation) or not activation.run.is_durable:
-        return None
-    number, job_id = activation.next_execute()
-    is_first_attempt = not activation.retry_count and not activation.revival_count
-    if is_first_attempt and activation.run.was_resumed():
-        # The routilux of before its process died may have been one that named the runs of all attempts like this.
-        earlier = f"{activation.activation_id}.{number}"
-        if store.find(earlier) is not None:
-            return earlier
-    return job_id
 
 
 def _takes_nothing(job_state: JobState) -> bool:

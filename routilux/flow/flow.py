@@ -375,6 +375,8 @@ class Flow(AwaitedFlow):
 
         Raises:
             ValueError: The state is of another flow.
+            TypeError: The checkpoint is no dict; or the flow has a store, and it is not JSON, or the reason no text.
+                Nothing has happened.
         """
         pause(self._engine, job_state, reason, checkpoint)
 
@@ -432,6 +434,7 @@ class Flow(AwaitedFlow):
 
         Raises:
             ValueError: The state is of another flow.
+            TypeError: The flow has a store, and the reason is no text. Nothing has happened.
         """
         cancel(self._engine, job_state, reason)
 
