@@ -1,5 +1,6 @@
 """Activations as data: the entries of `JobState.pending_tasks`."""
 
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -7,7 +8,7 @@ if TYPE_CHECKING:  # read by shape
     from routilux.flow.task import Activation
     from routilux.interfaces import Clock
 
-__all__ = ["describe", "seconds_until", "wall_clock"]
+__all__ = ["describe", "describe_all", "seconds_until", "wall_clock"]
 
 
 def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -> dict[str, Any]:
@@ -41,6 +42,25 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
     if task.revival_count:
         entry["revivals"] = task.revival_count
     return entry
+
+
+def describe_all(
+    active: Collection["Activation"], waiting: Sequence[tuple[int | None, "Activation"]], clock: "Clock"
+) -> list[dict[str, Any]]:
+    """All that a run has to do, as pending tasks.
+
+    What is active comes first, and of that what has begun first: so a sequential run goes on in its order.
+
+    Args:
+        active: What has begun.
+        waiting: What waits in a queue or, with its due time, for a timer.
+        clock: The run's.
+    """
+    begun = sorted(active, key=lambda task: task.started_ns)
+    return [
+        *(describe(task, "active", None, clock) for task in begun),
+        *(describe(task, "retry" if task.retry_count else "queued", due_ns, clock) for due_ns, task in waiting),
+    ]
 
 
 def _released(task: "Activation") -> dict[str, list[Any]]:
