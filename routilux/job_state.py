@@ -12,7 +12,6 @@ from serilux import SerializableRegistry, register_serializable
 from routilux.context import refuse_late
 from routilux.errors import InvalidDataError, InvalidValueError, RunError
 from routilux.execution_record import ExecutionRecord, record_of, restored_record
-from routilux.guarded import GuardedDict
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
@@ -20,6 +19,7 @@ from routilux.output_handler import OutputHandler, check_output_handler, hand_ov
 from routilux.registration import registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
+from routilux.shared_data import SharedData
 from routilux.shared_state import SharedState
 from routilux.state_data import checked_instant, read_state, shallow, shallow_slot_data
 from routilux.state_file import Saves, read_file
@@ -256,7 +256,7 @@ class JobState(SharedState):
         """In a forked child, where the threads that held the locks do not exist. Not for applications."""
         self._ledger.use_new_lock()
         self._shared_lock = RLock()
-        self._shared_data = GuardedDict(dict(dict.items(self._shared_data)), lock=self._shared_lock)
+        self._shared_data = SharedData(dict(dict.items(self._shared_data)), lock=self._shared_lock)
         self._modifying_thread = 0
 
     def record_total(self) -> int:
@@ -367,6 +367,7 @@ class JobState(SharedState):
         with self._at_rest():
             taken = {**self._taken(), "execution_history": [], "rows": [], "output_log": [], "shared_log": []}
             use({"_type": type(self).__name__, **saved_state(taken, self._ledger), **additions})
+            self._shared_data.forget_written()
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:
