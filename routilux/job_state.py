@@ -116,6 +116,8 @@ class JobState(SharedState):
 
     @status.setter
     def status(self, value: str) -> None:
+        if self._ledger.scribe is not None:
+            self._ledger.scribe.check_text("status", str(value))
         with self._ledger.lock:
             self._ledger.status = str(value)
             self._touch()

@@ -17,6 +17,7 @@ __all__ = [
     "checked_instant",
     "checked_level",
     "checked_limit",
+    "checked_name",
     "checked_rows",
     "checked_status",
     "checked_text",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 _GREATEST_NUMBER = 2**32 - 1
+
+# PostgreSQL has no index with longer ones.
+NAME_BYTES = 2000
 
 _STATUSES = frozenset(each.value for each in JobStatus)
 
@@ -60,10 +64,25 @@ def checked_text(what: str, text: str) -> str:
     return text
 
 
+def checked_name(what: str, text: str) -> str:
+    """A name.
+
+    Raises:
+        InvalidValueError: It holds what a store cannot, or is too long for one.
+    """
+    size = len(checked_text(what, text).encode())
+    if size > NAME_BYTES:
+        raise InvalidValueError(
+            f"The {what} {text[:80] + '...'!r} cannot be stored: it has {size} bytes as UTF-8, and a store takes "
+            f"{NAME_BYTES} at most. Use a shorter one."
+        )
+    return text
+
+
 def refuse_header(header: RunHeader) -> None:
     """Raise InvalidValueError for a header that cannot be stored."""
-    checked_text("job_id", header.job_id)
-    checked_text("flow_id", header.flow_id)
+    checked_name("job_id", header.job_id)
+    checked_name("flow_id", header.flow_id)
     checked_text("status", header.status)
     checked_text("fingerprint", header.fingerprint)
 

@@ -83,6 +83,18 @@ def test_what_some_backend_could_not_hold_every_backend_refuses(store: Store, te
     assert store.rows("a") == []
 
 
+@pytest.mark.parametrize(("text", "fits"), [("x" * 2000, True), ("ü" * 1001, False), ("x" * 10_000, False)])
+def test_names_have_two_thousand_bytes_at_most_for_every_backend(store: Store, text: str, fits: bool) -> None:
+    if fits:
+        assert store.create(header(text, flow_id=text), [])
+        assert store.find(text) is not None
+        return
+    for bad, what in ((header(text), "job_id"), (header("a", flow_id=text), "flow_id")):
+        with pytest.raises(InvalidValueError, match=f"{what} .* 2000 at most"):
+            store.create(bad, [])
+    assert store.find(text) is None
+
+
 @pytest.mark.parametrize("text", ["nul \0", "half \ud800"])
 def test_a_run_whose_name_cannot_be_stored_is_one_that_is_not_there(store: Store, text: str) -> None:
     assert store.find(text) is None

@@ -16,6 +16,7 @@ from routilux.ledger import RecordKey
 from routilux.plain import plain
 from routilux.priority import TaskPriority
 from routilux.stores.base import JournalRow
+from routilux.stores.checks import checked_text
 
 __all__ = ["Scribe", "encoded"]
 
@@ -221,6 +222,10 @@ class Scribe:
     def check(self, value: Any, path: str) -> None:
         """Refuse what cannot be written down."""
         plain(value, path)
+
+    def check_text(self, what: str, text: str) -> None:
+        """Refuse a text that no store can hold."""
+        checked_text(what, text)
 
     def record(self, key: RecordKey, at_ns: int, data: Any) -> None:
         """A record was written."""
