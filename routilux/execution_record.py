@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from routilux.kept_lists import KeptList
 from routilux.ledger import Row
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
@@ -10,7 +11,7 @@ from routilux.restoration import restore_additions, saved_additions
 from routilux.saved import Reader
 from routilux.state_data import read_instant
 
-__all__ = ["ExecutionRecord", "record_of", "restored_record"]
+__all__ = ["ExecutionRecord", "History", "record_of", "restored_record"]
 
 FIELDS = ["routine_id", "event_name", "data", "timestamp"]
 
@@ -106,3 +107,29 @@ def record_of(row: Row) -> ExecutionRecord:
     if row.is_emission:
         record.is_emission = True
     return record
+
+
+class History(KeptList[ExecutionRecord]):
+    """The records of a run that are objects by now; what is newer stands in the ledger's rows."""
+
+    __slots__ = ()
+
+    def fold(self) -> None:
+        """With the lock held: make objects of what was written since."""
+        if self._ledger.rows:
+            list.extend(self, map(record_of, self._ledger.take_records()))
+
+    def add(self, values: list[ExecutionRecord]) -> None:
+        """Append records, after everything that was written until now; a run that is kept refuses what is not JSON."""
+        ledger = self._ledger
+        if ledger.scribe is not None:
+            for record in values:
+                record.saved_form(f"the data of a record of {record.routine_id!r}")
+        with ledger.lock:
+            self.fold()
+            list.extend(self, values)
+            if ledger.scribe is not None:
+                for record in values:
+                    ledger.scribe.appended(record)
+            if ledger.live is not None:
+                ledger.live.poke()

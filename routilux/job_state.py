@@ -11,7 +11,7 @@ from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import refuse_late
 from routilux.errors import InvalidDataError, InvalidValueError, RunError
-from routilux.execution_record import ExecutionRecord, record_of, restored_record
+from routilux.execution_record import ExecutionRecord, History, record_of, restored_record
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
@@ -75,7 +75,7 @@ class JobState(SharedState):
 
     def __init__(self, flow_id: str = "") -> None:
         super().__init__()
-        self._history: list[ExecutionRecord] = []
+        self._history = History([], self._ledger)
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
         self.flow_id = flow_id
@@ -198,13 +198,12 @@ class JobState(SharedState):
     def execution_history(self, value: list[ExecutionRecord]) -> None:
         with self._ledger.lock:
             self._ledger.take_records()
-            self._history = list(value)
+            self._history = History(value, self._ledger)
 
     def folded_history(self) -> list[ExecutionRecord]:
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
         ledger = self._ledger
-        if ledger.rows:
-            self._history.extend(record_of(row) for row in ledger.take_records())
+        self._history.fold()
         if ledger.limit is not None and len(self._history) > ledger.limit:
             surplus = len(self._history) - ledger.limit
             del self._history[:surplus]

@@ -75,6 +75,9 @@ class Scribe(Protocol):
     def record(self, key: "RecordKey", at_ns: int, data: Any) -> None:
         """With the lock held: a record was written."""
 
+    def appended(self, record: Any) -> None:
+        """With the lock held: a caller has appended an ExecutionRecord."""
+
     def output(self, entry: dict[str, Any]) -> None:
         """With the lock held: an output was sent."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from routilux.context import refuse_late
 from routilux.errors import InvalidValueError
+from routilux.kept_lists import SharedLog
 from routilux.ledger import Ledger
 from routilux.registration import OwnFields
 from routilux.shared_data import SharedData
@@ -25,7 +26,7 @@ class SharedState(OwnFields):
         self._shared_lock = RLock()
         self._modifying_thread = 0
         self._shared_data = SharedData(lock=self._shared_lock)
-        self.shared_log: list[dict[str, Any]] = []
+        self._shared_log = SharedLog([], self._ledger)
 
     def _touch(self) -> None:
         self._ledger.touched_ns = self._ledger.now()
@@ -79,6 +80,15 @@ class SharedState(OwnFields):
 
     # -- the log
 
+    @property
+    def shared_log(self) -> list[dict[str, Any]]:
+        """The entries of the routines, oldest first; callers may append to it."""
+        return self._shared_log
+
+    @shared_log.setter
+    def shared_log(self, value: list[dict[str, Any]]) -> None:
+        self._shared_log = SharedLog(value, self._ledger)
+
     def append_to_shared_log(self, entry: dict[str, Any]) -> None:
         """Append an entry; it gets a `timestamp` (ISO text) unless it has one.
 
@@ -92,7 +102,7 @@ class SharedState(OwnFields):
             entry = {**entry, "timestamp": datetime.now().isoformat()}
         self._check_durable(entry, "an entry of the shared log")
         with self._shared_lock, self._ledger.lock:
-            self.shared_log.append(entry)
+            list.append(self._shared_log, entry)
             self._touch()
             if self._ledger.scribe is not None:
                 self._ledger.scribe.logged(entry)
