@@ -5,6 +5,7 @@ what is not yet written would grow to the whole run. So there is none: the worke
 rows old, or finds it 20 ms old, writes it, while the others go on; when 128 rows or 50 ms are not written, they wait.
 """
 
+import atexit
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
@@ -36,6 +37,10 @@ WAIT_NS = 50_000_000
 # Failed attempts to write are repeated after this, then after twice that, up to a second.
 RETRY_FIRST_NS = 50_000_000
 RETRY_MOST_NS = 1_000_000_000
+
+
+# The groups of this process that have something to write: at its end there is nobody else who would remember them.
+_unwritten: "set[GroupCommit]" = set()
 
 
 class _Part:
@@ -123,6 +128,7 @@ class GroupCommit:
             part.snapshot = snapshot or part.snapshot
             if not self._row_count:
                 self._since_ns = self._clock.monotonic_ns()
+                _unwritten.add(self)
             self._row_count += 1
 
     def has_rows_of(self, job_id: str) -> bool:
@@ -185,6 +191,9 @@ class GroupCommit:
             raise
         finally:
             self._writing_count = 0
+            with self._lock:
+                if not self._parts:
+                    _unwritten.discard(self)
 
     def _write_parts(self, parts: dict[str, _Part]) -> None:
         """Write parts; each that is written, or never will be, is taken out where they cannot be written together."""
@@ -262,10 +271,25 @@ class GroupCommit:
 
     def forget_threads(self) -> None:
         """In a forked child: what waits is the parent's, and so are the threads that hold locks."""
+        _unwritten.discard(self)
         self._make_locks()
         self._parts = {}
         self._row_count = self._writing_count = 0
         self.trouble = None
+
+
+@atexit.register
+def _write_at_exit() -> None:
+    """Write what is left when the program ends without a shutdown.
+
+    The threads of pools have been waited for by then, so what they have settled last is in here. It was settled before
+    the end of the process, and need not be done again.
+    """
+    for group in list(_unwritten):
+        try:
+            group.write()
+        except Exception as error:  # noqa: BLE001 - nobody is there to see it any more, and other stores may be well
+            logger.warning("At the end of the process, %s could not be written: %s", group.store.url, error)
 
 
 def fail_refused(runs: "Iterable[DurableRun]", job_id: str, error: Exception) -> None:
