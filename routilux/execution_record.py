@@ -1,5 +1,6 @@
 """ExecutionRecord: one thing that happened in a run."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +12,13 @@ from routilux.restoration import restore_additions, saved_additions
 from routilux.saved import Reader
 from routilux.state_data import read_instant
 
-__all__ = ["ExecutionRecord", "History", "record_of", "restored_record"]
+__all__ = ["ExecutionRecord", "History", "errors_of", "record_of", "restored_record"]
 
 FIELDS = ["routine_id", "event_name", "data", "timestamp"]
 
 OWN_KEYS = (*FIELDS, "is_emission")
+
+ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
@@ -107,6 +110,24 @@ def record_of(row: Row) -> ExecutionRecord:
     if row.is_emission:
         record.is_emission = True
     return record
+
+
+def errors_of(records: Iterable[ExecutionRecord]) -> Iterator[ExecutionRecord]:
+    """Of records, those of everything that went wrong; each error once."""
+    last = None
+    for record in records:
+        if record.is_emission or record.event_name not in ERROR_EVENTS or "error" not in record.data:
+            continue
+        if (
+            record.event_name in ("error_continued", "skipped")
+            and last is not None
+            and last.event_name == "error"
+            and last.routine_id == record.routine_id
+            and last.timestamp == record.timestamp
+        ):
+            continue  # tolerated: it stands before this one, with its traceback
+        last = record
+        yield record
 
 
 class History(KeptList[ExecutionRecord]):

@@ -11,7 +11,7 @@ from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import refuse_late
 from routilux.errors import InvalidDataError, InvalidValueError, RunError
-from routilux.execution_record import ExecutionRecord, History, record_of, restored_record
+from routilux.execution_record import ExecutionRecord, History, errors_of, record_of, restored_record
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
@@ -28,8 +28,6 @@ from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 __all__ = ["ExecutionRecord", "JobState", "ledger_of", "register_serializable"]
-
-ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
@@ -236,22 +234,7 @@ class JobState(SharedState):
         A tolerated error of a task stands in the history twice (as `error`, and as `error_continued` or
         `skipped`); here only its `error` record, which has the traceback.
         """
-        found: list[ExecutionRecord] = []
-        for record in list(self.execution_history):
-            if record.is_emission or record.event_name not in ERROR_EVENTS or "error" not in record.data:
-                continue
-            last = found[-1] if found else None
-            tolerated = record.event_name in ("error_continued", "skipped")
-            if (
-                tolerated
-                and last is not None
-                and last.event_name == "error"
-                and last.routine_id == record.routine_id
-                and last.timestamp == record.timestamp
-            ):
-                continue
-            found.append(record)
-        return found
+        return list(errors_of(list(self.execution_history)))
 
     def use_new_locks(self) -> None:
         """In a forked child, where the threads that held the locks do not exist. Not for applications."""

@@ -5,12 +5,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, TextIO
 
-from routilux.cli.stored import DECISIONS, listed, stored
-from routilux.cli.views import VIEWS, Lines
+from routilux.cli.stored import DECISIONS, LIST_VIEW, listed, stored, stored_records
+from routilux.cli.views import RECORD_VIEWS, VIEWS, Lines
 from routilux.errors import InvalidDataError, MissingExtraError, StoreUnavailableError
 from routilux.job_state import JobState
 from routilux.plain import shortened
@@ -68,8 +68,10 @@ def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     except (OSError, ValueError, RuntimeError, MissingExtraError) as error:
         sys.stderr.write(f"routilux: {error}\n")
         return 2
-    lines, data = VIEWS[options.command]
-    return _print(out, options, lines(job_state), data(job_state))
+    records = job_state.execution_history
+    if options.command in RECORD_VIEWS:
+        return _print(out, options, *RECORD_VIEWS[options.command], records)
+    return _print(out, options, *VIEWS[options.command], job_state, records)
 
 
 def _opened(url: str) -> Store:
@@ -89,20 +91,25 @@ def _opened(url: str) -> Store:
 
 def _look_into(store: Store, options: argparse.Namespace, out: TextIO) -> int:
     if options.command == "list":
-        return _print(out, options, *listed(store, options.status, options.flow, options.limit))
+        return _print(out, options, *LIST_VIEW, listed(store, options.status, options.flow, options.limit))
     if options.command in DECISIONS:
         out.write(DECISIONS[options.command](store, options.run) + "\n")
         return 0
+    # All records, and not only those that a bounded run has in memory; page by page.
+    if options.command in RECORD_VIEWS:
+        return _print(out, options, *RECORD_VIEWS[options.command], stored_records(store, options.run))
     job_state = stored(store, options.run)
-    lines, data = VIEWS[options.command]
-    return _print(out, options, lines(job_state), data(job_state))
+    return _print(out, options, *VIEWS[options.command], job_state, stored_records(store, options.run))
 
 
-def _print(out: TextIO, options: argparse.Namespace, lines: Lines, data: Any) -> int:
+def _print(
+    out: TextIO, options: argparse.Namespace, lines: Callable[..., Lines], data: Callable[..., Any], *seen: Any
+) -> int:
+    """Show what is seen, by the function that makes lines of it or by the one that makes data."""
     if options.json:
-        out.write(json.dumps(data, indent=2) + "\n")
+        out.write(json.dumps(data(*seen), indent=2) + "\n")
     else:
-        out.writelines(f"{each}\n" for each in lines)
+        out.writelines(f"{each}\n" for each in lines(*seen))
     return 0
 
 

@@ -206,3 +206,42 @@ def test_who_wants_to_go_on_with_a_run_whose_process_died_is_told_who_does(
 
     assert called("runs", decision, "crashed", "--store", path) == (2, "")
     assert "flow.recover()" in capsys.readouterr().err
+
+
+class Counts(Routine):
+    """Emits ten numbers to itself, and fails at one of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", self.begin)
+        self.define_slot("input", self.work)
+        self.define_event("e")
+
+    def begin(self) -> None:
+        for v in range(10):
+            self.emit("e", v=v)
+
+    def work(self, v: int) -> None:
+        if v == 1:
+            raise ValueError("one")
+
+
+def test_records_that_a_bounded_run_has_dropped_are_shown_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Flow("bounded", store=str(path), history_limit=4) as flow:
+        flow.add_routine(Counts(), "r")
+        flow.connect("r", "e", "r", "input")
+        run = flow.run("r", job_id="j")
+        assert len(run.execution_history) == 4
+        assert run.errors == []
+        record_count = len(list(flow.store.records("j")))
+
+    assert len(called("runs", "history", "j", "--store", path)[1].splitlines()) == record_count
+    assert len(json.loads(called("runs", "history", "j", "--store", path, "--json")[1])) == record_count
+    assert "one" in called("runs", "errors", "j", "--store", path)[1]
+    assert [
+        error["data"]["error"] for error in json.loads(called("runs", "errors", "j", "--store", path, "--json")[1])
+    ] == ["one"]
+    shown = json.loads(called("runs", "show", "j", "--store", path, "--json")[1])
+    assert (shown["record_count"], shown["error_count"]) == (record_count, 1)
+    assert f"records   {record_count}\nerrors    1\n" in called("runs", "show", "j", "--store", path)[1]
