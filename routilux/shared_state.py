@@ -26,7 +26,7 @@ class SharedState(OwnFields):
         self._shared_lock = RLock()
         self._modifying_thread = 0
         self._shared_data = SharedData(lock=self._shared_lock)
-        self._shared_log = SharedLog([], self._ledger)
+        self._shared_log: list[dict[str, Any]] = SharedLog([], self._ledger)
 
     def _touch(self) -> None:
         self._ledger.touched_ns = self._ledger.now()
@@ -87,7 +87,8 @@ class SharedState(OwnFields):
 
     @shared_log.setter
     def shared_log(self, value: list[dict[str, Any]]) -> None:
-        self._shared_log = SharedLog(value, self._ledger)
+        # What is no list is refused when the run is saved, as for every field.
+        self._shared_log = SharedLog(value, self._ledger) if isinstance(value, list) else value
 
     def append_to_shared_log(self, entry: dict[str, Any]) -> None:
         """Append an entry; it gets a `timestamp` (ISO text) unless it has one.

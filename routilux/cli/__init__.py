@@ -17,6 +17,7 @@ from routilux.plain import shortened
 from routilux.state_file import read_file
 from routilux.stores.base import Store
 from routilux.stores.opening import open_store
+from routilux.stores.relational import RelationalStore
 
 __all__ = ["main"]
 
@@ -60,7 +61,7 @@ def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.store is not None:
-            with closing(_opened(options.store)) as store:
+            with closing(_opened(options.store, options.command in DECISIONS)) as store:
                 return _look_into(store, options, out)
         job_state = _loaded(options.run)
     except BrokenPipeError:
@@ -74,8 +75,12 @@ def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     return _print(out, options, *VIEWS[options.command], job_state, records)
 
 
-def _opened(url: str) -> Store:
-    """A store that is there: whoever looks must not make one.
+def _opened(url: str, is_to_decide: bool) -> Store:
+    """A store that is there: whoever looks must not make one, and what an application has of its own is not ours.
+
+    Args:
+        url: Where it is.
+        is_to_decide: Whether it is going to be written.
 
     Raises:
         StoreUnavailableError: It is not.
@@ -86,6 +91,12 @@ def _opened(url: str) -> Store:
     path = url.removeprefix("sqlite:///")
     if url.startswith("memory:") or ("://" not in path and not os.path.exists(path)):
         raise StoreUnavailableError(f"There is no store {url}. Give a SQLite file that a flow has made, or a URL.")
+    if isinstance(store, RelationalStore):
+        store.only_look()
+    if is_to_decide:
+        store.list_runs(limit=0)  # it is one
+        store.close()
+        return open_store(url)
     return store
 
 

@@ -12,7 +12,7 @@ from math import inf
 from threading import Lock
 from typing import Any, TypeVar
 
-from routilux.errors import NewerStoreError, StoreError
+from routilux.errors import NewerStoreError, StoreError, StoreUnavailableError
 from routilux.stores.base import JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
     checked_instant,
@@ -84,6 +84,8 @@ class RelationalStore(Store):
         # Each of the two connections has its lock, so that nobody who reads waits while this process writes, or while
         # another one holds the database. No method takes both but `close` and a fork: first `_lock`, then `_read_lock`.
         # `_lock` also protects the driver's lease and its runs, `_fence` and `_driving`.
+        # Whether nothing is made in the database; see `only_look`.
+        self._only_looks = False
         self._lock = Lock()
         self._read_lock = Lock()
         self._fence: int | None = None
@@ -119,7 +121,13 @@ class RelationalStore(Store):
         """
         if not transaction.rows("has_schema")[0][0]:
             return 0
-        version: int = transaction.rows("version")[0][0]
+        found = transaction.rows("version")
+        version: int = found[0][0] if len(found) == 1 else 0
+        if type(version) is not int or version < 1:
+            raise StoreUnavailableError(
+                f"{self.url} cannot be used: its table routilux_schema says version {[row[0] for row in found]}, where "
+                "one whole number from 1 belongs. Give another store, or bring this one back from a copy."
+            )
         known = len(migrations(self._backend))
         if version > known:
             raise NewerStoreError(
@@ -131,6 +139,19 @@ class RelationalStore(Store):
     @abstractmethod
     def _disconnect(self) -> None:
         """Close both connections, with both locks held; they are opened again when they are needed."""
+
+    def only_look(self) -> None:
+        """From now on make nothing in the database: one without runs of routilux is refused.
+
+        To be called before the store is used. A database of an earlier version is brought up to date all the same.
+        """
+        self._only_looks = True
+
+    def _no_store(self, holds: str) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"{self.url} {holds}: there are no runs of routilux in it, and to look for them makes no place for them. "
+            "Give the store of a flow."
+        )
 
     # -- driving runs
 

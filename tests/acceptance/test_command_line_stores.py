@@ -2,7 +2,12 @@
 
 import io
 import json
+import os
+import shutil
+import sqlite3
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -245,3 +250,68 @@ def test_records_that_a_bounded_run_has_dropped_are_shown_all_the_same(tmp_path:
     shown = json.loads(called("runs", "show", "j", "--store", path, "--json")[1])
     assert (shown["record_count"], shown["error_count"]) == (record_count, 1)
     assert f"records   {record_count}\nerrors    1\n" in called("runs", "show", "j", "--store", path)[1]
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "x"), ("history", "x"), ("resume", "x"), ("delete", "x")])
+def test_a_database_of_an_application_is_refused_and_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    path, empty = tmp_path / "accounts.db", tmp_path / "empty.db"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE accounts (name)")
+    database.close()
+    empty.touch()
+    before = path.read_bytes()
+
+    assert called("runs", *words, "--store", path) == (2, "")
+    assert called("runs", *words, "--store", empty) == (2, "")
+
+    error = capsys.readouterr().err
+    assert "accounts.db is a database of something else, with the tables ['accounts']" in error
+    assert "empty.db is empty" in error
+    assert path.read_bytes() == before
+    assert empty.read_bytes() == b""
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["accounts.db", "empty.db"]
+
+
+def test_a_store_of_a_flow_that_has_ended_is_looked_at_without_a_change(store: Path) -> None:
+    before = store.read_bytes()
+
+    assert called("runs", "list", "--store", store)[0] == 0
+
+    assert store.read_bytes() == before
+
+
+def test_a_store_is_looked_at_while_its_flow_is_at_work(store: Path) -> None:
+    with draw(store, broken=False) as flow:
+        flow.run("fragile", {"n": 3}, job_id="third-3")
+        assert called("runs", "list", "--store", store)[1].split()[0] == "third-3"
+
+
+def test_a_store_that_may_only_be_read_is_looked_at(tmp_path: Path) -> None:
+    """By a user without rights, since root may write anywhere."""
+    if os.geteuid() != 0:
+        pytest.skip("takes root, to become nobody")
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with draw(folder / "runs.db", broken=False) as flow:
+            flow.run("fragile", {"n": 1}, job_id="one")
+        (folder / "runs.db").chmod(0o444)
+        folder.chmod(0o555)
+        looked = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder / "runs.db")], check=False, capture_output=True, text=True
+        )
+        assert looked.stdout.split()[:3] == ["one", "fragile", "completed"], looked.stderr
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+AS_NOBODY = """
+import os, sys
+from routilux.cli import main
+import routilux.stores.sqlite
+main(["runs", "list", "--store", "memory:"])  # what it imports late
+os.setuid(65534)
+sys.exit(main(["runs", "list", "--store", sys.argv[1]]))
+"""
