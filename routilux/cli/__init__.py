@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any, TextIO
 
 from routilux.cli.stored import DECISIONS, LIST_VIEW, listed, stored, stored_records
-from routilux.cli.views import RECORD_VIEWS, VIEWS, Lines
+from routilux.cli.views import RECORD_VIEWS, VIEWS, Lines, line, printable
 from routilux.errors import InvalidDataError, MissingExtraError, StoreUnavailableError
 from routilux.job_state import JobState
 from routilux.plain import shortened
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     """
     if out is not None:
         return _run(arguments, out)
+    if sys.stdout is None:  # the process was started without one
+        _complain("there is no standard output to write to")
+        return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has all the characters of a run
     try:
@@ -67,12 +70,17 @@ def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     except BrokenPipeError:
         raise  # of standard output: `main` knows
     except (OSError, ValueError, RuntimeError, MissingExtraError) as error:
-        sys.stderr.write(f"routilux: {error}\n")
+        _complain(str(error))
         return 2
     records = job_state.execution_history
     if options.command in RECORD_VIEWS:
         return _print(out, options, *RECORD_VIEWS[options.command], records)
     return _print(out, options, *VIEWS[options.command], job_state, records)
+
+
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"routilux: {printable(text)}\n")
 
 
 def _opened(url: str, is_to_decide: bool) -> Store:
@@ -104,7 +112,7 @@ def _look_into(store: Store, options: argparse.Namespace, out: TextIO) -> int:
     if options.command == "list":
         return _print(out, options, *LIST_VIEW, listed(store, options.status, options.flow, options.limit))
     if options.command in DECISIONS:
-        out.write(DECISIONS[options.command](store, options.run) + "\n")
+        out.write(line(DECISIONS[options.command](store, options.run)) + "\n")
         return 0
     # All records, and not only those that a bounded run has in memory; page by page.
     if options.command in RECORD_VIEWS:

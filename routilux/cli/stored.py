@@ -6,19 +6,28 @@ from datetime import datetime
 from typing import Any
 
 from routilux.cli.views import Lines, line
-from routilux.errors import InvalidValueError, UnknownRunError
+from routilux.errors import InvalidValueError, UnknownNameError, UnknownRunError
 from routilux.job_state import ExecutionRecord, JobState
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 
 __all__ = ["DECISIONS", "LIST_VIEW", "listed", "stored", "stored_records"]
 
+_STATUSES = frozenset(each.value for each in JobStatus)
+
 GOES_ON = "goes on when the application calls flow.recover()"
 
 
 def listed(store: Store, status: str | None, flow_id: str | None, limit: int) -> list[RunHeader]:
-    """The runs of a store."""
-    return store.list_runs(status, flow_id, limit=limit)
+    """The runs of a store.
+
+    Raises:
+        UnknownNameError: There are none with this status, and no run has it unless an application gives it.
+    """
+    found = store.list_runs(status, flow_id, limit=limit)
+    if not found and status is not None and status not in _STATUSES and not store.list_runs(status, limit=1):
+        raise UnknownNameError("status", status, _STATUSES)  # it looks as if all were well, and is a slip
+    return found
 
 
 def _lines(headers: list[RunHeader]) -> Lines:

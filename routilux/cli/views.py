@@ -7,7 +7,7 @@ from typing import Any
 from routilux.execution_record import errors_of
 from routilux.job_state import ExecutionRecord, JobState
 
-__all__ = ["RECORD_VIEWS", "VIEWS", "Lines", "line"]
+__all__ = ["RECORD_VIEWS", "VIEWS", "Lines", "line", "printable"]
 
 Lines = Iterator[str]
 Records = Iterable[ExecutionRecord]
@@ -111,10 +111,14 @@ def _pending(state: JobState, _: Records) -> Lines:
         yield f"input   {_asked(request)}"
 
 
+def printable(text: str) -> str:
+    """Text without what a terminal obeys."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def line(value: Any) -> str:
     """Text that keeps to its line, whatever a file has put into it: terminals obey control characters."""
-    text = str(value)
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    shown = printable(str(value))
     return shown if len(shown) <= 500 else shown[:497] + "..."
 
 

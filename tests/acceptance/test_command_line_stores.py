@@ -315,3 +315,43 @@ main(["runs", "list", "--store", "memory:"])  # what it imports late
 os.setuid(65534)
 sys.exit(main(["runs", "list", "--store", sys.argv[1]]))
 """
+
+
+def test_a_limit_beyond_all_runs_shows_all(store: Path) -> None:
+    assert called("runs", "list", "--store", store, "--limit", "9" * 20)[1].count("\n") == 2
+
+
+def test_a_status_of_an_application_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    flow = Flow("asking", store=str(path))
+
+    @flow.routine
+    def asks() -> None:
+        context = asks.get_execution_context()
+        assert context is not None
+        context.job_state.status = "waiting for Bob"
+
+    flow.execute("asks", job_id="j")
+    flow.shutdown()
+    assert called("runs", "list", "--store", path, "--status", "waiting for Bob")[1].split()[0] == "j"
+
+
+@pytest.mark.parametrize("close_stderr", ["", " 2>&-"])
+def test_a_process_without_standard_output_is_told_in_one_line(store: Path, close_stderr: str) -> None:
+    command = f"{sys.executable} -m routilux runs list --store {store} >&-{close_stderr}"
+    ended = subprocess.run(["/bin/sh", "-c", command], check=False, capture_output=True, text=True)
+    told = "" if close_stderr else "routilux: there is no standard output to write to\n"
+    assert (ended.returncode, ended.stderr) == (2, told)
+
+
+def test_a_job_id_with_characters_that_a_terminal_obeys_is_shown_without(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = "red\x1b[31m"
+    assert called("runs", "delete", bad, "--store", store) == (2, "")
+    assert called("runs", "show", bad, "--store", store) == (2, "")
+    with draw(store, broken=False) as flow:
+        flow.run("fragile", {"n": 1}, job_id=bad)
+    assert called("runs", "cancel", bad, "--store", store) == (2, "")
+    assert called("runs", "delete", bad, "--store", store) == (0, "red\\x1b[31m is deleted\n")
+    assert "\x1b" not in capsys.readouterr().err
