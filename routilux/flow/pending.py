@@ -35,9 +35,15 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "due_at": None if due_ns is None else wall_clock(due_ns, clock),
         "merged": task.merged,
         "released": _released(task),
-        # One that had begun before the run was stopped and has not come to it again is still one that had begun.
-        "was": "active" if was == "queued" and task.replay is not None else was,
+        "was": _was(task) if was == "queued" else was,
     }
+
+
+def _was(task: "Activation") -> str:
+    """Of one that has not begun: what it was when the run was stopped before, if it has not come to it again."""
+    if task.special is not None and task.special.was_failed:
+        return "failed"
+    return "active" if task.replay is not None else "queued"
 
 
 def _released(task: "Activation") -> dict[str, list[Any]]:

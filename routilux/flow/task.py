@@ -340,11 +340,14 @@ class Special:
         "replay",
         "retry_count",
         "staged",
+        "was_failed",
     )
 
     def __init__(self) -> None:
         self.retry_count = self.max_retries = 0
         self.merged = self.is_entry = False
+        # A dead letter that is tried again, and has not begun: if its run stops before, it still is one.
+        self.was_failed = False
         self.replay: dict[str, list[Any]] | None = None
         self.effects: list[HeldEmission | HeldOutput | HeldRequest] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None

@@ -210,7 +210,7 @@ def lost_lease(store: Store, job_id: str | None = None) -> LeaseLostError:
     what = "its lease is gone" if job_id is None else f"{job_id!r} is not its run any more"
     return LeaseLostError(
         f"{store.driver} writes nothing more to {store.url}: {what}. It gave no sign of life for "
-        f"{store.lease_seconds} s, or has let go, and its runs may go on elsewhere. "
+        f"{store.lease_seconds} s, has let go, or was closed under its runs, which may go on elsewhere. "
         "Close the store, and claim runs anew."
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from routilux import Flow, JobState, Routine
-from routilux.errors import InvalidValueError
+from routilux.errors import InvalidValueError, LeaseLostError
 from routilux.stores import Write
 from routilux.stores.memory import MemoryStore
 from tests.drawings import DEADLINE, Gate, entry, node, wait_until
@@ -69,3 +69,36 @@ def test_a_run_whose_rows_no_store_takes_fails_and_the_others_go_on(takes_rows: 
     found = store.find("bad")
     assert found is not None
     assert not takes_rows or (found.status, found.driver) == ("failed", None)
+
+
+def test_an_input_by_whose_name_nobody_could_answer_is_refused_where_it_is_requested(url: str) -> None:
+    def asks(routine: Routine, _: dict[str, Any]) -> None:
+        with pytest.raises(InvalidValueError, match="name of the input"):
+            routine.request_input("a\0", "trigger")
+
+    with Flow("picky", store=url) as flow:
+        flow.add_routine(entry(asks), "start")
+        assert flow.run("start").status == "completed"
+
+
+def test_a_flow_with_a_store_keeps_a_flow_id_whatever_saved_data_say(url: str) -> None:
+    with Flow("picky", store=url) as flow:
+        with pytest.raises(InvalidValueError, match="needs a flow_id"):
+            flow.deserialize({**flow.serialize(), "flow_id": ""})
+        assert flow.flow_id == "picky"
+
+
+def test_who_waits_for_a_run_whose_store_was_closed_is_told_that_it_may_be_so(url: str) -> None:
+    gate = Gate()
+    flow = Flow("picky", store=url)
+    flow.add_routine(entry(lambda routine, _: routine.emit("output")), "start")
+    flow.add_routine(node(gate.act), "held")
+    flow.connect("start", "output", "held", "input")
+    run = flow.execute("start")
+    gate.await_arrival()
+    assert flow.store is not None
+    flow.store.close()
+    gate.open()
+    with pytest.raises(LeaseLostError, match="or its store was closed under the run"):
+        JobState.wait_for_completion(flow, run, timeout=DEADLINE)
+    flow.shutdown()

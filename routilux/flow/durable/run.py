@@ -34,6 +34,8 @@ from routilux.status import FINAL, JobStatus
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
+    from routilux.routine import Routine
+    from routilux.slot import Slot
     from routilux.waiting import Progress
 
 __all__ = ["DurableRun"]
@@ -181,6 +183,13 @@ class DurableRun(HandedOut):
             f"Run {self.job_id} has nothing left to do, and ends as soon as its store can be written: it does not "
             f"take {what} any more. Emit from a handler while its run goes on, or start a new run with execute()."
         )
+
+    def request_input(
+        self, activation: Activation, routine: "Routine", slot: "Slot", name: str, timeout: float | None
+    ) -> None:
+        """As every run; a name by which no store could take an answer is refused."""
+        self.scribe.check_text("name of the input", name)
+        super().request_input(activation, routine, slot, name, timeout)
 
     def ask(self, activation: Activation, request: HeldRequest) -> int:
         """With the lock held: as every run."""
@@ -471,8 +480,9 @@ class DurableRun(HandedOut):
         done = super().wait(timeout, progress)
         if self.lost is not None:
             raise LeaseLostError(
-                f"Run {self.job_id} goes on in another process: this one gave no sign of life for "
-                f"{self.durability.store.lease_seconds:g} s. Look at it with store.load({self.job_id!r})."
+                f"Run {self.job_id} is not this process's any more, and may go on in another process: this one gave no "
+                f"sign of life for {self.durability.store.lease_seconds:g} s, or its store was closed under the run. "
+                f"Look at it with store.load({self.job_id!r})."
             ) from self.lost
         return done
 
