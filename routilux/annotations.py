@@ -6,7 +6,7 @@ stand in saved data is defined in this file: functions beside such a class can b
 
 import inspect
 import types
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 __all__ = ["NOTHING", "UNKNOWN", "VALUE", "Meaning", "annotated_parameter", "annotated_return"]
@@ -36,6 +36,9 @@ VALUE = Meaning()
 UNKNOWN = Meaning()
 _DICT = Meaning(is_dict=True)
 
+# What is sent is what these yield.
+_GENERATORS = (Generator, Iterator, AsyncGenerator, AsyncIterator)
+
 
 def annotated_return(function: Callable[..., Any]) -> Meaning:
     """What a function returns; of one that returns a generator, what that yields."""
@@ -61,10 +64,16 @@ def _read(function: Callable[..., Any], name: str, meaning: Callable[[Callable[.
 
 
 def _sent(function: Callable[..., Any], hint: Any) -> Meaning:
-    origin = get_origin(hint) or hint
-    if origin in (Generator, Iterator) or (origin is Iterable and inspect.isgeneratorfunction(function)):
-        items = get_args(hint)
-        return _meaning(items[0]) if items else UNKNOWN
+    origin, parts = get_origin(hint) or hint, get_args(hint)
+    if origin is Annotated:
+        return _sent(function, parts[0])
+    if _is_union(origin):
+        return _either(_sent(function, part) for part in parts)
+    is_iterable_generated = (origin is Iterable and inspect.isgeneratorfunction(function)) or (
+        origin is AsyncIterable and inspect.isasyncgenfunction(function)
+    )
+    if origin in _GENERATORS or is_iterable_generated:
+        return _meaning(parts[0]) if parts else UNKNOWN
     return _meaning(hint)
 
 
@@ -74,10 +83,8 @@ def _meaning(hint: Any) -> Meaning:
         return _meaning(parts[0])
     if hint is None or hint is type(None):
         return NOTHING
-    if origin is Union or origin is types.UnionType:
-        # None emits nothing, so what is emitted is one of the others.
-        others = {each for each in map(_meaning, parts) if each is not NOTHING}
-        return others.pop() if len(others) == 1 else UNKNOWN
+    if _is_union(origin):
+        return _either(map(_meaning, parts))
     if is_typeddict(hint):
         return Meaning(True, tuple(hint.__annotations__))
     cls = origin if origin is not None else hint
@@ -87,3 +94,13 @@ def _meaning(hint: Any) -> Meaning:
         return UNKNOWN
     # Where one of dict's bases is promised, such as Mapping or object, a dict may come.
     return UNKNOWN if issubclass(dict, cls) else VALUE
+
+
+def _is_union(origin: Any) -> bool:
+    return origin is Union or origin is types.UnionType
+
+
+def _either(meanings: Iterable[Meaning]) -> Meaning:
+    # None emits nothing, so what is emitted is one of the others.
+    others = {each for each in meanings if each is not NOTHING}
+    return others.pop() if len(others) == 1 else UNKNOWN

@@ -5,6 +5,7 @@ called: a name is looked up in modules that are there already, and only function
 in are taken.
 """
 
+import functools
 import sys
 import types
 from collections.abc import Callable
@@ -81,13 +82,9 @@ def describe_callable(value: Any, owner: Any, where: str) -> dict[str, Any] | No
         return None
     if isinstance(value, Expression):
         return value.serialize()
+    _refuse_method_of_another(value, owner, where)
     if isinstance(value, types.MethodType):
         target = value.__self__
-        if target is not owner and hasattr(target, "_slots"):
-            raise CallableError(
-                f"{where} is {type(target).__name__}.{value.__name__}, a method of another routine, {target!r}. "
-                "Give each routine handlers of its own, or use a function at module level."
-            )
         return {
             "_type": "callable",
             "callable_type": "method" if target is owner else "object",
@@ -105,6 +102,20 @@ def describe_callable(value: Any, owner: Any, where: str) -> dict[str, Any] | No
     if isinstance(value, types.BuiltinFunctionType):
         return {"_type": "callable", "callable_type": "builtin", "name": value.__name__}
     return {"_type": "callable", "callable_type": "object", "class_name": type(value).__name__}
+
+
+def _refuse_method_of_another(value: Any, owner: Any, where: str) -> None:
+    inner = value
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not isinstance(inner, types.MethodType):
+        return
+    target = inner.__self__
+    if target is not owner and hasattr(target, "_slots"):
+        raise CallableError(
+            f"{where} is {type(target).__name__}.{_method_name(inner)}, a method of another routine, {target!r}. "
+            "Give each routine handlers of its own, or use a function at module level."
+        )
 
 
 def _method_name(method: types.MethodType) -> str:
@@ -229,7 +240,7 @@ def _function(module_name: Any, name: Any, where: str) -> Callable[..., Any]:
     raise CallableError(
         f"{where} was the function {module_name[:200]}.{name[:200]}, which saved data may not bring back: its module "
         "is not imported, or defines no registered class, or the function is not at its top level. Import the module "
-        "and call allow_callable(function), or let the routine's constructor set it."
+        "and call routilux.callables.allow_callable(function), or let the routine's constructor set it."
     )
 
 

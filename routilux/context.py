@@ -1,6 +1,6 @@
 """Which run, and which of its activations, the present thread is working for.
 
-Two context variables, set around every call of a handler. A thread that a handler starts begins with an empty
+Context variables, set around every call of a handler. A thread that a handler starts begins with an empty
 context; `contextvars.copy_context().run(...)` carries the run into it.
 """
 
@@ -13,11 +13,22 @@ if TYPE_CHECKING:  # named in annotations only: the context knows of the rooms a
     from routilux.job_state import JobState
     from routilux.synchronous import DirectCall
 
-__all__ = ["ExecutionContext", "current_activation", "current_job_state", "delivering_output", "refuse_late"]
+__all__ = [
+    "ExecutionContext",
+    "current_activation",
+    "current_effects",
+    "current_job_state",
+    "delivering_output",
+    "refuse_late",
+]
 
 current_job_state: "ContextVar[JobState | None]" = ContextVar("routilux_job_state", default=None)
 # A DirectCall while a slot is called without an engine: it has no run, but the same attributes otherwise.
 current_activation: "ContextVar[Activation | DirectCall | None]" = ContextVar("routilux_activation", default=None)
+
+# Where the attempt that this thread works for holds back its effects (policy RETRY). The activation is the same in all
+# its attempts: by this, a thread that has outlived a failed one is told from the one that is at work.
+current_effects: "ContextVar[object]" = ContextVar("routilux_effects", default=None)
 
 # True while an output handler is called: it must not wait for the handlers that send outputs.
 delivering_output: "ContextVar[bool]" = ContextVar("routilux_delivering_output", default=False)

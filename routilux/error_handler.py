@@ -74,10 +74,10 @@ class ErrorHandler(OwnFields):
         is_critical: bool = False,
     ) -> None:
         self.strategy = strategy
-        self.max_retries = _not_negative("max_retries", max_retries)
-        self.retry_delay = _not_negative("retry_delay", retry_delay)
-        self.retry_backoff = _not_negative("retry_backoff", retry_backoff)
-        self.retryable_exceptions: tuple[type[BaseException], ...] = _exception_classes(retryable_exceptions)
+        self.max_retries = max_retries
+        self.retry_delay = retry_delay
+        self.retry_backoff = retry_backoff
+        self.retryable_exceptions = retryable_exceptions
         self.is_critical = is_critical
         #: Retries granted to the latest activation. Reported here for people; the engine never reads it.
         self.retry_count = 0
@@ -99,6 +99,44 @@ class ErrorHandler(OwnFields):
             self._strategy = ErrorStrategy(value)
         except ValueError:
             raise UnknownNameError("error strategy", value, [member.value for member in ErrorStrategy]) from None
+
+    # What is assigned is checked here: else an error would be found out when a handler has raised another one.
+
+    @property
+    def max_retries(self) -> int:
+        """Retries after the first attempt."""
+        return self._max_retries
+
+    @max_retries.setter
+    def max_retries(self, value: int) -> None:
+        self._max_retries: int = _not_negative("max_retries", value)
+
+    @property
+    def retry_delay(self) -> float:
+        """Seconds before the first retry."""
+        return self._retry_delay
+
+    @retry_delay.setter
+    def retry_delay(self, value: float) -> None:
+        self._retry_delay: float = _not_negative("retry_delay", value)
+
+    @property
+    def retry_backoff(self) -> float:
+        """What the delay is multiplied by for each further retry."""
+        return self._retry_backoff
+
+    @retry_backoff.setter
+    def retry_backoff(self, value: float) -> None:
+        self._retry_backoff: float = _not_negative("retry_backoff", value)
+
+    @property
+    def retryable_exceptions(self) -> tuple[type[BaseException], ...]:
+        """The exception classes that are worth a retry; one, several or None for all may be assigned."""
+        return self._retryable_exceptions
+
+    @retryable_exceptions.setter
+    def retryable_exceptions(self, value: type[BaseException] | Iterable[type[BaseException]] | None) -> None:
+        self._retryable_exceptions = _exception_classes(value)
 
     def is_retryable(self, error: BaseException) -> bool:
         """Whether an error is one that a retry may help against."""
@@ -235,6 +273,10 @@ def _not_negative(name: str, value: Any) -> Any:
 def _exception_classes(classes: Any) -> tuple[type[BaseException], ...]:
     if classes is None:
         return (Exception,)
+    if not isinstance(classes, type | Iterable) or isinstance(classes, str):
+        raise InvalidTypeError(
+            f"retryable_exceptions must be exception classes, such as (OSError, TimeoutError), not {classes!r}."
+        )
     found = (classes,) if isinstance(classes, type) else tuple(classes)
     # Names come from serilux, which hands a constructor the saved values before it restores the rest.
     found = tuple(_exception_named(each) if isinstance(each, str) else each for each in found)

@@ -262,7 +262,13 @@ class SelfWaitError(RunError):
 
 
 class AttemptTimeoutError(RunError, TimeoutError):
-    """An attempt took longer than its routine's `attempt_timeout`."""
+    """An attempt took longer than its routine's `attempt_timeout`.
+
+    Attributes:
+        seconds: Of an async handler that was cancelled where it awaited: what it might take; else None.
+    """
+
+    seconds: float | None = None
 
 
 class LateAttemptError(RunError):
@@ -313,3 +319,11 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as inner:  # noqa: BLE001 - application code
         return f"<no text: __str__ raised {type(inner).__name__}>"
+
+
+def repr_of(value: object) -> str:
+    """What an object of the application is, for a message. One whose `__repr__` raises says so."""
+    try:
+        return repr(value)
+    except Exception as inner:  # noqa: BLE001 - application code
+        return f"<{type(value).__name__}: __repr__ raised {type(inner).__name__}>"

@@ -119,7 +119,7 @@ class Event(OwnFields):
                 slot.connected_events.remove(self)
         self.version += 1
 
-    def emit(self, flow: "Flow | None" = None, **kwargs: Any) -> None:
+    def emit(self, /, flow: "Flow | None" = None, **kwargs: Any) -> None:
         """Emit this event; see `Routine.emit`. An event without a routine delivers now, on this thread."""
         routine = self.routine
         if routine is not None and routine.get_event(self.name) is self:

@@ -10,7 +10,7 @@ from routilux.plain import plain
 from routilux.registration import OwnFields, registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.saved import Reader
-from routilux.state_data import read_instant
+from routilux.state_data import local_time, read_instant
 
 __all__ = ["ExecutionRecord", "History", "errors_of", "record_of", "restored_record"]
 
@@ -27,6 +27,12 @@ class ExecutionRecord(OwnFields):
 
     `event_name` is the name of an emitted event, or one of the engine's words: start, completed, error,
     error_continued, skipped, timeout, refused, late, replay_differs.
+
+    Args:
+        routine_id: Whose record it is.
+        event_name: What happened.
+        data: What belongs to it; None: an empty dict.
+        timestamp: When; now by default. A time with a zone is kept as local time without one, as all times of a run.
     """
 
     fields_to_serialize = FIELDS
@@ -45,7 +51,7 @@ class ExecutionRecord(OwnFields):
         self.routine_id = routine_id
         self.event_name = event_name
         self.data: dict[str, Any] = {} if data is None else data
-        self.timestamp = datetime.now() if timestamp is None else timestamp
+        self.timestamp = datetime.now() if timestamp is None else local_time(timestamp)
 
     def serialize(self, max_depth: int = 100, _current_depth: int = 0) -> dict[str, Any]:  # noqa: ARG002 - serilux's
         """The record as data, with the fields that an application has added.

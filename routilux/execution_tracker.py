@@ -88,8 +88,8 @@ class TrackedRun(Protocol):
 
     key: int
 
-    def live_figures(self) -> "tuple[dict[str, Sums], int, list[ExecutionRecord]] | None":
-        """Sums, number of events, and the records since the last call; None when the run is over."""
+    def live_figures(self, tracker: object) -> "tuple[dict[str, Sums], int, list[ExecutionRecord]] | None":
+        """Sums, number of events, and the records since the tracker's last call; None when the run is over."""
 
 
 @registered
@@ -300,6 +300,11 @@ class ExecutionTracker(OwnFields):
         """Ask live runs for their figures whenever something is read."""
         self._live_runs = live_runs
 
+    def follow_no_more(self, live_runs: "Callable[[], Iterable[TrackedRun]]") -> None:
+        """Leave these runs to another tracker; what was handed in stays."""
+        if self._live_runs is live_runs:  # else another flow has it by now
+            self._live_runs = list
+
     def hand_in(self, run_key: int, figures: RunFigures) -> None:
         """Take the figures of a run that is over. Called with the run's lock held; read later."""
         with self._inbox_lock:
@@ -349,7 +354,7 @@ class ExecutionTracker(OwnFields):
         live: dict[str, Sums] = {}
         event_count = 0
         for run in live_runs:
-            found = run.live_figures()
+            found = run.live_figures(self)
             if found is None:
                 with self._inbox_lock:
                     late = self._inbox.pop(run.key, [])

@@ -1,9 +1,8 @@
 """Functions as routines: what a function takes is what its slots take, and what it returns is its event."""
 
-import inspect
 import types
 from collections.abc import Callable
-from contextlib import aclosing, closing
+from contextlib import closing
 from functools import partial, update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -12,13 +11,14 @@ from routilux.callables import describe_callable, is_saved_callable, remember_ca
 from routilux.context import current_activation
 from routilux.error_handler import ErrorHandler
 from routilux.errors import CallableError, HandlerTypeError, InvalidTypeError
-from routilux.handlers import ASYNC, kind_of_unusable
+from routilux.function_handlers import AsyncFunctionHandler, FunctionHandler
+from routilux.handlers import ASYNC, ASYNC_GENERATOR, kind_of_unusable
 from routilux.plain import shortened
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.slot import Slot, refuse_awaitable
+from routilux.slot import Slot, refuse_unrun
 
-__all__ = ["RESULT", "AsyncFunctionHandler", "FunctionHandler", "FunctionRoutine", "routine"]
+__all__ = ["RESULT", "FunctionRoutine", "routine"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +40,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
     What the function returns is emitted as the event "output": a dict whose keys are texts as the event's data, any
     other value under the name `result`. None emits nothing. A generator emits each item as it comes, but for None; once
     the run was cancelled or timed out, no further item is taken. An `async def` function is awaited on the flow's own
-    loop, and an async generator emits each item as it comes.
+    loop, and an async generator is a generator there: between its items, others of the loop have their turns.
 
     It is saved by the function's name, so the function must stand at the top level of a module. It is restored where
     that module is imported.
@@ -64,7 +64,7 @@ class FunctionRoutine(Routine, Generic[P, R]):
         if isinstance(name, str) and name.isidentifier():  # that of a lambda is none
             self._id = name
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]  # the base's does nothing
         """Call the function, outside any flow: nothing is emitted."""
         if self._function is None:
             raise HandlerTypeError(
@@ -85,11 +85,10 @@ class FunctionRoutine(Routine, Generic[P, R]):
             _refuse_unusable(function)
         self._function = function
         for name in SLOTS:
-            slot = self._slots[name]
-            if function is not None and kind_of_unusable(function) == ASYNC:
-                slot.handler = AsyncFunctionHandler(function, partial(self._send, slot), self._send_item)
-                continue
-            slot.handler = FunctionHandler(self.__call__ if function is None else function, partial(self._send, slot))
+            slot, called = self._slots[name], self.__call__ if function is None else function
+            is_to_await = kind_of_unusable(called) in (ASYNC, ASYNC_GENERATOR)
+            handler = AsyncFunctionHandler if is_to_await else FunctionHandler
+            slot.handler = handler(called, partial(self._send, slot), self._send_item)
         if function is not None:
             remember_callable(function)
             update_wrapper(self, function, ("__name__", "__qualname__", "__doc__"), ())
@@ -97,8 +96,8 @@ class FunctionRoutine(Routine, Generic[P, R]):
             self._events[OUTPUT].output_params = [RESULT] if returned is VALUE else list(returned.keys)
 
     def _send(self, slot: Slot, result: Any) -> None:
-        refuse_awaitable(result, slot)
         if not isinstance(result, types.GeneratorType):
+            refuse_unrun(result, slot)
             self._send_item(result)
             return
         activation = current_activation.get()
@@ -144,53 +143,6 @@ class FunctionRoutine(Routine, Generic[P, R]):
             f"{self!r} cannot be saved: {trouble}. Define the function with `def` at the top level of a module, under "
             "a name of its own, or make a subclass of Routine."
         ) from reason
-
-
-class AsyncFunctionHandler:
-    """As `FunctionHandler`, for a function that is `async def`, or an async generator."""
-
-    def __init__(
-        self, function: Callable[..., Any], send: Callable[[Any], None], send_item: Callable[[Any], None]
-    ) -> None:
-        self._function = function
-        self._send = send
-        self._send_item = send_item
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.__signature__ = _signature_of(function)
-
-    async def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Handle one delivery. Where the run is cancelled, it ends where it awaits."""
-        result = self._function(*args, **kwargs)
-        if not isinstance(result, types.AsyncGeneratorType):
-            self._send(await result)
-            return
-        async with aclosing(result):
-            async for item in result:
-                self._send_item(item)
-
-
-class FunctionHandler:
-    """The handler of a function routine's slot: calls the function, and sends what it returns.
-
-    To `bind`, and to whoever draws the flow, it has the function's signature.
-    """
-
-    def __init__(self, function: Callable[..., Any], send: Callable[[Any], None]) -> None:
-        self._function = function
-        self._send = send
-        self.__name__ = getattr(function, "__name__", type(function).__name__)
-        self.__signature__ = _signature_of(function)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        """Handle one delivery."""
-        self._send(self._function(*args, **kwargs))
-
-
-def _signature_of(function: Callable[..., Any]) -> inspect.Signature:
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):  # some callables of C have none: they get the whole dict
-        return inspect.Signature([inspect.Parameter("data", inspect.Parameter.POSITIONAL_ONLY)])
 
 
 def _is_data(item: Any) -> bool:

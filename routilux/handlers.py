@@ -2,18 +2,29 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from routilux.errors import HandlerTypeError
 
-__all__ = ["ASYNC", "Caller", "bind", "is_async", "is_purely_async", "kind_of_unusable"]
+__all__ = [
+    "ASYNC",
+    "ASYNC_GENERATOR",
+    "GENERATOR",
+    "Caller",
+    "bind",
+    "kind_of_unusable",
+    "kinds_of",
+    "may_await",
+]
 
 # Takes the merged data of one activation and calls the handler with what it wants of them.
 Caller = Callable[[dict[str, Any]], Any]
 
 ASYNC = "`async def`"
 GENERATOR = "a generator function"
+ASYNC_GENERATOR = "an async generator function"
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -27,7 +38,9 @@ def bind(handler: Callable[..., Any], where: str) -> Caller:
 
     "The whole dict" is a copy: a handler may change what it gets, and its next attempt gets it as it was.
 
-    For an `async def` handler, it returns the coroutine, none of whose lines has run.
+    For an `async def` handler, it returns the coroutine, none of whose lines has run. A decorated handler is what its
+    decorator has made of it: `async def`, or a plain function, whose coroutine is awaited if it hands one through. It
+    has the signature of what it wraps.
 
     Raises:
         HandlerTypeError: When it is not callable, or a generator function, async or not.
@@ -84,35 +97,48 @@ def _bind_several(handler: Callable[..., Any], named: list[inspect.Parameter]) -
 
 
 def kind_of_unusable(function: Callable[..., Any]) -> str:
-    """ASYNC or GENERATOR for a function whose call would run none of its lines; empty for any other."""
-    inner = _innermost(function)
-    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
-    if any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in called):
-        return ASYNC
-    return GENERATOR if any(inspect.isgeneratorfunction(each) for each in called) else ""
+    """ASYNC, GENERATOR or ASYNC_GENERATOR: a call would run none of its lines; empty for any other function.
+
+    A decorated function is what its decorator has made of it, whatever it was.
+    """
+    return _kind_of(_without_partial(function))
 
 
-def is_async(function: Callable[..., Any]) -> bool:
-    """Whether what it, or what a decorator has wrapped in it, is `async def`: then its call makes a coroutine."""
-    inner = _innermost(function)
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))  # noqa: B004 - the method itself
+def kinds_of(function: Callable[..., Any]) -> list[str]:
+    """Its kind, as of `kind_of_unusable`, and those of all that decorators have wrapped in it, inwards."""
+    kinds: list[str] = []
+    layer: Any = function
+    for _ in range(sys.getrecursionlimit()):  # one may wrap itself
+        called = _without_partial(layer)
+        kinds.append(_kind_of(called))
+        # A `partial` may be a decorator's wrapper, which knows what it wraps.
+        layer = getattr(layer, "__wrapped__", getattr(called, "__wrapped__", None))
+        if layer is None:
+            break
+    return kinds
 
 
-def is_purely_async(function: Callable[..., Any]) -> bool:
-    """Whether a call makes a coroutine and does nothing else: no decorator of it has a say before that."""
-    inner: Any = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    return inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(getattr(type(inner), "__call__", None))  # noqa: B004 - as above
+def may_await(kinds: list[str]) -> bool:
+    """Whether a call of a function of these `kinds_of` may give something to await: a decorator may hand it through."""
+    return ASYNC in kinds or ASYNC_GENERATOR in kinds
 
 
-def _innermost(function: Callable[..., Any]) -> Any:
-    """What decorators and `functools.partial` have wrapped."""
-    inner: Any = inspect.unwrap(function)
-    # By their class: a mock has an attribute `func` as well, which has one, and so on.
-    while isinstance(inner, functools.partial | functools.partialmethod):
-        inner = inner.func
-    return inner
+def _kind_of(function: Any) -> str:
+    for called in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is wanted
+        if inspect.iscoroutinefunction(called):
+            return ASYNC
+        if inspect.isasyncgenfunction(called):
+            return ASYNC_GENERATOR
+        if inspect.isgeneratorfunction(called):
+            return GENERATOR
+    return ""
+
+
+def _without_partial(function: Any) -> Any:
+    # By its class: a mock has an attribute `func` as well, which has one, and so on.
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def _refuse_uncallable(handler: Any, where: str) -> None:
@@ -124,14 +150,13 @@ def _refuse_uncallable(handler: Any, where: str) -> None:
 
 def _refuse_unusable(handler: Any, where: str) -> None:
     _refuse_uncallable(handler, where)
-    inner = _innermost(handler)
-    called = [inner, getattr(type(inner), "__call__", None)]  # noqa: B004 - the method itself is wanted
-    if any(inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each) for each in called):
+    kind = kind_of_unusable(handler)
+    if kind in (GENERATOR, ASYNC_GENERATOR):
         raise HandlerTypeError(
-            f"The handler of {where}, {_name_of(handler)}, is a generator function: calling it would run none of its "
-            "lines. Emit each item with self.emit(...) instead of `yield`."
+            f"The handler of {where}, {_name_of(handler)}, is {kind}: calling it would run none of its lines. "
+            "Emit each item with self.emit(...) instead of `yield`."
         )
 
 
 def _name_of(handler: Any) -> str:
-    return str(getattr(_innermost(handler), "__qualname__", repr(handler)))
+    return str(getattr(_without_partial(handler), "__qualname__", repr(handler)))

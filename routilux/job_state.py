@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
-from threading import RLock, get_ident
+from threading import RLock
 from typing import Any
 
 from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidDataError, InvalidValueError, RunError
+from routilux.errors import InvalidDataError, InvalidValueError
 from routilux.execution_record import ExecutionRecord, History, errors_of, record_of, restored_record
+from routilux.guarded import taken_from
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
@@ -21,7 +22,7 @@ from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
 from routilux.shared_data import SharedData
 from routilux.shared_state import SharedState
-from routilux.state_data import checked_instant, read_state, shallow, shallow_slot_data
+from routilux.state_data import checked_instant, local_time, read_state, shallow, shallow_slot_data
 from routilux.state_file import Saves, read_file
 from routilux.state_saving import saved_state
 from routilux.status import JobStatus
@@ -165,18 +166,21 @@ class JobState(SharedState):
 
     @routine_states.setter
     def routine_states(self, value: dict[str, dict[str, Any]]) -> None:
+        if value is self._ledger.routine_states:
+            return  # `routine_states |= {...}` has written it already, and it stays the object that others hold
         refuse_late(self, "replace the routines' states")
+        states = RoutineStates(taken_from(value), self._ledger.lock)
         with self._ledger.lock:
-            before = self._ledger.routine_states
-            states = self._ledger.routine_states = RoutineStates(dict(value), self._ledger.lock)
-            states.track(before)
+            states.track(self._ledger.routine_states)
+            self._ledger.routine_states = states
 
     def update_routine_state(self, routine_id: str, state: dict[str, Any]) -> None:
         """Replace a routine's state with a copy of `state`."""
         refuse_late(self, "write a routine's state")
         self._check_durable(state, f"the state of {routine_id!r}")
+        state = taken_from(state)
         with self._ledger.lock:
-            self._ledger.routine_states.set(routine_id, dict(state))
+            self._ledger.routine_states.set(routine_id, state)
             self._touch()
 
     def get_routine_state(self, routine_id: str) -> dict[str, Any] | None:
@@ -194,9 +198,12 @@ class JobState(SharedState):
 
     @execution_history.setter
     def execution_history(self, value: list[ExecutionRecord]) -> None:
+        if value is self._history:
+            return  # `execution_history += [...]` has written it already: one and the same list, and nothing is dropped
+        records = list(value)  # before the lock is taken: it may be made of the history itself
         with self._ledger.lock:
             self._ledger.take_records()
-            self._history = History(value, self._ledger)
+            self._history = History(records, self._ledger)
 
     def folded_history(self) -> list[ExecutionRecord]:
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
@@ -210,8 +217,9 @@ class JobState(SharedState):
             self.metadata["history_dropped"] = ledger.dropped
         return self._history
 
-    def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any]) -> None:
-        """Append a record with the present time."""
+    def record_execution(self, routine_id: str, event_name: str, data: dict[str, Any] | None) -> None:
+        """Append a record with the present time; None for data that are an empty dict."""
+        data = {} if data is None else data
         refuse_late(self, f"record {event_name!r}")
         self._check_durable(data, f"the data of a record of {routine_id!r}")
         ledger = self._ledger
@@ -225,7 +233,7 @@ class JobState(SharedState):
         records = list(self.execution_history)
         if routine_id is not None:
             records = [record for record in records if record.routine_id == routine_id]
-        return sorted(records, key=lambda record: record.timestamp)
+        return sorted(records, key=lambda record: local_time(record.timestamp))
 
     @property
     def errors(self) -> list[ExecutionRecord]:
@@ -358,14 +366,9 @@ class JobState(SharedState):
         """While no merge is half done, and nobody writes.
 
         Raises:
-            RunError: Called by the function that `modify_shared_data` was given: another thread may be in a merge
-                function, and wait for the shared data.
+            RunError: Called by the function that `modify_shared_data` was given.
         """
-        if self._modifying_thread == get_ident() and self._ledger.live is not None:
-            raise RunError(
-                "A run cannot be saved or copied by the function given to modify_shared_data. Return the new value, "
-                "and save afterwards."
-            )
+        self.refuse_while_modifying("A run cannot be saved or copied by", "save")
         while True:
             live = self._ledger.live
             with live.snapshot_lock() if live is not None else nullcontext(), self._shared_lock, self._ledger.lock:
@@ -480,6 +483,7 @@ class JobState(SharedState):
         Raises:
             FileNotFoundError: There is no such file.
             ValueError: It is no JobState, or one of a newer format; the message names the file and the trouble.
+            TypeError: What is given is no path.
         """
         saved = read_file(filepath, cls._is_name_of_state)
         job_state = cls()

@@ -109,8 +109,12 @@ class LiveRun(Protocol):
     def wait_for_change(self, timeout: float | None) -> None:
         """Until something was recorded or the run is over, at most `timeout` seconds."""
 
-    def wait_for_news(self, record_count: int, output_count: int) -> None:
-        """Until there are more records or outputs than these, or the run is over."""
+    def wait_for_news(self, record_count: int, output_count: int) -> bool:
+        """Wait until a reader who has seen so many records and outputs has something to do.
+
+        True: look again, at the ledger's `live` too. False: this was all. A paused run is waited for, until it is
+        resumed, by whomever, or is cancelled, or its flow is shut down.
+        """
 
     def outstanding_tasks(self) -> list[dict[str, Any]]:
         """With the ledger's lock held: everything that is queued, active or on a timer, as pending tasks."""
@@ -167,6 +171,7 @@ class Ledger:
         "now",
         "origin_ns",
         "output_marks",
+        "own_slot_data",
         "refuses",
         "routine_states",
         "rows",
@@ -205,6 +210,8 @@ class Ledger:
         self.input_number = 0
         # What the slots hold in this run, by (routine id, slot name). It outlives a leg of the run: a resume goes on.
         self.slot_data: dict[tuple[str, str], dict[str, Any]] = {}
+        # Those of them that handlers have looked at or set, and may change in place; the others may be a delivery's.
+        self.own_slot_data: dict[tuple[str, str], dict[str, Any]] = {}
         self.use_clock(clock)
 
     def use_clock(self, clock: Clock) -> None:

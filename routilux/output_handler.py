@@ -1,5 +1,6 @@
 """Where the outputs of a run go while it runs: a queue, a callback, nowhere."""
 
+import contextlib
 import logging
 import queue as queues
 import warnings
@@ -9,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from routilux.context import delivering_output
-from routilux.errors import HandlerTypeError, InvalidTypeError
+from routilux.errors import HandlerTypeError, InvalidTypeError, repr_of, text_of
 
 __all__ = ["CallbackOutputHandler", "NullOutputHandler", "OutputHandler", "QueueOutputHandler", "hand_over"]
 
@@ -64,7 +65,10 @@ class QueueOutputHandler(OutputHandler):
         )
 
     def __repr__(self) -> str:
-        return f"QueueOutputHandler({self.queue.qsize()} waiting)"
+        try:
+            return f"QueueOutputHandler({self.queue.qsize()} waiting)"
+        except (AttributeError, NotImplementedError):  # there are queues that cannot be counted
+            return f"QueueOutputHandler({type(self.queue).__name__})"
 
 
 class CallbackOutputHandler(OutputHandler):
@@ -134,7 +138,7 @@ def hand_over(handler: OutputHandler, **output: Any) -> None:
     try:
         handler.handle(**output)
     except Exception as error:  # noqa: BLE001 - application code
-        _warn(f"Output handler failed: {type(error).__name__}: {error} ({handler!r})")
+        _warn(f"Output handler failed: {type(error).__name__}: {text_of(error)} ({repr_of(handler)})")
     finally:
         delivering_output.reset(token)
 
@@ -142,6 +146,6 @@ def hand_over(handler: OutputHandler, **output: Any) -> None:
 def _warn(message: str) -> None:
     try:
         warnings.warn(message, RuntimeWarning, stacklevel=4)
-    except RuntimeWarning:
-        # The application turned warnings into errors; an output handler still stops nothing.
-        logger.warning("%s", message)
+    except Exception:  # noqa: BLE001 - an application may make warnings errors, and show them by code of its own
+        with contextlib.suppress(Exception):  # filters and handlers of logging are the application's, too
+            logger.warning("%s", message)

@@ -2,10 +2,11 @@
 
 import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from routilux.errors import NotPlainError
+from routilux.guarded import GuardedDict
 
 __all__ = ["pairs_of", "plain", "plain_dict", "shortened"]
 
@@ -78,9 +79,10 @@ def _copy(value: Any, path: str, depth: int, left: list[Any]) -> Any:
         left[0] = math.inf
         _refuse_endless_sharing(*left[1:])
     if isinstance(value, dict):
-        left[0] -= len(value)
+        pairs = pairs_of(value)
+        left[0] -= len(pairs)
         copy = {}
-        for key, item in pairs_of(value):
+        for key, item in pairs:
             if type(key) is not str:
                 key = _text_key(key, path)  # noqa: PLW2901 - an enum's value, say
             kind = type(item)
@@ -105,7 +107,7 @@ def _copy(value: Any, path: str, depth: int, left: list[Any]) -> Any:
 def _sizes(root: Any) -> tuple[dict[int, int], int]:
     """How many values containers are, written out, by their ids; and how many values there are in memory."""
     written = {id(root): 1}
-    in_memory = 1 + len(root)
+    in_memory = 1 + _length(root)
     # Without recursion: it is called where the stack may be used up by half.
     stack = [(root, iter(_values(root)))]
     while stack:
@@ -113,7 +115,7 @@ def _sizes(root: Any) -> tuple[dict[int, int], int]:
         for item in items:
             found = written.get(id(item), 0) if isinstance(item, dict | list | tuple) else 1
             if not found:
-                in_memory += 1 + len(item)
+                in_memory += 1 + _length(item)
                 written[id(item)] = 1  # its own are added; what holds itself is refused when it is copied
                 stack.append((item, iter(_values(item))))
                 break
@@ -123,6 +125,10 @@ def _sizes(root: Any) -> tuple[dict[int, int], int]:
             if stack:
                 written[id(stack[-1][0])] += written[id(holder)]
     return written, in_memory
+
+
+def _length(held: Any) -> int:
+    return dict.__len__(held) if isinstance(held, dict) else len(held)  # of the states of routines, without their lock
 
 
 def _values(held: Any) -> Iterable[Any]:
@@ -148,7 +154,7 @@ def _refuse_endless_sharing(value: Any, path: str) -> None:
     )
 
 
-def pairs_of(held: dict[Any, Any]) -> Iterable[tuple[Any, Any]]:
+def pairs_of(held: dict[Any, Any]) -> Collection[tuple[Any, Any]]:
     """The pairs of a dict as it is now; a worker may add a key to it while they are read.
 
     A plain dict is copied in one step. A list of its pairs is not made in one: each pair is an object, the garbage
@@ -156,6 +162,8 @@ def pairs_of(held: dict[Any, Any]) -> Iterable[tuple[Any, Any]]:
     """
     if type(held) is dict:
         return held.copy().items()
+    if isinstance(held, GuardedDict):
+        return held.pairs_now()  # a durable run copies what is emitted, the states of routines too, under their lock
     for _ in range(100):
         with contextlib.suppress(RuntimeError):  # it has changed its size
             return list(held.items())

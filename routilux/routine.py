@@ -1,6 +1,7 @@
 """Routine: a node of a flow, with slots that receive and events that it emits."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from routilux.arrows import flow_of
@@ -9,18 +10,18 @@ from routilux.context import current_job_state as _current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy, read_policy
 from routilux.errors import DuplicateNameError, InvalidTypeError, InvalidValueError, NoRunError, UnknownNameError
 from routilux.event import Event, read_event
+from routilux.job_state import JobState
 from routilux.plain import plain_dict
 from routilux.priority import TaskPriority
 from routilux.registration import OwnFields, registered
 from routilux.restoration import Restoration, read_additions, read_by_class, restore_together, saved_additions
 from routilux.saved import Reader
 from routilux.slot import MergeStrategy, Slot, read_slot
-from routilux.synchronous import routine_id_in
+from routilux.synchronous import DirectCall, routine_id_in
 from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # a routine runs in a flow that stands above it
     from routilux.flow.flow import Flow
-    from routilux.job_state import JobState
 
 __all__ = ["ExecutionContext", "Routine", "_current_job_state"]
 
@@ -53,7 +54,7 @@ class Routine(OwnFields):
     def __repr__(self) -> str:
         return f"{type(self).__name__}[{self._id}]"
 
-    def __call__(self, **kwargs: Any) -> None:
+    def __call__(self, /, **kwargs: Any) -> None:
         """Do nothing. Deprecated: routines are activated through their slots."""
 
     # -- drawing
@@ -109,6 +110,7 @@ class Routine(OwnFields):
         One of them may stand in no flow yet: it is added.
 
         Raises:
+            TypeError: One is no routine. `flow.chain` takes functions and ids as well.
             ValueError: They stand in no flow, or in different ones; or it is not obvious which event and slot are
                 meant. The message says what there is.
         """
@@ -185,6 +187,10 @@ class Routine(OwnFields):
         """The config for `serialize`. A subclass that has callables in it replaces them by data, in a copy."""
         return self._config
 
+    def _named_and_not_saved(self) -> list[tuple[str, str]]:
+        """Functions that the config names and `serialize` leaves out: what each is, and why it cannot be saved."""
+        return []
+
     def _config_from_saved(self, saved: dict[str, Any]) -> dict[str, Any]:
         """The config for `deserialize`, which may keep what it is given. Changes nothing in the routine."""
         return saved
@@ -204,12 +210,16 @@ class Routine(OwnFields):
             event_name: One of this routine's events.
             flow: For calls from outside a run. Inside one, the run's own flow is meant.
             job_state: Names a run explicitly.
-            **data: What to send.
+            **data: What to send. A value that is called `flow` or `job_state` is sent with
+                `emit_later(event_name, data={...})`.
 
         Raises:
             ValueError: Unknown event.
+            TypeError: `flow` is no Flow, or `job_state` no JobState.
             RuntimeError: The run has ended, or the flow was shut down.
         """
+        if flow is not None:
+            _check_meant("flow", flow, hasattr(flow, "emit_from_outside"))
         activation = current_activation.get()
         if (
             activation is not None
@@ -218,6 +228,8 @@ class Routine(OwnFields):
         ):
             activation.run.emit(activation, self, event_name, data)
             return
+        if job_state is not None:
+            _check_meant("job_state", job_state, isinstance(job_state, JobState))
         self._emit_from_outside(event_name, flow, job_state, data, 0.0, TaskPriority.NORMAL)
 
     def emit_later(
@@ -241,7 +253,10 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: Unknown event or priority, negative delay.
+            TypeError: A delay that is no number.
         """
+        if isinstance(delay, bool) or not isinstance(delay, int | float):
+            raise InvalidTypeError(f"delay must be a number of seconds from now, not {delay!r}.")
         if not delay >= 0:
             raise InvalidValueError(f"delay must not be negative, and {delay!r} is. It is seconds from now.")
         priority = TaskPriority.of(priority)
@@ -270,8 +285,10 @@ class Routine(OwnFields):
         flow = flow or self._current_flow
         if flow is None:
             event.deliver(data)
-        else:
-            flow.emit_from_outside(self, event_name, data, job_state, delay, priority)
+            return
+        emit = partial(flow.emit_from_outside, self, event_name, data, job_state, delay, priority)
+        if job_state is not None or not isinstance(activation, DirectCall) or not activation.holds(emit):
+            emit()
 
     @property
     def _current_flow(self) -> "Flow | None":
@@ -298,7 +315,7 @@ class Routine(OwnFields):
             return None
         return ExecutionContext(flow, job_state, routine_id_in(flow, self))
 
-    def send_output(self, output_type: str, **data: Any) -> None:
+    def send_output(self, /, output_type: str, **data: Any) -> None:
         """Send something to the caller of this run: into its output log and to its output handler.
 
         Raises:
@@ -345,7 +362,7 @@ class Routine(OwnFields):
             )
         activation.run.request_input(activation, self, target, name, timeout)
 
-    def emit_deferred_event(self, event_name: str, **data: Any) -> None:
+    def emit_deferred_event(self, /, event_name: str, **data: Any) -> None:
         """Emit an event when the run is resumed. It enters the run's state when this activation ends.
 
         Raises:
@@ -382,7 +399,7 @@ class Routine(OwnFields):
 
     # -- config and errors
 
-    def set_config(self, **kwargs: Any) -> None:
+    def set_config(self, /, **kwargs: Any) -> None:
         """Set configuration values; they are saved with the flow."""
         self._config.update(kwargs)
 
@@ -413,7 +430,8 @@ class Routine(OwnFields):
 
         Args:
             max_concurrency: How many async handlers may be at once in one flow, all its runs together; None: no limit.
-                Those that wait for their turn count as begun. Plain ones are bounded by the flow's workers.
+                Those that wait for their turn count as begun; a run that is paused or fails takes them back. A change
+                counts from the next one that begins or ends. Plain ones are bounded by the flow's workers.
             attempt_timeout: Seconds that one attempt may take, waiting for its turn excluded; None: no limit. Then the
                 attempt has failed with an `AttemptTimeoutError`, a TimeoutError, which goes the way of every error. An
                 async handler sees a CancelledError where it awaits, by the real time. A plain one cannot be stopped:
@@ -449,6 +467,15 @@ class Routine(OwnFields):
         )
 
 
+def _check_meant(name: str, value: object, is_meant: bool) -> None:
+    if not is_meant:
+        kind = "the Flow to emit in" if name == "flow" else "the JobState of the run to emit for"
+        raise InvalidTypeError(
+            f"{name}= of emit() is {kind}, not {value!r}. To send a value by that name, emit it with "
+            f"emit_later(event_name, data={{{name!r}: ...}})."
+        )
+
+
 def _check_name(kind: str, name: Any) -> None:
     if not isinstance(name, str) or not name:
         a_kind = f"an {kind}" if kind[0] in "aei" else f"a {kind}"
@@ -458,7 +485,13 @@ def _check_name(kind: str, name: Any) -> None:
 def _draw(tail: Any, head: Any) -> bool:
     """Draw an arrow; False where one of its ends is something else."""
     routines = [each for end in (tail, head) for each in (end if isinstance(end, list | tuple) else [end])]
-    if not all(isinstance(each, Routine) for each in routines):
-        return False
-    flow_of(routines).chain(tail, head)
-    return True
+    others = [each for each in routines if not isinstance(each, Routine)]
+    if not others:
+        flow_of(routines).chain(tail, head)
+        return True
+    if all(isinstance(each, str) or (callable(each) and not hasattr(type(each), "__rrshift__")) for each in others):
+        raise InvalidTypeError(
+            f"An arrow connects routines, and {others[0]!r} is no routine. Draw with flow.chain(...), which takes "
+            "functions and the ids of routines as well."
+        )
+    return False

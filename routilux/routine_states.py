@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Any
 
-from routilux.guarded import GuardedDict, LockLike
-from routilux.status import FAILED_ROUTINE, RoutineStatus
+from routilux.guarded import GuardedDict, LockLike, taken_from
+from routilux.status import RoutineStatus, says_failed, word_of
 
 __all__ = ["RoutineStates"]
 
@@ -25,9 +25,13 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
     WHAT = "write a routine's state"
 
     def __init__(self, states: dict[str, dict[str, Any]], lock: LockLike) -> None:
-        super().__init__(states, lock)
+        super().__init__({key: self.taken(state) for key, state in states.items()}, lock)
         #: By routine: the nanoseconds of its last execution, which succeeded, and which its state does not say yet.
         self.completions: dict[str, int] = {}
+
+    def taken(self, value: dict[str, Any]) -> dict[str, Any]:
+        """A state as a plain dict: the engine reads it under the lock, and a subclass has code of its own."""
+        return value if type(value) is dict or not isinstance(value, dict) else taken_from(value)
 
     # -- with the lock held
 
@@ -42,7 +46,11 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
     def of(self, routine_id: str) -> dict[str, Any]:
         """With the lock held: a routine's state; empty when it has none."""
         self.bring_up_to_date()
-        return dict.get(self, routine_id) or {}
+        return self._held(routine_id)
+
+    def _held(self, routine_id: str) -> dict[str, Any]:
+        state = dict.get(self, routine_id)
+        return state if isinstance(state, dict) else {}  # a caller may have put anything there
 
     def set(self, routine_id: str, state: dict[str, Any]) -> None:
         """With the lock held: replace a routine's state."""
@@ -68,22 +76,22 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
         self._note((routine_id,))
 
     def _enter_success(self, routine_id: str, changes: dict[str, Any]) -> None:
-        state = dict.get(self, routine_id) or {}
+        state = self._held(routine_id)
         status = state.get("status")
-        if status not in FAILED_ROUTINE:
+        if not says_failed(status):
             # Else it was written by the handler, or is an earlier failure of this run, which a success does not hide.
             changes = {"status": RoutineStatus.COMPLETED.value, **changes}
         if state.keys() <= _ENGINES and changes.keys() >= state.keys():
             dict.__setitem__(self, routine_id, changes)
             return
-        tolerated = status in (RoutineStatus.ERROR_CONTINUED, RoutineStatus.SKIPPED)
+        tolerated = word_of(status) in (RoutineStatus.ERROR_CONTINUED, RoutineStatus.SKIPPED)
         self.merge(routine_id, changes, ("error",) if tolerated else ())
 
     def forget_failures(self, spared: Collection[str] = ()) -> None:
         """With the lock held: routines that failed, but for some, have no state until they run again."""
         self.bring_up_to_date()
         for routine_id, state in list(dict.items(self)):
-            if isinstance(state, dict) and state.get("status") in FAILED_ROUTINE and routine_id not in spared:
+            if isinstance(state, dict) and says_failed(state.get("status")) and routine_id not in spared:
                 self._note((routine_id,))
                 rest = {key: value for key, value in state.items() if key not in ("status", "error", "error_time")}
                 if rest:
@@ -94,9 +102,19 @@ class RoutineStates(GuardedDict[str, dict[str, Any]]):
     def failed(self) -> list[str]:
         """With the lock held: the routines that failed. What is still to be entered are successes, and hides none."""
         states = [(key, state) for key, state in dict.items(self) if isinstance(state, dict)]
-        return [key for key, state in states if state.get("status") in FAILED_ROUTINE]
+        return [key for key, state in states if says_failed(state.get("status"))]
 
     # -- as a dict
+
+    def pairs_now(self) -> list[tuple[str, dict[str, Any]]]:
+        """The states as they stand, without the lock; what has completed and is not entered is entered in the copy."""
+        completions = self.completions.copy()
+        found = dict(super().pairs_now())
+        for routine_id, duration_ns in completions.items():
+            state = found.get(routine_id) or {}
+            status = state.get("status") if says_failed(state.get("status")) else RoutineStatus.COMPLETED.value
+            found[routine_id] = {**state, "status": status, "execution_time": duration_ns / 1e9}
+        return list(found.items())
 
     def __getitem__(self, key: str) -> dict[str, Any]:
         with self._lock:

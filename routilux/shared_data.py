@@ -7,7 +7,7 @@ from typing import Any
 
 from routilux.context import current_activation
 from routilux.errors import NotPlainError
-from routilux.guarded import GuardedDict, LockLike
+from routilux.guarded import GuardedDict, LockLike, taken_from
 from routilux.plain import plain
 
 __all__ = ["SharedData"]
@@ -195,7 +195,7 @@ class SharedData(GuardedDict[str, Any]):
         if self.changed is None:
             super().update(*args, **kwargs)
             return
-        pairs = dict(*args, **kwargs)
+        pairs = taken_from(*args, **kwargs)
         self.check(pairs)
         super().update(pairs)
         for key, value in pairs.items():

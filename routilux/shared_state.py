@@ -6,7 +6,8 @@ from threading import RLock, get_ident
 from typing import Any
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidValueError
+from routilux.errors import InvalidValueError, RunError
+from routilux.guarded import taken_from
 from routilux.kept_lists import SharedLog
 from routilux.ledger import Ledger
 from routilux.registration import OwnFields
@@ -43,11 +44,13 @@ class SharedState(OwnFields):
 
     @shared_data.setter
     def shared_data(self, value: dict[str, Any]) -> None:
+        if value is self._shared_data:
+            return  # `shared_data |= {...}` has written it already, and it stays the object that others hold
         refuse_late(self, "replace the shared data")
+        values = SharedData(taken_from(value), lock=self._shared_lock)
         with self._shared_lock:
-            values = SharedData(dict(value), lock=self._shared_lock)
             if self._shared_data.changed is not None:
-                values.check(dict(value))
+                values.check(dict(dict.items(values)))
             values.track(self._shared_data)  # before anybody sees it: see `take_shared_changes`
             self._shared_data = values
 
@@ -78,6 +81,20 @@ class SharedState(OwnFields):
             self._touch()
             return value
 
+    def refuse_while_modifying(self, what: str, verb: str) -> None:
+        """Raise where the function given to `modify_shared_data` wants a run's merge lock. Not for applications.
+
+        That one is taken before the lock of the shared data: another thread may be in a merge function, and wait for
+        the shared data.
+
+        Raises:
+            RunError: It is called by that function, beside a live run.
+        """
+        if self._modifying_thread == get_ident() and self._ledger.live is not None:
+            raise RunError(
+                f"{what} the function given to modify_shared_data. Return the new value, and {verb} afterwards."
+            )
+
     # -- the log
 
     @property
@@ -87,6 +104,8 @@ class SharedState(OwnFields):
 
     @shared_log.setter
     def shared_log(self, value: list[dict[str, Any]]) -> None:
+        if value is self._shared_log:
+            return  # `shared_log += [...]` has written it already
         # What is no list is refused when the run is saved, as for every field.
         self._shared_log = SharedLog(value, self._ledger) if isinstance(value, list) else value
 

@@ -1,14 +1,17 @@
 """Slot: where a routine receives data, and how deliveries are merged."""
 
 import logging
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from functools import partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from routilux.callables import describe_callable, is_saved_callable, remember_callable, restore_callable
 from routilux.context import current_activation, refuse_late
 from routilux.errors import HandlerTypeError, InvalidValueError, MergeResultError, UnknownNameError
-from routilux.handlers import Caller, bind, is_async, is_purely_async
+from routilux.handlers import ASYNC, ASYNC_GENERATOR, GENERATOR, Caller, bind, kinds_of, may_await
 from routilux.plain import plain_dict
 from routilux.registration import OwnFields, registered
 from routilux.restoration import Restoration, read_additions, restore_together, saved_additions
@@ -78,7 +81,8 @@ class Slot(OwnFields):
         self._own_data: dict[str, Any] = {}
         #: True while the data came from a file and no run has taken them up.
         self.has_restored_data = False
-        # Makes merges by `receive` atomic. Re-entrant: a merge function may call `receive` itself.
+        # Makes merges by `receive` outside a run atomic; inside one, the run's own lock does (see `_merging`).
+        # Re-entrant: a merge function may call `receive` itself.
         self._receive_lock = RLock()
         self.handler = handler
         self.merge_strategy = merge_strategy
@@ -103,11 +107,15 @@ class Slot(OwnFields):
     def handler(self, value: Any) -> None:
         if is_saved_callable(value):
             value = None  # serilux hands a constructor the saved form; `deserialize` finds the function
-        self.caller: Caller | None = None if value is None else bind(value, f"slot {self.name!r}")
-        #: Whether the handler's call makes a coroutine, which a flow's coroutine loop drives.
-        self.is_async = value is not None and is_async(value)
-        #: Whether it does nothing else, by a decorator for example.
-        self.is_purely_async = value is not None and is_purely_async(value)
+        caller = None if value is None else bind(value, f"slot {self.name!r}")
+        kinds = [""] if value is None else kinds_of(value)
+        #: Whether the handler's call may make a coroutine, which a flow's coroutine loop drives.
+        self.is_async = may_await(kinds)
+        #: Whether it does nothing else: no decorator has a say before that.
+        self.is_purely_async = kinds[0] == ASYNC
+        if caller is not None and self.is_purely_async and (GENERATOR in kinds or ASYNC_GENERATOR in kinds):
+            caller = partial(self._call_checked, caller)
+        self.caller: Caller | None = caller
         self._handler: Callable[..., Any] | None = value
         remember_callable(value)
 
@@ -134,7 +142,8 @@ class Slot(OwnFields):
         """What the slot holds after a delivery, and what the handler gets of it.
 
         Neither `old` nor `new` is changed, but for the lists that "append" itself made: those grow in place, and the
-        handler gets a copy, so that its list does not grow under its hands.
+        handler gets a copy, so that its list does not grow under its hands. Of what a function returns, it gets a copy
+        too: the next delivery may change in place what the slot holds, and a retry uses the arguments as they were.
 
         Raises:
             MergeResultError: When a merge function did not return a dict.
@@ -153,7 +162,7 @@ class Slot(OwnFields):
         self, function: MergeFunction, old: dict[str, Any], new: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         try:
-            merged = function(old, new)
+            merged = function(dict(old), dict(new))  # it may change them in place, and raise afterwards
         except Exception as error:
             error.add_note(f"raised by the merge strategy {self._merge_name()} of slot {self.place()!r}")
             raise
@@ -162,7 +171,7 @@ class Slot(OwnFields):
                 f"The merge strategy {self._merge_name()} of slot {self.place()!r} returned {merged!r}. "
                 "It must return the merged dict."
             )
-        return merged, merged
+        return merged, dict(merged)
 
     # -- the slot's data: during a run they belong to the run
 
@@ -243,13 +252,29 @@ class Slot(OwnFields):
         raised. Flows do not come this way: they run activations (see `routilux.flow.activation`).
         """
         try:
-            with self._receive_lock:
+            with self._merging():
                 self._data, merged = self.merge(self._data, dict(data))
             with working_for(self, job_state, flow):
                 self.call_handler(merged, propagate_exceptions=True)
         except Exception as error:
             logger.exception("The handler of slot %s raised", self.place())
             record_slot_error(self, error, job_state, flow)
+
+    def _merging(self) -> "AbstractContextManager[Any]":
+        """Held from the look at what the slot holds until the merged data are in their place.
+
+        In a run it is the lock under which the run merges its deliveries: with another, `receive` and a delivery would
+        both merge into the same old data, and one of them would be lost.
+
+        Raises:
+            RunError: Called by the function that `modify_shared_data` was given, under a lock that is taken later.
+        """
+        activation = current_activation.get()
+        if activation is None or activation.run is None:
+            return self._receive_lock
+        activation.job_state.refuse_while_modifying("A slot cannot receive in", "receive")
+        lock: AbstractContextManager[Any] = activation.run.snapshot_lock()
+        return lock
 
     def call_handler(self, data: dict[str, Any], propagate_exceptions: bool = False) -> None:
         """Call the handler with `data` as its signature asks, without merging.
@@ -261,19 +286,26 @@ class Slot(OwnFields):
         if self.caller is None:
             return
         try:
-            self._refuse_async()
-            refuse_awaitable(self.caller(data), self)
+            self._call_here(self.caller, data)
         except Exception:
             if propagate_exceptions:
                 raise
             logger.exception("The handler of slot %s raised", self.place())
 
-    def _refuse_async(self) -> None:
-        if self.is_async:
+    async def _call_checked(self, caller: Caller, data: dict[str, Any]) -> None:
+        # Nobody looks at what a coroutine returns, and this handler's decorator may hand a generator through.
+        refuse_unrun(await caller(data), self)
+
+    def _call_here(self, caller: Caller, data: dict[str, Any]) -> None:
+        result = None if self.is_purely_async else caller(data)
+        if self.is_purely_async or (self.is_async and isinstance(result, Coroutine)):
+            if result is not None:
+                result.close()
             raise HandlerTypeError(
                 f"The handler of slot {self.place()!r} is `async def`, and without a flow nothing awaits it. "
                 "Put its routine into a Flow, or test it with routilux.testing.activate(...)."
             )
+        refuse_unrun(result, self)
 
 
 def read_slot(slot: Slot, data: Any) -> Restoration:
@@ -303,17 +335,26 @@ def read_slot(slot: Slot, data: Any) -> Restoration:
     return Restoration(slot, values, read_additions(slot, OWN_KEYS, reader), where, slot.routine)
 
 
-def refuse_awaitable(result: Any, slot: Slot) -> None:
-    """A handler that returned a coroutine has not run; say so instead of dropping it.
+def refuse_unrun(result: Any, slot: Slot) -> None:
+    """A handler that returned a coroutine or a generator has not run; say so instead of dropping it.
 
     Raises:
-        HandlerTypeError: When `result` would have to be awaited.
+        HandlerTypeError: When `result` would have to be awaited, or iterated over.
     """
-    if result is not None and hasattr(type(result), "__await__"):
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
+    if result is None:
+        return
+    is_generator = isinstance(result, types.GeneratorType | types.AsyncGeneratorType)
+    if not is_generator and not hasattr(type(result), "__await__"):
+        return
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
+    if is_generator:
         raise HandlerTypeError(
-            f"The handler of slot {slot.place()!r} returned {result!r}, which nobody awaits. "
-            "Define the handler itself with `async def`, and await it in there."
+            f"The handler of slot {slot.place()!r} returned {result!r}, which nobody iterates over: none of its lines "
+            "have run. Iterate over it in the handler, and emit each item with self.emit(...)."
         )
+    raise HandlerTypeError(
+        f"The handler of slot {slot.place()!r} returned {result!r}, which nobody awaits. "
+        "Define the handler itself with `async def`, and await it in there."
+    )

@@ -15,6 +15,7 @@ __all__ = [
     "check_request",
     "check_shapes",
     "checked_instant",
+    "local_time",
     "read_instant",
     "read_state",
     "shallow",
@@ -220,7 +221,14 @@ def checked_instant(name: str, value: Any) -> datetime:
     """
     if not isinstance(value, datetime):
         raise InvalidTypeError(f"{name} must be a datetime, not {value!r}. datetime.fromisoformat() reads text.")
-    return value if value.tzinfo is None else value.astimezone().replace(tzinfo=None)
+    return local_time(value)
+
+
+def local_time(value: datetime) -> datetime:
+    """A time as those of a run are: local, without a zone. What is no time is left as it is, to be found when saved."""
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        return value
+    return value.astimezone().replace(tzinfo=None)
 
 
 def shallow(value: Any) -> Any:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from threading import RLock
 from typing import Any
 
-from routilux.errors import InvalidDataError, NotPlainError
+from routilux.errors import InvalidDataError, InvalidTypeError, NotPlainError
 from routilux.plain import shortened
 
 __all__ = ["Saves", "read_file", "write_file"]
@@ -38,6 +38,7 @@ class Saves:
 
     def save(self, path: str | os.PathLike[str], serialize: Callable[[], dict[str, Any]]) -> None:
         """Serialize and write, unless somebody who called later has written to this path meanwhile."""
+        _refuse_no_path(path)
         number = next(self._numbers)
         data = serialize()
         target = os.path.realpath(path)
@@ -51,6 +52,11 @@ class Saves:
                 written[target] = number
             while len(written) > _PATHS_MAX:
                 written.pop(min(written, key=written.__getitem__), None)
+
+
+def _refuse_no_path(path: Any) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidTypeError(f"A file of a JobState is named by a path, as text or pathlib.Path, not by {path!r}.")
 
 
 def _always() -> bool:
@@ -144,7 +150,9 @@ def read_file(path: str | os.PathLike[str], is_state: Callable[[str], bool]) -> 
     Raises:
         FileNotFoundError: There is no such file.
         InvalidDataError: It is not the saved form of a JobState; the message names the file and the trouble.
+        InvalidTypeError: It is no path.
     """
+    _refuse_no_path(path)
     target = os.fspath(path)
     if not os.path.exists(target):
         raise FileNotFoundError(f"JobState file not found: {target}")

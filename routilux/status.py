@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-__all__ = ["FAILED_ROUTINE", "FINAL", "TRANSITIONS", "JobStatus", "RoutineStatus"]
+__all__ = ["FAILED_ROUTINE", "FINAL", "TRANSITIONS", "JobStatus", "RoutineStatus", "says_failed", "word_of"]
 
 
 class JobStatus(StrEnum):
@@ -31,8 +31,22 @@ class RoutineStatus(StrEnum):
 FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 # A routine state with one of these makes its run "failed". Handlers may write "error" themselves.
-# A tuple: a handler may have put anything there, and what has no hash can still be compared.
 FAILED_ROUTINE = ("failed", "error")
+
+
+def word_of(status: object) -> str:
+    """The status in a routine's state as plain text; empty for what is no text: a handler may have put anything there.
+
+    States are looked at under the lock of their run, and what stands there may have an `==` or a hash of its own, which
+    would be code of the application that runs under it.
+    """
+    return str.__str__(status) if isinstance(status, str) else ""
+
+
+def says_failed(status: object) -> bool:
+    """Whether this is the status of a routine that failed."""
+    return word_of(status) in FAILED_ROUTINE
+
 
 # What the engine itself may do to a status; callers may assign any string. A finished run may be paused or
 # cancelled as well (it then keeps its earlier status in the pause point), and every run but a pending or a

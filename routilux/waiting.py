@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,7 @@ def wait_for_completion(
             )
             return False
         progress.report(_queue_size(flow), _active_count(flow), job_state.status)
-        _pause(check_interval, deadline)
+        _pause(flow, check_interval, deadline)
 
 
 def wait_until_condition(
@@ -111,8 +112,8 @@ def wait_until_condition(
 ) -> bool:
     """Wait until `condition(flow, job_state)` is true; False at the timeout or when the run ends before.
 
-    The condition is asked after each change of a live run and at least every `check_interval` seconds. What it
-    raises is logged and counts as "not yet".
+    The condition is asked after each change of a live run and at least every `check_interval` seconds, also while the
+    run is paused. What it raises is logged and counts as "not yet".
 
     Raises:
         TypeError: `job_state` is no JobState.
@@ -132,10 +133,11 @@ def wait_until_condition(
             return False
         progress.report(_queue_size(flow), _active_count(flow), job_state.status)
         live = _ledger(job_state).live
-        if live is None:
-            _pause(check_interval, deadline)
-        else:
-            live.wait_for_change(_bounded(check_interval, deadline))
+        if live is not None:
+            with _place_given_away(flow):
+                live.wait_for_change(_bounded(check_interval, deadline))
+        elif job_state.status not in FINAL:  # else it has ended since the look above
+            _pause(flow, check_interval, deadline)
 
 
 def _holds(condition: Callable[[Any, "JobState"], bool], flow: Any, job_state: "JobState") -> bool:
@@ -170,7 +172,7 @@ def _is_still(flow: Any, job_state: "JobState", checks: int, delay: float, deadl
         if not _is_complete(flow, job_state):
             return False
         if look + 1 < checks:
-            _pause(delay, deadline)
+            _pause(flow, delay, deadline)
     return True
 
 
@@ -204,14 +206,27 @@ def _active_count(flow: Any) -> int:
     if lock is None:
         return 0
     with lock:
-        return sum(1 for task in list(flow._active_tasks) if not task.done())
+        return sum(1 for task in list(flow._active_tasks) if not task.done() and not _is_of_caller(task))
+
+
+def _is_of_caller(task: Any) -> bool:
+    """Whether it is the handler that waits here, or one of a run that waits for that: it ends after the wait."""
+    is_of_caller = getattr(task, "is_of_caller", None)
+    return is_of_caller is not None and is_of_caller()
 
 
 def _bounded(seconds: float, deadline: float | None) -> float:
     return seconds if deadline is None else max(0.0, min(seconds, deadline - time.monotonic()))
 
 
-def _pause(seconds: float, deadline: float | None) -> None:
+def _pause(flow: Any, seconds: float, deadline: float | None) -> None:
     # Nobody can wake this wait: the states that are polled have no run that could. It is the polling that the
     # specification asks for, not a substitute for a condition.
-    Event().wait(_bounded(max(0.001, seconds), deadline))
+    with _place_given_away(flow):
+        Event().wait(_bounded(max(0.001, seconds), deadline))
+
+
+def _place_given_away(flow: Any) -> AbstractContextManager[None]:
+    # In a handler: what it waits for may need the very worker that it keeps.
+    give_away = getattr(flow, "place_given_away", None)
+    return nullcontext() if give_away is None else give_away()

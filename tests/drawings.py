@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from routilux import ErrorHandler, Event, ExecutionContext, Flow, JobState, Routine, Slot
+from routilux.flow.ending import RunEnd
+from routilux.job_state import ledger_of
 from routilux.testing import FakeClock, ManualExecutor
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "HandlerKind",
     "SteppedFlow",
     "Watched",
+    "await_reader",
     "collector",
     "delayed",
     "draw",
@@ -243,6 +246,18 @@ def wait_until(flow: Flow, job_state: JobState, condition: Callable[[JobState], 
     """Wait for something that must become true of a run."""
     came = JobState.wait_until_condition(flow, job_state, lambda _, state: condition(state), timeout=DEADLINE)
     assert came, f"it never came true of {job_state!r}"
+
+
+def await_reader(job_state: JobState) -> RunEnd:
+    """Until somebody sleeps who wants to be woken by every change of a run; returns the live side of that."""
+    for _ in range(round(DEADLINE / 0.001)):
+        run = ledger_of(job_state).live
+        if isinstance(run, RunEnd):
+            with run.lock:  # which is given back by one who has fallen asleep
+                if run._waiters.watcher_count:  # noqa: SLF001 - nobody else can know that it sleeps
+                    return run
+        threading.Event().wait(0.001)
+    raise AssertionError(f"nobody waits for news of {job_state!r}")
 
 
 def reloaded(job_state: JobState) -> JobState:

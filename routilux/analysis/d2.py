@@ -57,12 +57,16 @@ class WorkflowD2Formatter(BaseFormatter):
         Raises:
             ValueError: Data that `analyze_flow` has not made.
         """
-        missing = [key for key in ("routines", "connections") if key not in data]
-        if missing:
-            raise InvalidValueError(
-                f"The data have no {missing[0]!r}: a drawing is made of what WorkflowAnalyzer.analyze_flow returns."
-            )
-        return _Detailed(data).text() if self.style == "ultimate" else _plain(data)
+        made_of = "a drawing is made of what WorkflowAnalyzer.analyze_flow returns"
+        try:
+            missing = [key for key in ("routines", "connections") if key not in data]
+            if missing:
+                raise InvalidValueError(f"The data have no {missing[0]!r}: {made_of}.")
+            return _Detailed(data).text() if self.style == "ultimate" else _plain(data)
+        except KeyError as error:
+            raise InvalidValueError(f"A part of the data has no {error.args[0]!r}: {made_of}.") from error
+        except (AttributeError, TypeError) as error:  # a text, say, where a dict should be
+            raise InvalidValueError(f"The data are not what they should be ({error}): {made_of}.") from error
 
 
 def _plain(data: Described) -> str:

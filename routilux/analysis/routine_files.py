@@ -48,6 +48,7 @@ class RoutineAnalyzer(JsonWriter):
 
         Raises:
             FileNotFoundError: There is no such file.
+            IsADirectoryError: It is a folder.
             ValueError: It is not Python; the message names the file and the line.
         """
         tree = _parsed(path)
@@ -66,6 +67,8 @@ def _parsed(path: str | os.PathLike[str]) -> ast.Module:
     shown = os.fspath(path)
     if not os.path.exists(shown):  # noqa: PTH110 - a Path refuses some texts that a caller may have
         raise FileNotFoundError(f"There is no file {shown!r} to be analyzed.")
+    if os.path.isdir(shown):  # noqa: PTH112 - as above
+        raise IsADirectoryError(f"{shown!r} is a folder. Give a file to be analyzed, each of those in it by itself.")
     content = Path(path).read_bytes()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)

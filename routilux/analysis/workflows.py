@@ -1,7 +1,9 @@
 """WorkflowAnalyzer: a flow as data, and as a D2 drawing."""
 
+import functools
 import inspect
 import os
+import types
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,9 +11,11 @@ from routilux.analysis.d2 import WorkflowD2Formatter
 from routilux.analysis.routine_files import RoutineAnalyzer
 from routilux.analysis.shown import shown_value
 from routilux.analysis.writing import JsonWriter, write_text
-from routilux.errors import InvalidTypeError, SourceFileError, UnknownNameError
+from routilux.errors import InvalidTypeError, InvalidValueError, SourceFileError, UnknownNameError
 from routilux.flow.flow import Flow
 from routilux.flow.graph import FlowGraph, FlowNode, SlotNode
+from routilux.functions import FunctionRoutine
+from routilux.plain import shortened
 from routilux.routine import Routine
 
 __all__ = ["WorkflowAnalyzer", "analyze_workflow"]
@@ -38,7 +42,8 @@ class WorkflowAnalyzer(JsonWriter):
         The keys:
 
         - `flow_id`, `execution_strategy`, `max_workers`, `execution_timeout`: the flow's
-        - `routines`: dicts of `routine_id`, `class_name`, `docstring` of the class or None, `slots` (`name`, `handler`,
+        - `routines`: dicts of `routine_id`, `class_name`, `docstring` of the class (of a function routine: of its
+          function) or None, `slots` (`name`, `handler`,
           `merge_strategy`, and `required`, `optional`, `takes_everything` for what the handler can be given), `events`
           (`name`, `params`, also as `output_params`), `config`
         - `connections`: dicts of `source_routine_id`, `source_event`, `target_routine_id`, `target_slot`,
@@ -52,7 +57,8 @@ class WorkflowAnalyzer(JsonWriter):
         Args:
             flow: The flow.
             include_source_analysis: Give each routine a `source_analysis`: what `RoutineAnalyzer` finds of its class,
-                with its `file_path`; None where there is no source, or the class is not found in it.
+                with its `file_path`; None where there is no source, or the class is not found in it. For a function
+                routine it tells where its function is, and has no slots, events and methods of its own.
 
         Raises:
             TypeError: Not a Flow.
@@ -101,9 +107,18 @@ class WorkflowAnalyzer(JsonWriter):
         """
         if mode not in STYLES:
             raise UnknownNameError("mode", mode, STYLES, "to_d2_format")
-        if routine_analysis is not None:
+        formatter = WorkflowD2Formatter(STYLES[mode])
+        if routine_analysis is None:
+            return formatter.format(data)
+        try:
             data = _with_sources(data, routine_analysis)
-        return WorkflowD2Formatter(STYLES[mode]).format(data)
+        except (AttributeError, KeyError, TypeError) as error:
+            formatter.format(data)  # it says what is wrong, if it is with these
+            raise InvalidValueError(
+                "routine_analysis must be what RoutineAnalyzer.analyze_file returned, or several of them, not "
+                f"{shortened(routine_analysis)}."
+            ) from error
+        return formatter.format(data)
 
     def save_d2(
         self,
@@ -131,6 +146,8 @@ class _Sources:
     def of(self, routine: Routine | None) -> Described | None:
         if routine is None:
             return None
+        if isinstance(routine, FunctionRoutine) and routine.function is not None:
+            return _function_source(routine.function)
         kind = type(routine)
         path = _source_file(kind)
         if path is None:
@@ -149,7 +166,41 @@ class _Sources:
         return routines
 
 
-def _source_file(kind: type) -> str | None:
+def _function_source(function: Any) -> Described | None:
+    function = _innermost(function)
+    path = _source_file(function) if isinstance(function, types.FunctionType) else None
+    if path is None:
+        return None
+    return {
+        "file_path": path,
+        "name": function.__name__,
+        "qualified_name": function.__qualname__,
+        "docstring": _docstring(function),
+        "line_number": function.__code__.co_firstlineno,
+        "slots": [],
+        "events": [],
+        "config": {},
+        "dynamic_config": [],
+        "methods": [],
+    }
+
+
+def _innermost(function: Any) -> Any:
+    """What a partial, a bound method and decorators stand for."""
+    while isinstance(function, functools.partial | types.MethodType):
+        function = function.func if isinstance(function, functools.partial) else function.__func__
+    try:
+        return inspect.unwrap(function)
+    except ValueError:  # it is wrapped in itself
+        return function
+
+
+def _docstring(of: Any) -> str | None:
+    docstring = getattr(of, "__doc__", None)
+    return inspect.cleandoc(docstring) if isinstance(docstring, str) else None
+
+
+def _source_file(kind: Any) -> str | None:
     try:
         return inspect.getsourcefile(kind)
     except (TypeError, OSError):  # typed into an interpreter, or made by one
@@ -157,11 +208,13 @@ def _source_file(kind: type) -> str | None:
 
 
 def _routine(node: FlowNode, routine: Routine | None) -> Described:
-    docstring = type(routine).__doc__
+    told: Any = type(routine)
+    if isinstance(routine, FunctionRoutine) and routine.function is not None:
+        told = _innermost(routine.function)
     return {
         "routine_id": node.id,
         "class_name": node.class_name,
-        "docstring": inspect.cleandoc(docstring) if isinstance(docstring, str) and routine is not None else None,
+        "docstring": None if routine is None else _docstring(told),
         "slots": [_slot(slot) for slot in node.slots],
         "events": [
             {"name": event.name, "params": list(event.output_params), "output_params": list(event.output_params)}

@@ -16,8 +16,8 @@ _CONTAINERS = (dict, list, tuple, set, frozenset)
 
 def value_received(routine: Routine, received: dict[str, Any]) -> Any:
     """The value of a delivery: `data`, else the only value, else all of them as a dict."""
-    if len(received) == 1 and received.get("data", received) is None:
-        return None  # it was sent; `_extract_input_data` cannot tell it from nothing
+    if "data" in received:
+        return received["data"]  # also where it is None, which `_extract_input_data` cannot tell from nothing
     return routine._extract_input_data(**received)
 
 

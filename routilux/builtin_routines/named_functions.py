@@ -5,7 +5,7 @@ from threading import Lock
 from typing import Any
 
 from routilux.builtin_routines.plain_functions import check_function
-from routilux.builtin_routines.saved_functions import checked_functions, restored_functions, saved_functions
+from routilux.builtin_routines.saved_functions import checked_functions, restored_functions, saved_functions, texts_in
 from routilux.callables import remember_callable, restore_callable
 from routilux.errors import CallableError, InvalidTypeError, InvalidValueError
 from routilux.lambda_source import describe_function
@@ -28,14 +28,22 @@ class NamedFunctions(Routine):
     Args:
         kind: What such a function is called, for messages.
         built_in: The functions that are there from the start.
-        config_keys: Where the config holds functions.
+        config_keys: Where the config holds functions, or their names.
+        naming_keys: Where it holds nothing but their names.
     """
 
-    def __init__(self, kind: str, built_in: Mapping[str, Callable[..., Any]], config_keys: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        built_in: Mapping[str, Callable[..., Any]],
+        config_keys: tuple[str, ...],
+        naming_keys: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
         self._kind = kind
         self._built_in = built_in
         self._config_keys = config_keys
+        self._naming_keys = naming_keys
         # Replaced and never changed: one that a run is reading, or `serialize` walks through, stays as it is.
         self._registered: dict[str, Callable[..., Any]] = {}
         # Two threads that register at once must not lose one. Nothing else is locked while it is held.
@@ -129,6 +137,17 @@ class NamedFunctions(Routine):
             if key in config:
                 config[key] = saved_functions(config[key], self, key)
         return config
+
+    def _named_and_not_saved(self) -> list[tuple[str, str]]:
+        config, lost = self.config(), []
+        named = {name for key in (*self._config_keys, *self._naming_keys) for name in texts_in(config.get(key))}
+        for name, function in self._registered.items():
+            if name in named:
+                try:
+                    describe_function(function, self, self._place(name))
+                except CallableError as error:
+                    lost.append((f"the {self._kind} {shortened(name)}", str(error)))
+        return lost
 
     def _config_from_saved(self, saved: dict[str, Any]) -> dict[str, Any]:
         config = dict(saved)

@@ -1,10 +1,11 @@
 """Functions of the application: plain ones, whose call is the answer."""
 
+import types
 from collections.abc import Callable
 from typing import Any
 
 from routilux.errors import InvalidTypeError
-from routilux.handlers import kind_of_unusable
+from routilux.handlers import kind_of_unusable, kinds_of
 from routilux.plain import shortened
 
 __all__ = ["answer_of", "check_function"]
@@ -30,7 +31,8 @@ def answer_of(function: Callable[..., Any], *given: Any) -> Any:
     """What a function of the application answers.
 
     Raises:
-        InvalidTypeError: An object to await, which nobody would: every one of them counts as true.
+        InvalidTypeError: An object to await, which nobody would: every one of them counts as true. Or a generator that
+            a decorator has handed through.
         Exception: What the function raises.
     """
     answer = function(*given)
@@ -39,4 +41,6 @@ def answer_of(function: Callable[..., Any], *given: Any) -> Any:
         if close is not None:
             close()
         raise InvalidTypeError("it returned something to await; use a plain function, or asyncio.run(...) inside it")
+    if isinstance(answer, types.GeneratorType | types.AsyncGeneratorType) and any(kinds_of(function)):
+        raise InvalidTypeError("it returned a generator, none of whose lines have run; let its decorator return a list")
     return answer

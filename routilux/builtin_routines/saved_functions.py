@@ -9,7 +9,7 @@ from routilux.errors import InvalidValueError
 from routilux.lambda_source import describe_function
 from routilux.plain import shortened
 
-__all__ = ["checked_functions", "restored_functions", "saved_functions"]
+__all__ = ["checked_functions", "restored_functions", "saved_functions", "texts_in"]
 
 # A list of functions, a dict of functions, or a dict of lists of functions. What is deeper is data.
 LEVELS = 2
@@ -66,6 +66,18 @@ def restored_functions(value: Any, owner: Any, place: str, levels: int = LEVELS)
         lambda found, where: restore_callable(found, owner, f"{where} of {owner!r}"),
         levels,
     )
+
+
+def texts_in(value: Any) -> set[str]:
+    """The texts of a config value where it may hold functions: names of them, or anything else."""
+    texts: set[str] = set()
+
+    def note(found: str, _where: str) -> str:
+        texts.add(str.__str__(found))
+        return found
+
+    _mapped(value, "", lambda found: isinstance(found, str), note, LEVELS)
+    return texts
 
 
 def _mapped(

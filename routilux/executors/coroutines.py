@@ -17,7 +17,7 @@ import contextlib
 import logging
 import threading
 import types
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Generator
 from contextvars import Context
 from functools import partial
@@ -25,7 +25,8 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
-from routilux.executors.driven import BLOCKING_SECONDS, Driven, warn_blocking
+from routilux.executors.driven import BLOCKING_SECONDS, Driven, Limit, warn_blocking
+from routilux.executors.places import Places
 
 try:
     import uvloop
@@ -54,6 +55,9 @@ class InLine(Protocol):
             cancelling: Whether the task was cancelled: then no handler may begin in it any more.
         """
 
+    def fail(self, loop: "CoroutineLoop", error: BaseException) -> None:
+        """The turn has raised this, which the engine did not expect: nobody is to wait for it for ever."""
+
 
 class _Beginning:
     """A coroutine that a worker has made."""
@@ -67,12 +71,18 @@ class _Beginning:
     def go_on(self, loop: "CoroutineLoop", cancelling: Callable[[], int]) -> Driven | None:  # noqa: ARG002 - as all
         """Begin it, or let it wait until others of its group have ended."""
         driven = self._driven
-        if not loop.admits(driven, self, self._is_stopped()):
+        # Who is stopped needs no place to end at.
+        if not self._is_stopped() and not loop.places.admits(driven, self):
             return None
         if driven.begin(self._is_stopped()):
             return driven
         loop.end(driven)
         return None
+
+    def fail(self, loop: "CoroutineLoop", error: BaseException) -> None:
+        """End the handler with the error."""
+        self._driven.fail(error)
+        loop.end(self._driven)
 
 
 class CoroutineLoop:
@@ -92,6 +102,7 @@ class CoroutineLoop:
     warn_blocking = staticmethod(warn_blocking)
     #: Makes a coroutine ready to be driven.
     driven = Driven
+    limit = Limit
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -109,9 +120,8 @@ class CoroutineLoop:
         self._driver: asyncio.Task[None] | None = None
         # What has come from workers and has not ended, and what awaits something.
         self._driven: dict[Any, Driven] = {}
-        # How many of each limited group are driven, and who waits for a turn.
-        self._counts: Counter[Any] = Counter()
-        self._held: dict[Any, deque[tuple[Driven, InLine]]] = {}
+        #: How many of each limited group are driven, and who waits for a place.
+        self.places = Places(self.put_in_line)
         # In which errands and drivers run: not that of whoever comes first, which would be kept.
         self._context = Context()
         # Those that `drive_here` drives: each by a loop of its own.
@@ -166,6 +176,13 @@ class CoroutineLoop:
                 driven.task.get_loop().call_soon_threadsafe(driven.cancel)
         if is_running:
             self._do(partial(self._cancel, list(keys)))
+
+    def let_go(self, keys: Collection[Any]) -> None:
+        """Let those of these end that wait for a place: they are not to begin any more."""
+        with self._lock:
+            is_running = self._thread is not None
+        if is_running:
+            self._do(partial(self._let_go, list(keys)))
 
     def _do(self, errand: Callable[[], None]) -> None:
         with self._lock:
@@ -243,9 +260,9 @@ class CoroutineLoop:
             work = self._line.popleft()
             try:
                 driven = work.go_on(self, task.cancelling)
-            except BaseException:
-                logger.critical("The engine failed in %r", work, exc_info=True)
+            except BaseException as error:  # noqa: BLE001 - of the engine itself, and the loop must outlive it
                 driven = None
+                self._fail(work, error)
             if driven is not None:
                 self._leave_line()
                 self._driven[driven.key] = driven
@@ -264,6 +281,13 @@ class CoroutineLoop:
         if self._ends_soon:
             task.get_loop().call_soon(self._end_soon)  # after this task's end
 
+    def _fail(self, work: InLine, error: BaseException) -> None:
+        logger.critical("The engine failed in %r", work, exc_info=error)
+        try:
+            work.fail(self, error)
+        except BaseException:  # the driver must outlive it, or all others would wait for ever
+            logger.critical("The engine failed once more", exc_info=True)
+
     def _leave_line(self) -> None:
         """The present driver has something else to do; who comes next finds another, and so does what is in line."""
         if self._line:
@@ -274,8 +298,7 @@ class CoroutineLoop:
     def end(self, driven: Driven) -> None:
         """A coroutine has ended: make room for the next of its group, and put into the line what comes after it."""
         self._driven.pop(driven.key, None)
-        if driven.limit is not None:
-            self._give_place_back(driven.limit[0])
+        self.places.give_back(driven)
         following = driven.end()
         if following is not None:
             self.put_in_line(following)
@@ -293,44 +316,14 @@ class CoroutineLoop:
         self._ends_soon = False
         self.put_in_line(beginning)
 
-    def admits(self, driven: Driven, beginning: InLine, is_stopped: bool) -> bool:
-        """Whether a coroutine may begin; else its beginning is kept until another of its group has ended."""
-        if driven.is_waiting or driven.limit is None:
-            driven.is_waiting = False
-            return True  # it has a place, given by the one that has ended; or needs none
-        if is_stopped:
-            driven.limit = None
-            return True
-        group, most = driven.limit
-        if self._counts[group] >= most:
-            driven.is_waiting = True
-            self._held.setdefault(group, deque()).append((driven, beginning))
-            return False
-        self._counts[group] += 1
-        return True
-
-    def _give_place_back(self, group: Any) -> None:
-        held = self._held.get(group)
-        if held:
-            self.put_in_line(held.popleft()[1])
-            return
-        self._counts[group] -= 1
-        if not self._counts[group]:
-            del self._counts[group]
-            self._held.pop(group, None)
-
     def _cancel(self, keys: list[Any]) -> None:
-        for key in keys:
-            driven = self._driven.get(key)
-            if driven is None:
-                continue
+        found = [self._driven[key] for key in keys if key in self._driven]
+        for driven in found:
             driven.cancel()
-            held = self._held.get(driven.limit[0]) if driven.is_waiting and driven.limit is not None else None
-            for pair in [pair for pair in held or () if pair[0] is driven]:
-                # It waits for its turn: it ends now, without having begun, and without a place to give back.
-                held.remove(pair)  # type: ignore[union-attr]  # a pair is found in a deque only
-                driven.limit = None
-                self.put_in_line(pair[1])
+        self.places.let_go(found)
+
+    def _let_go(self, keys: list[Any]) -> None:
+        self.places.let_go([self._driven[key] for key in keys if key in self._driven])
 
     # -- the end
 

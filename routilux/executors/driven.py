@@ -8,11 +8,11 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
-from typing import Any
+from typing import Any, NamedTuple
 
 from routilux.errors import AttemptTimeoutError, HandlerCancelledError
 
-__all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "Driven", "warn_blocking"]
+__all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "Driven", "Limit", "warn_blocking"]
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,18 @@ CLEAN_UP_SECONDS = 5.0
 
 # Called on the loop's thread with what the coroutine raised, or None; returns what is to be done next, if anything.
 OnEnd = Callable[[BaseException | None], Any]
+
+
+class Limit(NamedTuple):
+    """How many of a group may be driven at once.
+
+    Attributes:
+        group: Known by its identity.
+        most: Asked when one would begin; None is no limit.
+    """
+
+    group: object
+    most: Callable[[], int | None]
 
 
 class Driven:
@@ -42,10 +54,12 @@ class Driven:
         limit: Of which group it is, and how many of that group may be driven at once.
         timeout: Seconds that it may take; then it is cancelled.
         context: In which it runs; a copy of the present one by default.
+        claim: Asked once, before its first line; what it returns instead of None is what it ends with at once.
     """
 
     __slots__ = (
         "_began",
+        "_claim",
         "_coroutine",
         "_error",
         "_found",
@@ -55,7 +69,7 @@ class Driven:
         "_timers",
         "_was_thrown",
         "context",
-        "is_waiting",
+        "has_place",
         "key",
         "limit",
         "name",
@@ -69,21 +83,23 @@ class Driven:
         name: str,
         coroutine: Coroutine[Any, Any, Any],
         on_end: OnEnd,
-        limit: tuple[Any, int] | None = None,
+        limit: Limit | None = None,
         timeout: float | None = None,
         context: Context | None = None,
+        claim: Callable[[], BaseException | None] | None = None,
     ) -> None:
         self.key = key
         self.name = name
         self.context = copy_context() if context is None else context
         self.limit = limit
         self.timeout = timeout
-        #: Whether others of its group must end before it may begin.
-        self.is_waiting = False
+        #: Whether it is counted among those of its group that are driven.
+        self.has_place = False
         #: The task that drives it, while it awaits something.
         self.task: asyncio.Task[Any] | None = None
         self._coroutine = coroutine
         self._on_end = on_end
+        self._claim = claim
         self._found: Any = None
         self._began = 0.0
         self._error: BaseException | None = None
@@ -101,6 +117,8 @@ class Driven:
         Args:
             is_stopped: It is not to run any more: it is cancelled before its first line.
         """
+        if self._claim is not None and self._is_refused():
+            return False
         if is_stopped:
             self._is_cancelled = True
         self._began = time.perf_counter()
@@ -108,6 +126,19 @@ class Driven:
             return self._step(self._coroutine.send, None)
         self._was_thrown = True
         return self._step(self._coroutine.throw, asyncio.CancelledError())
+
+    def fail(self, error: BaseException) -> None:
+        """Let it end with this, without one more of its lines."""
+        if self._claim is None or not self._is_refused():
+            self._coroutine.close()
+            self._error = error
+
+    def _is_refused(self) -> bool:
+        claim, self._claim = self._claim, None
+        self._error = claim() if claim is not None else None
+        if self._error is not None:
+            self._coroutine.close()
+        return self._error is not None
 
     def has_begun(self, found: Any, began: float) -> None:
         """Take over a coroutine whose first step was taken elsewhere: it awaits what it has `found`."""
@@ -156,7 +187,7 @@ class Driven:
                 timer.cancel()
             self._timers = None
         # The task knows this, and the frames of the coroutine what it worked for: only the collector would end that.
-        del self._on_end, self._coroutine, self._found
+        del self._on_end, self._coroutine, self._found, self._claim
         self.task = self._error = None
         try:
             return on_end(outcome)
@@ -177,6 +208,7 @@ class Driven:
             found = HandlerCancelledError(f"{self.name} was cancelled while it awaited something.")
         elif self._is_late and not self._is_cancelled and (has_swallowed or isinstance(error, asyncio.CancelledError)):
             found = AttemptTimeoutError(f"{self.name} took longer than {self.timeout:g} s, and was cancelled.")
+            found.seconds = self.timeout
         if found is not error and found is not None:
             found.__cause__ = error
         return found

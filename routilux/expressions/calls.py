@@ -7,10 +7,22 @@ from typing import Any
 from routilux.expressions.budget import BITS_MAX, CONTAINERS, Evaluation, kind_of, weight_of
 from routilux.plain import shortened
 
-__all__ = ["CLOSED_TYPES", "FUNCTIONS", "METHODS", "call_function", "call_method", "read_attribute"]
+__all__ = [
+    "CLOSED_TYPES",
+    "FLAT_TYPES",
+    "FUNCTIONS",
+    "METHODS",
+    "ONE_ARGUMENT",
+    "call_function",
+    "call_method",
+    "read_attribute",
+]
 
 # Comparisons of two characters that count as one that is produced: the slow searches are paid for as well.
 _STEPS_PER_CHARACTER = 100
+
+ONE_ARGUMENT = "str takes one argument"
+FLAT_TYPES = "The second argument of isinstance must be a type or a flat tuple of types"
 
 # Methods that change nothing.
 # fmt: off
@@ -108,7 +120,7 @@ def _isinstance(evaluation: Evaluation, value: Any, kinds: Any) -> bool:
     # Not deeper: a tuple of tuples of tuples is walked to its last leaf.
     for each in kinds if isinstance(kinds, tuple) else (kinds,):
         if not isinstance(each, type | types.UnionType):
-            raise evaluation.refusal("The second argument of isinstance must be a type or a flat tuple of types")
+            raise evaluation.refusal(FLAT_TYPES)
     return isinstance(value, kinds)
 
 
@@ -128,7 +140,7 @@ def _dict_of(evaluation: Evaluation, *given: Any, **named: Any) -> dict[Any, Any
 def _text_of(evaluation: Evaluation, *given: Any, **named: Any) -> str:
     if len(given) > 1 or named:
         # An encoding would be looked for, and imported, by its name.
-        raise evaluation.refusal("str takes one argument")
+        raise evaluation.refusal(ONE_ARGUMENT)
     if not given or type(given[0]) is str:
         return given[0] if given else ""
     if isinstance(given[0], CONTAINERS):

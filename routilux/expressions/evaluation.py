@@ -101,7 +101,7 @@ def _if_exp(node: ast.IfExp, evaluation: Evaluation) -> Any:
 
 
 def _subscript(node: ast.Subscript, evaluation: Evaluation) -> Any:
-    held, key = value_of(node.value, evaluation), _value_or_slice(node.slice, evaluation)
+    held, key = value_of(node.value, evaluation), value_of(node.slice, evaluation)
     if isinstance(held, CLOSED_TYPES):
         raise evaluation.refusal(f"{kind_of(held)} has no items for an expression")
     if isinstance(held, dict) and hasattr(type(held), "__missing__") and key not in held:
@@ -111,9 +111,7 @@ def _subscript(node: ast.Subscript, evaluation: Evaluation) -> Any:
     return held[key]
 
 
-def _value_or_slice(node: ast.expr, evaluation: Evaluation) -> Any:
-    if not isinstance(node, ast.Slice):
-        return value_of(node, evaluation)
+def _slice(node: ast.Slice, evaluation: Evaluation) -> slice:
     parts = (node.lower, node.upper, node.step)
     return slice(*(None if part is None else value_of(part, evaluation) for part in parts))
 
@@ -166,6 +164,6 @@ _COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
 RULES: dict[type, Callable[[Any, Evaluation], Any]] = {
     ast.Constant: lambda node, _evaluation: node.value, ast.Name: _name, ast.BoolOp: _bool_op, ast.UnaryOp: _unary_op,
     ast.BinOp: _bin_op, ast.Compare: _compare, ast.IfExp: _if_exp, ast.Subscript: _subscript, ast.Attribute: _attribute,
-    ast.Call: _call, ast.List: _items, ast.Tuple: _items, ast.Set: _items, ast.Dict: _dict,
+    ast.Call: _call, ast.List: _items, ast.Tuple: _items, ast.Set: _items, ast.Dict: _dict, ast.Slice: _slice,
 }
 # fmt: on

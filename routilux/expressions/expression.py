@@ -36,8 +36,8 @@ class Expression:
 
     Args:
         text: The expression, without `lambda` and parameters.
-        parameters: The names of its arguments. None: one argument, called `data`, and in the text also x, item, value
-            or obj, as serilux does for data that name none.
+        parameters: The names of its arguments, which may begin with an underscore, as nothing else may. None: one
+            argument, called `data`, and in the text also x, item, value or obj, as serilux does for data without names.
         checks_now: False for a text out of a file: it is parsed when the expression is called or checked for the first
             time, so that loading parses nothing.
 
@@ -49,8 +49,7 @@ class Expression:
         if not isinstance(text, str) or not all(isinstance(name, str) for name in parameters or ()):
             raise ExpressionError(f"An expression and its parameters are text, not {shortened((text, parameters))}.")
         for name in parameters or ():
-            if not name.isidentifier() or name.startswith("_") or name in FUNCTIONS:
-                raise ExpressionError(f"{shortened(name)} cannot be a parameter of {shortened(text)}.")
+            _check_parameter(name, text)
         self.text = text.strip()
         self.parameters = ("data",) if parameters is None else tuple(parameters)
         self._others = _OLDER_NAMES if parameters is None else ()
@@ -91,7 +90,7 @@ class Expression:
         """
         self._checked()
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """The value for these arguments.
 
         Raises:
@@ -109,3 +108,15 @@ class Expression:
             return self._tree
         self._tree = tree = checked_tree(self.text, {*self.parameters, *self._others})
         return tree
+
+
+def _check_parameter(name: str, text: str) -> None:
+    if name in FUNCTIONS:
+        raise ExpressionError(
+            f"{shortened(name)} cannot be a parameter of {shortened(text)}: it is the name of a function that "
+            "expressions call. Rename the parameter."
+        )
+    # A parameter means its argument and nothing else, whatever it is called; `__class__` would only look like more.
+    is_reserved = name.startswith("__") and name.strip("_")
+    if not name.isidentifier() or is_reserved:
+        raise ExpressionError(f"{shortened(name)} cannot be a parameter of {shortened(text)}.")

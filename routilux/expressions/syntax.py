@@ -7,7 +7,7 @@ from threading import RLock
 
 from routilux.errors import ExpressionError
 from routilux.expressions.budget import Evaluation, refusal
-from routilux.expressions.calls import FUNCTIONS, METHODS
+from routilux.expressions.calls import FLAT_TYPES, FUNCTIONS, METHODS, ONE_ARGUMENT
 from routilux.expressions.evaluation import NO_FORMATTING, OPERATORS, RULES, try_out
 from routilux.plain import shortened
 
@@ -98,7 +98,7 @@ class _Check:
         if len(constants) == len(children) and not (isinstance(node, ast.Name) and node.id in self._names):
             return True
         for child in constants:
-            # A slice or a keyword has no value of its own.
+            # A keyword has no value of its own.
             self.constants += [child] if type(child) in RULES else _children(child)
         return False
 
@@ -113,22 +113,22 @@ def _children(node: ast.AST) -> list[ast.AST]:
 
 def _problem(node: ast.AST, names: Collection[str]) -> str:
     """What is wrong with a node itself; empty when nothing is."""
-    if isinstance(node, ast.Slice | ast.keyword):
-        return "** is not allowed" if isinstance(node, ast.keyword) and node.arg is None else ""
+    if isinstance(node, ast.keyword):
+        return "** is not allowed" if node.arg is None else ""
     if type(node) not in RULES:
         return f"{type(node).__name__} is not allowed"
     if isinstance(node, ast.Name) and node.id not in names and node.id not in FUNCTIONS:
         return f"{shortened(node.id)} is not known (known are {', '.join(sorted({*names, *FUNCTIONS}))})"
     if isinstance(node, ast.Constant) and type(node.value) not in (str, int, float, bool, type(None)):
         return f"{shortened(node.value)} is not allowed"
-    if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
+    if isinstance(node, ast.Attribute) and (node.attr.startswith("_") or _is_function(node.value)):
         return f"The attribute {shortened(node.attr)} is not allowed"
     if isinstance(node, ast.BinOp):
         return _problem_of_operation(node)
     if isinstance(node, ast.Dict) and None in node.keys:
         return "** is not allowed"
     if isinstance(node, ast.Call):
-        return _problem_of_call(node.func)
+        return _problem_of_call(node)
     return ""
 
 
@@ -139,10 +139,31 @@ def _problem_of_operation(node: ast.BinOp) -> str:
     return NO_FORMATTING if is_text and isinstance(node.op, ast.Mod) else ""
 
 
-def _problem_of_call(called: ast.expr) -> str:
+def _problem_of_call(node: ast.Call) -> str:
+    called = node.func
     if isinstance(called, ast.Attribute):
+        if _is_function(called.value):
+            return f"{shortened(ast.unparse(called))} is not allowed (a method is called of its value)"
         known = any(called.attr in methods for methods in METHODS.values())
         return "" if known else f"The method {shortened(called.attr)} is not allowed"
     if isinstance(called, ast.Name) and called.id in FUNCTIONS:
-        return ""
+        return _problem_of_arguments(called.id, node)
     return f"A call of anything but {', '.join(FUNCTIONS)} and plain methods is not allowed"
+
+
+def _problem_of_arguments(function: str, node: ast.Call) -> str:
+    """What an evaluation would refuse whatever the arguments are: said at once, and not when a condition is used."""
+    second = node.args[1] if len(node.args) > 1 else None
+    if function == "str" and (second is not None or node.keywords):
+        return ONE_ARGUMENT
+    if function in ("getattr", "hasattr") and isinstance(second, ast.Constant):
+        is_closed = isinstance(second.value, str) and second.value.startswith("_")
+        return f"The attribute {shortened(second.value)} is not allowed" if is_closed else ""
+    if function == "isinstance" and isinstance(second, ast.Tuple):
+        return FLAT_TYPES if any(isinstance(each, ast.Tuple) for each in second.elts) else ""
+    return ""
+
+
+def _is_function(node: ast.expr) -> bool:
+    # No parameter has such a name.
+    return isinstance(node, ast.Name) and node.id in FUNCTIONS

@@ -7,21 +7,21 @@ import contextlib
 import logging
 from collections.abc import Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from routilux.context import current_activation, current_job_state
+from routilux.context import current_activation, current_effects, current_job_state
 from routilux.error_handler import ErrorHandler, ErrorStrategy
 from routilux.errors import HandlerCancelledError, text_of
 from routilux.flow.error_policy import Decision, asks_application, decide
 from routilux.flow.workers import Turn, Workers
-from routilux.slot import refuse_awaitable
+from routilux.slot import refuse_unrun
 from routilux.synchronous import DirectCall
 
 if TYPE_CHECKING:  # what is driven here
     from routilux.flow.run import Run
     from routilux.flow.task import Activation
 
-__all__ = ["GivenUp", "Outcome", "drain", "go_on", "perform", "policy_of", "settle"]
+__all__ = ["GivenUp", "Outcome", "Ruling", "drain", "go_on", "perform", "policy_of", "rule", "settle"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ def drain(run: "Run", workers: Workers) -> bool:
     """
     turn = Turn(workers, run.now())
     job_before, activation_before = current_job_state.get(), current_activation.get()
+    effects_before = current_effects.get()
     task = None
     try:
         task = run.take()
@@ -61,6 +62,7 @@ def drain(run: "Run", workers: Workers) -> bool:
             run.give_back(task)  # an error of the engine itself; the worker reports it, and nothing is lost
         raise
     finally:
+        current_effects.set(effects_before)
         current_activation.set(activation_before)
         current_job_state.set(job_before)
     return turn.again
@@ -90,7 +92,7 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
     if run.is_anonymous:
         # No run to be seen, but the flow: what the handler emits stays in the flow that it came through.
         current_job_state.set(None)
-        current_activation.set(DirectCall(task.port.node.routine, None, run.flow))
+        current_activation.set(DirectCall(task.port.node.routine, None, run.flow, task))
     else:
         if current_job_state.get() is not run.job_state:  # it still is, unless this is the first of a turn
             current_job_state.set(run.job_state)
@@ -104,9 +106,12 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
         # `policy_of`, where the routine's class has nothing of its own to say.
         policy = node.routine._error_handler if node.has_plain_policy else policy_of(task)  # type: ignore[union-attr]
         if policy is None:
-            policy = run.flow.error_handler
+            policy = run.flow._error_handler  # the property would be a call
         if policy is not None and policy.strategy is ErrorStrategy.RETRY:
             task.effects = []
+            current_effects.set(task.effects)
+        elif task.special is not None:
+            task.special.effects = None  # the policy of its last attempt was another one
         if not slot.replaces and not task.merged:
             run.merge(task)
         caller = slot.caller
@@ -119,7 +124,7 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
             if result is not None:
                 if slot.is_async and (type(result) is CoroutineType or isinstance(result, Coroutine)):
                     return result
-                refuse_awaitable(result, slot)
+                refuse_unrun(result, slot)
     except GivenUp as given_up:
         return given_up
     except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and a worker must outlive it
@@ -129,20 +134,24 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
     return error
 
 
-def settle(task: "Activation", error: BaseException | None, turn: Turn | None) -> "Activation | None":
-    """Settle what `perform` did; returns the worker's next task."""
+def settle(
+    task: "Activation", error: BaseException | None, turn: Turn | None, ruling: "Ruling | None" = None
+) -> "Activation | None":
+    """Settle what `perform` did; returns the worker's next task.
+
+    Args:
+        task: The activation.
+        error: What its handler raised.
+        turn: The worker's; None: the calling thread has no token.
+        ruling: What follows from the error, where the caller knows it already.
+    """
     run = task.run
     if error is None:
         if task.retry_count or task.effects is not None:
-            _report_retries(policy_of(task), task.retry_count)
+            with contextlib.suppress(Exception):  # the policy is the application's, and this is for people only
+                _report_retries(policy_of(task), task.retry_count)
         return run.settle(task, turn)
-    policy = policy_of(task)
-    decision = _decide(task, policy, error)
-    delay = 0.0
-    if decision is Decision.RETRY and policy is not None:
-        task.max_retries = policy.max_retries
-        delay = policy.delay_before(task.retry_count + 1)
-        _report_retries(policy, task.retry_count + 1)
+    decision, delay, _ = ruling or rule(task, error)
     with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
         _log(task, error, decision, delay)
     return run.settle_failure(task, error, decision, delay, turn)
@@ -155,19 +164,54 @@ def policy_of(task: "Activation") -> ErrorHandler | None:
     return own if own is not None else task.run.flow.error_handler
 
 
+class Ruling(NamedTuple):
+    """What follows from the error of a handler.
+
+    Attributes:
+        decision: What happens to the activation.
+        delay: Seconds before its retry.
+        interruption: What the policy raised that is no error, but wants the thread to end.
+    """
+
+    decision: Decision
+    delay: float = 0.0
+    interruption: BaseException | None = None
+
+
+def rule(task: "Activation", error: BaseException) -> Ruling:
+    """Ask the policy what follows from the error of a handler.
+
+    The policy may be the application's, and may raise. That is no reason to tolerate the handler's error, which stays
+    the one that is recorded: the run fails with it.
+    """
+    if isinstance(error, HandlerCancelledError):
+        return Ruling(Decision.STOP)
+    try:
+        policy = policy_of(task)
+        decision = _decide(task, policy, error)
+        if decision is not Decision.RETRY or policy is None:
+            return Ruling(decision)
+        delay = float(policy.delay_before(task.retry_count + 1))
+        task.max_retries = policy.max_retries
+        _report_retries(policy, task.retry_count + 1)
+        return Ruling(decision, delay if delay > 0 else 0.0)  # also where it is no number
+    except BaseException as broken:  # application code, on a worker's thread
+        with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
+            logger.exception(
+                "The error policy of %s raised; the error that it was asked about counts as not tolerated",
+                task.port.name,
+                extra={"job_id": task.run.job_id, "routine_id": task.port.node.id},
+            )
+        return Ruling(Decision.FAIL, 0.0, None if isinstance(broken, Exception) else broken)
+
+
 def _decide(task: "Activation", policy: ErrorHandler | None, error: BaseException) -> Decision:
     verdict: bool | None = None
-    if isinstance(error, HandlerCancelledError):
-        return Decision.STOP
     if policy is not None and isinstance(error, Exception) and asks_application(policy):
         # A subclass may count on `retry_count`, as the base class does.
         _report_retries(policy, task.retry_count)
-        try:
-            port: Any = task.port
-            verdict = bool(policy.handle_error(error, port.node.routine, port.node.id, task.flow, task.job_state))
-        except Exception:  # the application's policy: an error in it is no reason to tolerate another
-            logger.exception("%r.handle_error raised; the error counts as not tolerated", policy)
-            verdict = False
+        port: Any = task.port
+        verdict = bool(policy.handle_error(error, port.node.routine, port.node.id, task.flow, task.job_state))
     return decide(policy, task.retry_count, error, task.is_entry, verdict)
 
 
@@ -181,7 +225,7 @@ def _log(task: "Activation", error: BaseException, decision: Decision, delay: fl
     routine_id = task.port.node.id
     what_next = {
         Decision.RETRY: f"retry {task.retry_count + 1} of {task.max_retries} in {delay:g} s",
-        Decision.FAIL: "the run fails",
+        Decision.FAIL: "the run fails" if not task.run.is_anonymous else "given up; it belongs to no run",
         Decision.CONTINUE: "tolerated",
         Decision.SKIP: "skipped",
         Decision.NOTE: "noted; the run goes on",

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from routilux.executors.opening import asyncio_waits
 from routilux.flow.controls import check_state
 from routilux.flow.durable_flow import DurableFlow
+from routilux.flow.engine import nested_job_id
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stream import AsyncRunStream
 from routilux.job_state import JobState, ledger_of
+from routilux.time_limits import check_wait
 
 if TYPE_CHECKING:  # named in signatures
     from routilux.flow.flow import Flow
@@ -47,12 +49,13 @@ class AwaitedFlow(DurableFlow):
 
         All handlers run in the flow: plain ones on its workers, the entry's too, async ones on its own loop. It is
         not raised when the run failed: look at `status` and `errors`. When the awaiting task is cancelled, so is the
-        run.
+        run, if this call has started it.
 
         Args:
             entry_routine_id: A routine with a slot called "trigger".
             entry_params: What the trigger gets.
-            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`. For one that another process
+                drives: seconds to wait for it, after which it is returned as it is.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
                 started, and that run is awaited.
@@ -61,21 +64,33 @@ class AwaitedFlow(DurableFlow):
             ValueError: Unknown entry, one without a trigger, or a timeout that is not positive.
             RuntimeError: The flow is shutting down, or no thread can be started.
         """
+        own = JobState(self.flow_id)
         start = partial(
             self._flow()._start,  # noqa: SLF001 - its own
             entry_routine_id,
             entry_params,
             timeout=timeout,
             inline=False,
+            job_state=own,
             output_handler=output_handler,
-            job_id=job_id,
+            # Here, not on the thread that starts it: threads come in any order, and a handler that runs again must find
+            # each of its runs by the same id.
+            job_id=self._nested_job_id() if job_id is None else job_id,
         )
-        job_state: JobState = await self._call(start)
+
+        def cancel(started: JobState) -> None:
+            if started is own or job_id is None:  # else it was there before: it is somebody else's
+                self._flow().cancel(started, "run_async was cancelled")
+
+        if self.store is None:
+            job_state: JobState = start()
+        else:  # it waits for a transaction
+            job_state = await asyncio_waits().in_thread_or_undone(start, cancel)
         try:
-            await self.wait_async(job_state)
+            await self.wait_async(job_state, self._flow()._patience(job_state, timeout))  # noqa: SLF001 - its own
         except BaseException:
-            # Nobody else knows of this run. In a thread, since a cancellation may have callbacks to call.
-            await asyncio_waits().in_thread(partial(self._flow().cancel, job_state, "run_async was cancelled"))
+            # In a thread, since a cancellation may have callbacks to call.
+            await asyncio_waits().in_thread(partial(cancel, job_state))
             raise
         return job_state
 
@@ -87,10 +102,11 @@ class AwaitedFlow(DurableFlow):
             timeout: Seconds; None waits without end.
 
         Raises:
-            TypeError: It is no JobState.
+            TypeError: It is no JobState, or the timeout no number.
             SelfWaitError: A handler awaits its own run, or one that waits for it.
         """
         check_state(job_state)
+        check_wait(timeout)
         live = ledger_of(job_state).live
         if not isinstance(live, RunLifecycle) or not self._engine.threaded:
             # What no live run of this process tells of is polled, on a thread that has the time.
@@ -105,9 +121,15 @@ class AwaitedFlow(DurableFlow):
         every other. Leaving the loop detaches; the run goes on. The stream's `job_state` is the run's record.
         """
         job_state = JobState(self.flow_id)
+        job_id = self._nested_job_id()
+        if job_id is not None:
+            job_state.job_id = job_id
         execute = self._flow()._start  # noqa: SLF001 - its own
         start = partial(execute, entry_routine_id, entry_params, inline=False, job_state=job_state)
         return AsyncRunStream(job_state, partial(self._call, start))
+
+    def _nested_job_id(self) -> str | None:
+        return None if self.store is None else nested_job_id()
 
     async def _call(self, start: Callable[[], Any]) -> Any:
         # With a store, a start waits for a transaction.

@@ -1,4 +1,4 @@
-"""Attempts of plain handlers whose time is limited: watched while they are at work, and given up when it is over.
+"""Attempts whose time is limited: of plain handlers, watched while they are at work, and given up when it is over.
 
 A thread cannot be stopped. So the attempt is given up instead: a timer has it settled as failed, as the policy says,
 and the thread goes on by itself. Who comes first, the handler's return or the timer, is decided once, under the run's
@@ -9,6 +9,9 @@ the late handler's context holds is the one that was given up: so what it still 
 
 The token goes on with the settlement, so the run does too. The place of the late thread's worker goes to another one,
 as far as `workers.LATE_PLACES_MAX` goes.
+
+An async handler is cancelled when its time is over, and settled when it has ended. What it has left at work, on a
+thread or in a task, is late from then on in the same way.
 """
 
 from collections.abc import Callable, Collection, Coroutine
@@ -19,7 +22,7 @@ from typing import Any, NamedTuple
 from routilux.errors import AttemptTimeoutError, LateAttemptError
 from routilux.flow.activation import GivenUp
 from routilux.flow.apart import settle_in_context
-from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.places import RunPlaces
 from routilux.flow.task import Activation, LateAttempt
 from routilux.flow.timers import nanoseconds
 from routilux.ledger import RecordKey
@@ -43,7 +46,7 @@ class _Surrender(NamedTuple):
     has_token: bool
 
 
-class RunAttempts(RunLifecycle):
+class RunAttempts(RunPlaces):
     """What a run does about attempts of plain handlers that take too long. Everything here is under the run's lock."""
 
     __slots__ = ("_look_due_ns", "_look_number", "_watched")
@@ -127,6 +130,21 @@ class RunAttempts(RunLifecycle):
         data = {"slot": slot_name, "attempt": task.retry_count + 1, "refused": what}
         self.ledger.write(RecordKey(routine_id, "late"), self.now(), data)
         self.poke()
+
+    # -- where an async handler's attempt is settled
+
+    def give_up_awaited(self, task: Activation, seconds: float) -> Activation:
+        """With the lock held: an async handler's attempt failed since its time was over; returns what goes on for it.
+
+        The handler has ended, and what it has started may not have: a thread that it awaited, a task. What that does
+        from now on is refused, as it is of a plain handler.
+        """
+        late = LateAttempt(seconds)
+        late.is_settled = True  # in this critical section
+        successor = task.give_up(late)
+        self.active.discard(task)
+        self.active.add(successor)
+        return successor
 
     # -- on the event loop's thread
 

@@ -42,7 +42,7 @@ class Drawing(OwnFields):
         self.flow_id = flow_id if flow_id else new_id()
         self.routines: dict[str, Routine] = {}
         self.connections: list[Connection] = []
-        self.error_handler: ErrorHandler | None = None
+        self._error_handler: ErrorHandler | None = None
         # Where runs are kept; None: they end with the process.
         self.store: Store | None = None
         # Makes changes of the drawing atomic. Taken alone.
@@ -66,6 +66,14 @@ class Drawing(OwnFields):
                 f"{routine!r} is not a Routine. Pass an object of a subclass, not the class: add_routine(MyRoutine())."
             )
         key = routine._id if routine_id is None else routine_id
+        with self._drawing_lock:
+            self._check_id(key, routine)
+            self.routines[key] = routine
+            self._changed()
+        routine._current_flow = cast("Flow", self)  # the one kind of drawing that there is
+        return key
+
+    def _check_id(self, key: Any, routine: Routine) -> None:
         if self.store is not None and key == hex(id(routine)):  # however it got here, by a chain, say
             raise InvalidValueError(
                 f"A flow with a store needs ids that are the same in the next process, and that of {routine!r} is made "
@@ -74,16 +82,11 @@ class Drawing(OwnFields):
             )
         if not isinstance(key, str) or not key:
             raise InvalidValueError(f"A routine id must be a text that is not empty, not {key!r}.")
-        with self._drawing_lock:
-            if key in self.routines:
-                raise DuplicateNameError(
-                    f"Routine id {key!r} is taken by {self.routines[key]!r}. Choose another: "
-                    "add_routine(routine, routine_id='...')."
-                )
-            self.routines[key] = routine
-            self._changed()
-        routine._current_flow = cast("Flow", self)  # the one kind of drawing that there is
-        return key
+        if key in self.routines:
+            raise DuplicateNameError(
+                f"Routine id {key!r} is taken by {self.routines[key]!r}. Choose another: "
+                "add_routine(routine, routine_id='...')."
+            )
 
     def connect(
         self,
@@ -155,6 +158,8 @@ class Drawing(OwnFields):
         with self._drawing_lock:
             chain = Chain(self.routines, steps)
             for routine_id, added in chain.added.items():
+                self._check_id(routine_id, added)  # all of them before the first is added
+            for routine_id, added in chain.added.items():
                 self.add_routine(added, routine_id)
             for line in chain.lines:
                 self.connect(*line)
@@ -186,7 +191,7 @@ class Drawing(OwnFields):
             error_handler: The policy for its errors; else the flow's.
 
         Raises:
-            TypeError: It cannot be called, is `async def`, or is a routine already; or the policy is no ErrorHandler.
+            TypeError: It cannot be called, or is a routine already; or the policy is no ErrorHandler.
             ValueError: The id is taken.
         """
 
@@ -204,7 +209,17 @@ class Drawing(OwnFields):
         return routine
 
     def find_routines_by_type(self, cls: type[R]) -> list[tuple[str, R]]:
-        """The routines of a class, as (id, routine)."""
+        """The routines of a class, as (id, routine).
+
+        Raises:
+            TypeError: It is no class.
+        """
+        try:
+            isinstance(None, cls)
+        except TypeError as error:
+            raise InvalidTypeError(
+                f"find_routines_by_type takes a class, not {cls!r}: flow.routines has them by id."
+            ) from error
         return [(key, routine) for key, routine in list(self.routines.items()) if isinstance(routine, cls)]
 
     def set_error_handler(self, error_handler: ErrorHandler | None) -> None:
@@ -213,9 +228,18 @@ class Drawing(OwnFields):
         Raises:
             TypeError: Not an ErrorHandler.
         """
+        self.error_handler = error_handler
+
+    @property
+    def error_handler(self) -> ErrorHandler | None:
+        """The policy for routines that have none of their own, or None."""
+        return self._error_handler
+
+    @error_handler.setter
+    def error_handler(self, error_handler: ErrorHandler | None) -> None:
         if error_handler is not None and not isinstance(error_handler, ErrorHandler):
             raise InvalidTypeError(f"{error_handler!r} is not an ErrorHandler. Use ErrorHandler(strategy=...).")
-        self.error_handler = error_handler
+        self._error_handler = error_handler
 
     def graph(self) -> "FlowGraph":
         """What is drawn, as plain values: nodes, ports, lines, entry points, cycles, reachability.

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from routilux.errors import InvalidValueError
 from routilux.flow.controls import check_flow
 from routilux.flow.drawing import Drawing
-from routilux.job_state import JobState
+from routilux.flow.lifecycle import RunLifecycle
+from routilux.job_state import JobState, ledger_of
 from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # what drives it, and what it says of runs that were made by other code
@@ -153,6 +154,11 @@ class DurableFlow(Drawing):
 
         job_state = self._kept().load(run) if isinstance(run, str) else run
         return retry_failed(self._engine, job_state, routine_id, activation_id, self._limit(timeout))
+
+    def _patience(self, job_state: JobState, timeout: float | None) -> float | None:
+        """Seconds to wait for a run that was asked for: one that is driven here ends by itself in time."""
+        live = ledger_of(job_state).live
+        return None if live is None or isinstance(live, RunLifecycle) else timeout
 
     def _limit(self, timeout: float | None) -> float | None:
         return checked_timeout("timeout", timeout) if timeout is not None else self.execution_timeout

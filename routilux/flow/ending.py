@@ -9,6 +9,7 @@ from routilux.context import current_activation
 from routilux.execution_tracker import KEPT_COUNT, Sums
 from routilux.executors.opening import asyncio_waits
 from routilux.flow.waiters import Waiters
+from routilux.flow.workers import place_given_away_here
 from routilux.job_state import ExecutionRecord, JobState, ledger_of
 from routilux.status import FINAL
 
@@ -41,7 +42,9 @@ class RunEnd:
         "_announce_due",
         "_announced",
         "_end_number",
+        "_left_behind",
         "_leg",
+        "_tracked_by",
         "_tracked_count",
         "_waiters",
         "ancestors",
@@ -90,13 +93,21 @@ class RunEnd:
         self._end_number = 0
         # The number of the end that is to be announced by whoever finds it here; 0: none.
         self._announce_due = 0
+        # Whether its flow was shut down since it was paused: then nobody goes on waiting for a resume.
+        self._left_behind = False
         self.tracked: dict[str, Sums] = {}
         self.event_count = 0
+        # How many records were there when this leg began, or have been read since, by whom.
         self._tracked_count = 0
+        self._tracked_by: tuple[object, int, int] | None = None
 
     @abstractmethod
     def is_stopped(self) -> bool:
         """Whether it was paused, failed or cancelled, rather than having come to its end."""
+
+    @abstractmethod
+    def is_parking(self) -> bool:
+        """Whether it was paused or has failed, and what is emitted waits for a resume."""
 
     # -- telling
 
@@ -157,29 +168,75 @@ class RunEnd:
         done = await waits.until(self._waiters, self.lock, self.is_done_for_waiters, seconds, self.is_stopped)
         return bool(done)
 
-    async def wait_for_news_async(self, record_count: int, output_count: int) -> None:
-        """As `wait_for_news`, without keeping the calling thread."""
-        is_news = self._news_after(record_count, output_count)
-        await asyncio_waits().until(self._waiters, self.lock, is_news, None, None, is_watcher=True)
-
     def wait_for_change(self, timeout: float | None) -> None:
-        """Until something was recorded or the run is over, at most `timeout` seconds."""
-        before = self.job_state.record_total()
-        self._waiters.watch(lambda: self.is_done_for_waiters() or self.job_state.record_total() != before, timeout)
+        """Until something was recorded, its status is another, or the run has ended, at most `timeout` seconds.
 
-    def wait_for_news(self, record_count: int, output_count: int) -> None:
-        """Until there are more records or outputs than these, or the run is over."""
-        self._waiters.watch(self._news_after(record_count, output_count), None)
+        That it is paused is a change only once, when it happens: a run may be paused for days.
+        """
+        before = self.job_state.record_total(), self.ledger.status
 
-    def _news_after(self, record_count: int, output_count: int) -> Callable[[], bool]:
-        def is_news() -> bool:
-            return (
-                self.is_done_for_waiters()
-                or self.job_state.record_total() > record_count
-                or len(self.ledger.output_marks) > output_count
-            )
+        def is_change() -> bool:
+            return self._is_over_for_good() or (self.job_state.record_total(), self.ledger.status) != before
 
-        return is_news
+        self._waiters.watch(is_change, timeout)
+
+    def wait_for_news(self, record_count: int, output_count: int) -> bool:
+        """Wait until a reader who has seen so many records and outputs has something to do; see `LiveRun`."""
+        with self.lock:
+            outlook = self._outlook(record_count, output_count)
+        if outlook is None:
+            with place_given_away_here():
+                self._waiters.watch(lambda: self._outlook(record_count, output_count) is not None, None)
+        return self._is_worth_a_look(record_count, output_count)
+
+    async def wait_for_news_async(self, record_count: int, output_count: int) -> bool:
+        """As `wait_for_news`, without keeping the calling thread."""
+        await asyncio_waits().until(
+            self._waiters,
+            self.lock,
+            lambda: self._outlook(record_count, output_count) is not None,
+            None,
+            None,
+            is_watcher=True,
+        )
+        return self._is_worth_a_look(record_count, output_count)
+
+    def _is_worth_a_look(self, record_count: int, output_count: int) -> bool:
+        with self.lock:  # what has changed since the wait is a reason to look as well
+            return self._outlook(record_count, output_count) is not False
+
+    def _outlook(self, record_count: int, output_count: int) -> bool | None:
+        """With the lock held, for a reader: True, there is something to look at; False, never more; None, not yet."""
+        live: object = self.ledger.live
+        if (
+            self.job_state.record_total() > record_count
+            or len(self.ledger.output_marks) != output_count
+            or live is not self  # another run drives the record since, or it is over
+        ):
+            return True
+        return False if self._is_over_for_good() or self._is_left_behind() else None
+
+    def _is_over_for_good(self) -> bool:
+        # With the lock held. A paused run stands still, and a resume may go on with it at any time.
+        return not self.is_parking() and self.is_done_for_waiters()
+
+    def _is_left_behind(self) -> bool:
+        return self.over and self.is_parking() and (self._left_behind or self.engine.is_shut_down())
+
+    def leave_behind(self) -> None:
+        """Its flow was shut down: who reads it while it is paused has read it to its end.
+
+        The flag, and not only that the flow is shut down: an `execute` right after the shutdown opens the flow again,
+        perhaps before a reader that is woken here has looked.
+        """
+        with self.lock:
+            self._left_behind = True
+            self.poke()
+
+    def tell_readers(self) -> None:
+        """Its record is driven by another run from now on, or by none: let those look who wait here for news."""
+        with self.lock:
+            self.poke()
 
     def poke(self) -> None:
         """With the lock held: something was written that a watcher may wait for."""
@@ -188,12 +245,22 @@ class RunEnd:
 
     # -- for the tracker
 
-    def unread_records(self) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
-        """With the lock held: how many records the tracker has not read, and how to read them later."""
-        return self.job_state.records_after(self._tracked_count, KEPT_COUNT * 3)
+    def unread_records(self, tracker: object) -> tuple[int, Callable[[], Iterable[ExecutionRecord]]]:
+        """With the lock held: how many records a tracker has not read, and how to read them later."""
+        return self.job_state.records_after(self._count_read_by(tracker), KEPT_COUNT * 3)
 
-    def live_figures(self) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
-        """For the tracker: sums, number of events, and the records since the last call; None when the run is over.
+    def _count_read_by(self, tracker: object) -> int:
+        """With the lock held: how many records it has read. One that takes another's place reads the whole leg."""
+        by, leg, first = self._tracked_by or (None, 0, 0)
+        if leg != self._leg:
+            first = self._tracked_count
+        elif by is not tracker:
+            self._tracked_count = first
+        self._tracked_by = tracker, self._leg, first
+        return self._tracked_count
+
+    def live_figures(self, tracker: object) -> tuple[dict[str, Sums], int, list[ExecutionRecord]] | None:
+        """For a tracker: sums, number of events, and the records since its last call; None when the run is over.
 
         One critical section with the end of the run, which hands the rest over: so nothing is read twice.
         """
@@ -201,6 +268,6 @@ class RunEnd:
             if self.over:
                 return None
             history, dropped = self.job_state.folded_history(), self.ledger.dropped
-            new = history[max(0, self._tracked_count - dropped) :]
+            new = history[max(0, self._count_read_by(tracker) - dropped) :]
             self._tracked_count = dropped + len(history)
             return {key: sums.copy() for key, sums in self.tracked.items()}, self.event_count, new

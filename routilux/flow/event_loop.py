@@ -8,7 +8,9 @@ import heapq
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Condition, Lock
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +55,8 @@ class EventLoop:
         self._dead_count = 0
         self._numbers = itertools.count(1)
         self._live: dict[int, RunLifecycle] = {}
+        # The live runs that cannot end before a shutdown does that one of their handlers has called.
+        self._in_shutdown: Counter[int] = Counter()
         # What else is to be called, by the number of its timer, which stands in the heap without a run.
         self._calls: dict[int, Callable[[], None]] = {}
         self._thread: threading.Thread | None = None
@@ -102,6 +106,31 @@ class EventLoop:
         """Until `is_done()`, which is asked whenever a run has ended; False at the timeout."""
         with self._lock:
             return self._ended.wait_for(is_done, timeout)
+
+    @contextmanager
+    def in_shutdown(self, keys: "set[int]") -> Iterator[None]:
+        """While a handler of these runs shuts the flow down.
+
+        `_lock` makes the entry here and the look of another shutdown at it one after the other, and whoever waits is
+        woken: of two shutdowns that begin at once, the one that waits first sees the other's runs here when they come.
+        So none waits for a run that waits for it.
+        """
+        with self._lock:
+            self._in_shutdown.update(keys)
+            self._ended.notify_all()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_shutdown -= Counter(keys)
+
+    def keys_in_shutdown(self) -> set[int]:
+        """The keys of the runs of handlers that shut down. Needs the lock, which predicates hold."""
+        return set(self._in_shutdown)
+
+    def live_keys(self) -> set[int]:
+        """The keys of the runs that are live. As above."""
+        return set(self._live)
 
     def live_count(self) -> int:
         """How many runs are live. Needs no lock: it is asked by predicates that hold it."""
@@ -283,6 +312,7 @@ class EventLoop:
         self._make_locks()
         self._heap = []
         self._live = {}
+        self._in_shutdown.clear()
         self._calls = {}
         self._dead_count = 0
         self._thread = None

@@ -7,7 +7,7 @@ from routilux.errors import text_of
 from routilux.flow.error_policy import Decision
 from routilux.flow.timers import nanoseconds
 from routilux.ledger import RecordKey
-from routilux.status import FAILED_ROUTINE, JobStatus, RoutineStatus
+from routilux.status import JobStatus, RoutineStatus, says_failed
 
 if TYPE_CHECKING:  # settled into, with its lock held
     from routilux.flow.lifecycle import RunLifecycle
@@ -41,17 +41,23 @@ def settle_failed_attempt(
 ) -> None:
     """With the run's lock held: settle an attempt whose handler raised."""
     node = task.port.node
+    is_retried = decision is Decision.RETRY and not run.is_refusing()
     if task.effects is not None:
-        task.effects = task.deferred = None  # under RETRY a failed attempt leaves nothing
+        # Under RETRY a failed attempt leaves nothing, and neither do threads that go on after it: until the next one
+        # begins, what they do is held back where nobody takes it.
+        task.effects = [] if is_retried else None
+        task.deferred = None
     if decision is Decision.STOP:
         _stop(run, task, now)
         return
-    is_retried = decision is Decision.RETRY and not run.is_refusing()
     _record(run, task, text, decision, delay if is_retried else None, now)
     if is_retried:
         _retry_later(run, task, delay, now)
         return
     run.count_failure(node, now - task.started_ns or 1)
+    if run.is_anonymous and decision in (Decision.RETRY, Decision.FAIL):
+        run.leave(task, "failed")  # there is no run to fail, nor one to resume: the other deliveries are independent
+        return
     if decision in (Decision.RETRY, Decision.FAIL):
         at = run.ledger.instant(now).isoformat()
         changes = {"status": RoutineStatus.FAILED.value, "error": text.error, "error_time": at}
@@ -62,7 +68,7 @@ def settle_failed_attempt(
         run.fail()
         return
     state = run.ledger.routine_states.of(node.id)
-    if state.get("status") not in FAILED_ROUTINE:  # an earlier failure of this run is not hidden by a tolerated error
+    if not says_failed(state.get("status")):  # an earlier failure of this run is not hidden by a tolerated error
         status = RoutineStatus.SKIPPED if decision is Decision.SKIP else RoutineStatus.ERROR_CONTINUED
         run.ledger.routine_states.merge(node.id, {"status": status.value, "error": text.error})
     run.leave(task, "skipped" if decision is Decision.SKIP else "error_continued")
@@ -116,10 +122,10 @@ def _retry_later(run: "Run", task: "Activation", delay: float, now: int) -> None
         run.push(task)
 
 
-def fail_from_outside(run: "RunLifecycle", text: ErrorText) -> None:
+def fail_from_outside(run: "RunLifecycle", text: ErrorText, routine_id: str) -> None:
     """With the run's lock held: the engine itself cannot go on with it."""
     data = {"error": text.error, "error_type": text.error_type}
-    run.ledger.write(RecordKey("", "error"), run.now(), data)
+    run.ledger.write(RecordKey(routine_id, "error"), run.now(), data)
     run.fail()
 
 

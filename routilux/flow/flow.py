@@ -4,13 +4,14 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from routilux.clock import SYSTEM_CLOCK
-from routilux.errors import InvalidValueError
+from routilux.errors import InvalidTypeError, InvalidValueError
 from routilux.execution_tracker import ExecutionTracker
 from routilux.executors.threads import ThreadPools
 from routilux.flow.async_flow import AwaitedFlow
@@ -30,13 +31,14 @@ from routilux.flow.settings import (
     checked_workers,
 )
 from routilux.flow.stream import RunStream
+from routilux.flow.workers import place_given_away_here
 from routilux.interfaces import Clock, Hooks, Journal, PoolFactory
 from routilux.job_state import JobState
 from routilux.output_handler import OutputHandler
 from routilux.priority import TaskPriority
 from routilux.registration import registered
 from routilux.routine import Routine
-from routilux.time_limits import checked_timeout
+from routilux.time_limits import check_wait, checked_timeout
 
 if TYPE_CHECKING:  # named in a signature
     from routilux.flow.task import SlotActivationTask
@@ -81,8 +83,6 @@ class Flow(AwaitedFlow):
     Attributes:
         routines: The routines by their ids.
         connections: The connections, in the order in which they were drawn.
-        error_handler: The policy for routines that have none of their own, or None.
-        execution_tracker: Adds up the runs; None before the first.
     """
 
     fields_to_serialize = [
@@ -124,7 +124,7 @@ class Flow(AwaitedFlow):
         make_durable = None
         if store is not None:
             self.store, make_durable = open_for_flow(store, store_level, keep_finished)
-        self.execution_tracker: ExecutionTracker | None = None
+        self._tracker: ExecutionTracker | None = None
         self.execution_strategy = checked_strategy(execution_strategy)
         self.concurrent_workers = CONCURRENT_WORKERS
         self.max_workers = checked_workers(max_workers) if execution_strategy == "concurrent" else 1
@@ -144,6 +144,24 @@ class Flow(AwaitedFlow):
         )
 
     # -- settings
+
+    @property
+    def execution_tracker(self) -> ExecutionTracker | None:
+        """Adds up the runs; None before the first. One that is set follows the runs that are live, and all later ones.
+
+        Raises:
+            TypeError: Set to what is neither an ExecutionTracker nor None.
+        """
+        return self._tracker
+
+    @execution_tracker.setter
+    def execution_tracker(self, tracker: ExecutionTracker | None) -> None:
+        if tracker is not None and not isinstance(tracker, ExecutionTracker):
+            raise InvalidTypeError(
+                f"{tracker!r} is not an ExecutionTracker. Use ExecutionTracker(flow.flow_id), or None."
+            )
+        self._engine.change_trackers(self._tracker, tracker)
+        self._tracker = tracker
 
     def id_of(self, routine: Routine) -> str | None:
         """Under which id a routine stands in this flow; None where it does not."""
@@ -193,7 +211,7 @@ class Flow(AwaitedFlow):
             job_state: A pending JobState that the caller has prepared.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
-                started, and that run is returned.
+                started, and that run is returned; it goes on here if the process that drove it is no more.
             history_limit: Records that this run keeps; else the flow's.
 
         Raises:
@@ -257,7 +275,8 @@ class Flow(AwaitedFlow):
         Args:
             entry_routine_id: A routine with a slot called "trigger".
             entry_params: What the trigger gets.
-            timeout: Seconds that the run may take; else the flow's `execution_timeout`.
+            timeout: Seconds that the run may take; else the flow's `execution_timeout`. For one that another process
+                drives: seconds to wait for it, after which it is returned as it is.
             progress_callback: Called with (queue size, active count, status) at once and then every 5 seconds.
             output_handler: Receives this run's outputs from the first on.
             job_id: As for `execute`.
@@ -265,7 +284,8 @@ class Flow(AwaitedFlow):
         job_state = self.execute(
             entry_routine_id, entry_params, timeout=timeout, output_handler=output_handler, job_id=job_id
         )
-        JobState.wait_for_completion(self, job_state, progress_callback=progress_callback)
+        patience = self._patience(job_state, timeout)
+        JobState.wait_for_completion(self, job_state, patience, progress_callback=progress_callback)
         return job_state
 
     def stream(self, entry_routine_id: str, entry_params: dict[str, Any] | None = None) -> RunStream:
@@ -287,6 +307,9 @@ class Flow(AwaitedFlow):
         if the run is resumed or cancelled afterwards. In a run that failed, other handlers may be at work still. It
         runs on the thread that ended the run, or on one of its own for a timeout, outside the run's context. What it
         raises is logged. Returns the callback, so that this can decorate a function.
+
+        Raises:
+            TypeError: It cannot be called, or is `async def` or a generator function, which nobody would await.
         """
         self._engine.listeners.add(callback)
         return callback
@@ -295,7 +318,11 @@ class Flow(AwaitedFlow):
         """Deprecated: `JobState.wait_for_completion(flow, job_state)`, or `flow.run(...)`.
 
         Without a job it waits for all live runs.
+
+        Raises:
+            TypeError: The timeout is no number.
         """
+        check_wait(timeout)
         warnings.warn(
             "Flow.wait_for_completion is deprecated. Use JobState.wait_for_completion(flow, job_state), or flow.run().",
             DeprecationWarning,
@@ -473,6 +500,10 @@ class Flow(AwaitedFlow):
         """Whether the event loop runs."""
         return self._engine.loop.is_running()
 
+    def place_given_away(self) -> AbstractContextManager[None]:
+        """While a handler waits on the calling thread, another one may work in its place, whosever worker it is."""
+        return place_given_away_here()
+
     def has_arrivals(self) -> bool:
         """Whether somebody put tasks into `_task_queue` that no loop has taken up."""
         if self._task_queue is self._observed_queue:
@@ -488,7 +519,10 @@ class Flow(AwaitedFlow):
         if self._task_queue is self._observed_queue:
             return self._engine.take_arrival(for_run=True)
         with contextlib.suppress(Exception):  # a queue of the caller's making: whatever it raises when it is empty
-            return self._task_queue.get_nowait()  # type: ignore[no-any-return]
+            task: SlotActivationTask | None = None
+            while task is None:  # one that was put there hides no task behind it
+                task = self._task_queue.get_nowait()
+            return task
         return None
 
     # ---- names of the specification that look into the engine; nothing in it reads them ------------------------

@@ -29,10 +29,12 @@ none is missed.
 import threading
 from collections.abc import Coroutine, Iterable
 from contextvars import Context
+from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from routilux.executors.opening import open_coroutines
+from routilux.flow.activation import GivenUp
 from routilux.flow.loop_turn import LoopTurn, OnEnd, driven, on_end_of
 from routilux.flow.waiters import GRACE_SECONDS
 
@@ -75,6 +77,11 @@ class Handover:
         if self._loop is not None:
             self._loop.cancel([task for task in tasks if task.port.slot.is_async])
 
+    def let_go(self, tasks: "Iterable[Activation]") -> None:
+        """These wait for a place, and were taken back by their run."""
+        if self._loop is not None:
+            self._loop.let_go(list(tasks))
+
     def close(self, wait: bool) -> None:
         """Let the loop's thread end; work that comes later starts another."""
         if self._loop is not None:
@@ -114,7 +121,8 @@ class Handover:
     def await_entry(self, entry: "Activation", coroutine: Coroutine[Any, Any, Any]) -> BaseException | None:
         """Wait until the loop has driven the entry's coroutine to its end; returns what it raised.
 
-        The caller's thread settles it then, as it does with a handler that it has called itself.
+        That is a `GivenUp` where the run was stopped before its first line: then there is nothing to settle. Else the
+        caller's thread settles it, as it does with a handler that it has called itself.
         """
         ended = threading.Event()
         outcome: list[BaseException | None] = []
@@ -123,22 +131,29 @@ class Handover:
             outcome.append(error)
             ended.set()
 
-        self._drive(entry, coroutine, note)
+        self._drive(entry, coroutine, note, on_taken_back=note)
         try:
             ended.wait()
         except BaseException as interrupted:  # noqa: BLE001 - Ctrl-C, as it would hit a handler on this thread
             self.cancel([entry])
             ended.wait(GRACE_SECONDS)
             outcome = [interrupted]
-        entry.run.note_returned(entry, outcome[0])  # here: a hook may block
+        if not isinstance(outcome[0], GivenUp):
+            entry.run.note_returned(entry, outcome[0])  # here: a hook may block
         return outcome[0]
 
     def _drive(
-        self, task: "Activation", coroutine: Coroutine[Any, Any, Any], on_end: OnEnd, context: Context | None = None
+        self,
+        task: "Activation",
+        coroutine: Coroutine[Any, Any, Any],
+        on_end: OnEnd,
+        context: Context | None = None,
+        on_taken_back: OnEnd | None = None,
     ) -> None:
         try:
-            loop = self.loop()
-            loop.drive(driven(loop, task, coroutine, on_end, context), task.run.is_refusing)
+            loop, run = self.loop(), task.run
+            made = driven(loop, task, coroutine, on_end, context, on_taken_back)
+            loop.drive(made, run.is_refusing if made.limit is None else partial(run.waits_in_vain, task))
             self.has_loop = True
         except BaseException:
             coroutine.close()

@@ -86,8 +86,14 @@ class Inputs:
             return found
         return next((run.job_state for run in engine.paused_runs() if run.job_id == job_id), None)
 
-    def expire_at(self, run: RunInputs, due_ns: int) -> None:
-        """With the run's lock held: look at its requests at an instant, also when it is paused by then."""
+    def expire_at(self, run: RunInputs, due_ns: int, due_at: str) -> None:
+        """With the run's lock held: look at its requests at an instant, also when it is paused by then.
+
+        Args:
+            run: The run.
+            due_ns: The instant, by the clock that timers go by.
+            due_at: The same by the wall clock, as the request has it.
+        """
         engine = self._engine()
         if engine is None:
             return
@@ -97,7 +103,7 @@ class Inputs:
         def expire() -> None:
             owner = here()
             if owner is not None:
-                _expire(owner, found(), job_id)
+                _expire(owner, found(), job_id, due_at)
 
         engine.loop.call_at(due_ns, expire)
 
@@ -114,10 +120,16 @@ class Inputs:
             is_new = watched not in self._watched
             self._watched.add(watched)
         if engine is not None and is_new:
-            self.wake_in(job_id, seconds_until(due_at, engine.clock))
+            self.wake_in(job_id, seconds_until(due_at, engine.clock), watched)
 
-    def wake_in(self, job_id: str, seconds: float) -> None:
-        """Look at the requests of a run of the store after so many seconds."""
+    def wake_in(self, job_id: str, seconds: float, watched: str = "") -> None:
+        """Look at the requests of a run of the store after so many seconds.
+
+        Args:
+            job_id: The run.
+            seconds: From now on.
+            watched: What is forgotten then: it can be looked for anew, if the wall clock has been set back.
+        """
         engine = self._engine()
         if engine is None:
             return
@@ -126,15 +138,21 @@ class Inputs:
         def expire() -> None:
             owner = here()
             if owner is not None:
+                owner.inputs.forget_time_out(watched)
                 _expire(owner, None, job_id)
 
         engine.loop.call_at(engine.clock.monotonic_ns() + nanoseconds(seconds), expire)
 
+    def forget_time_out(self, watched: str) -> None:
+        """Nobody looks for this one any more."""
+        with self._lock:
+            self._watched.discard(watched)
 
-def _expire(engine: "Engine", run: RunInputs | None, job_id: str) -> None:
+
+def _expire(engine: "Engine", run: RunInputs | None, job_id: str, due_at: str = "") -> None:
     """On the loop's thread: the time of a request is over, unless it was answered."""
     if run is not None and run.is_open():
-        run.expire_requests()
+        run.expire_requests(due_at)
     elif engine.durability is not None:
         durability = engine.durability
         engine.workers.call(lambda: durability.wake(job_id))

@@ -156,6 +156,10 @@ class RunLifecycle(RunEnd):
         """Whether it was paused, failed or cancelled, rather than having come to its end."""
         return self._gate in (Gate.PARKING, Gate.REFUSING)
 
+    def is_parking(self) -> bool:
+        """Whether it was paused or has failed, and what is emitted waits for a resume."""
+        return self._gate == Gate.PARKING
+
     def is_cancelled(self) -> bool:
         """Whether what its handlers still do is in vain."""
         return self._gate == Gate.REFUSING or self.ledger.status in (JobStatus.FAILED, JobStatus.CANCELLED)
@@ -342,22 +346,29 @@ class RunLifecycle(RunEnd):
         if self.ledger.status != JobStatus.CANCELLED:  # what a cancelled run has left is dropped
             self.job_state.pending_tasks.append(describe(task, was, due_ns, self.ledger.clock))
 
-    def give_back(self, task: Activation) -> None:
-        """A worker could not go on with an activation: it is kept in pending_tasks."""
+    def give_back(self, task: Activation) -> bool:
+        """A thread could not go on with an activation: it is kept in pending_tasks; False when it was not active."""
         with self.lock:
-            if task in self.active:
-                self.active.discard(task)
-                self.outstanding -= 1
-                self.park(task, "failed")
+            if task not in self.active:
+                return False
+            self.active.discard(task)
+            self.outstanding -= 1
+            self.park(task, "failed")
+            return True
 
-    def abort(self, error: BaseException) -> None:
-        """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks."""
+    def abort(self, error: BaseException, routine_id: str = "") -> None:
+        """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks.
+
+        Args:
+            error: Why.
+            routine_id: Whose error it is; none's in particular by default.
+        """
         with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
             logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
         self.aborted_by = error
         text = error_text(error)
         with self.lock:
-            fail_from_outside(self, text)
+            fail_from_outside(self, text, routine_id)
             self._end_if_over()
             due = self._take_announcement()
         if due:
@@ -399,6 +410,7 @@ class RunLifecycle(RunEnd):
             self.cancel_awaiting()
             self._end_if_over()
             self._detach()
+            self._waiters.notify()  # it may have been over before, paused; those who read it know now that it ends
             due = self._take_announcement()
         if due:
             self.announce(due)
@@ -430,7 +442,10 @@ class RunLifecycle(RunEnd):
         self._tracked_count = self.job_state.record_total()
         self.ledger.refuses = False
         self.ledger.status = JobStatus.RUNNING.value
-        self.ledger.live = self
+        before, self.ledger.live = self.ledger.live, self
+        self._left_behind = False
+        if before is not None:
+            before.poke()  # who waits for news of the record looks who drives it now
         self.ledger.routine_states.forget_failures(still_failed)
         self.engine.loop.adopt(self)
         self.timeout = timeout

@@ -3,9 +3,12 @@
 import logging
 import threading
 from collections.abc import Callable
+from types import CoroutineType
 from typing import Any
 
 from routilux.context import current_activation, current_job_state
+from routilux.errors import InvalidTypeError
+from routilux.handlers import ASYNC, kind_of_unusable
 from routilux.interfaces import Hooks
 from routilux.job_state import JobState
 
@@ -28,7 +31,21 @@ class Listeners:
         self._telling = threading.local()
 
     def add(self, callback: Callable[[JobState], Any]) -> None:
-        """Call `callback(job_state)` whenever a run becomes final."""
+        """Call `callback(job_state)` whenever a run becomes final.
+
+        Raises:
+            TypeError: It cannot be called, or its call would run none of its lines.
+        """
+        if not callable(callback):
+            raise InvalidTypeError(f"on_run_end takes a function of (job_state), not {callback!r}.")
+        kind = kind_of_unusable(callback)
+        if kind:
+            raise InvalidTypeError(
+                f"{callback!r} is {kind}, and nothing awaits it: an end is told on a thread without a loop. Give a "
+                "plain function; it may start a coroutine on your loop with asyncio.run_coroutine_threadsafe."
+                if kind == ASYNC
+                else f"{callback!r} is {kind}: calling it would run none of its lines. Give a plain function."
+            )
         with self._lock:
             self._callbacks.append(callback)
 
@@ -61,7 +78,10 @@ class Listeners:
     def call(self, listener: Callable[..., Any], *args: Any) -> None:
         """Call one of them. What it raises is logged: it neither changes what it looks at nor ends the worker."""
         try:
-            listener(*args)
+            result = listener(*args)
+            if result is not None and isinstance(result, CoroutineType):
+                result.close()
+                logger.error("%r returned a coroutine, which nobody awaits: none of its lines has run", listener)
         except BaseException:  # application code, on a worker's thread
             logger.exception("%r raised; the run goes on", listener)
 

@@ -12,8 +12,8 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_job_state
-from routilux.errors import RunError
-from routilux.flow.activation import Outcome, perform, settle
+from routilux.errors import HandlerCancelledError, RunError
+from routilux.flow.activation import GivenUp, Outcome, perform, settle
 from routilux.flow.apart import may_block, settle_apart
 from routilux.flow.workers import TURN_LENGTH, TURN_NS, Turn
 
@@ -123,7 +123,9 @@ class LoopTurn(Turn):
         self, task: "Activation", awaiting: _Awaiting, context: Context, began: float, loop: "CoroutineLoop"
     ) -> "Driven":
         run = self.run
-        begun = driven(loop, task, awaiting.coroutine, on_end_of(task, self), context)
+        routine = task.port.node.routine
+        timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - the marked names of a routine
+        begun = loop.driven(task, task.port.name, awaiting.coroutine, on_end_of(task, self), None, timeout, context)
         begun.has_begun(awaiting.found, began)
         if not run.is_sequential:
             # The token stays, and who goes along the line next takes it on.
@@ -166,6 +168,10 @@ class LoopTurn(Turn):
             run.workers.hand_out(run)
         return begins_here
 
+    def fail(self, loop: "CoroutineLoop", error: BaseException) -> None:  # noqa: ARG002 - as all
+        """What the loop does where the turn itself could not."""
+        self._give_up(None, error)
+
     def _give_up(self, task: "Activation | None", error: BaseException) -> None:
         """What a worker does when the engine fails. The token goes back."""
         run = self.run
@@ -202,13 +208,33 @@ def driven(
     coroutine: Coroutine[Any, Any, Any],
     on_end: OnEnd,
     context: Context | None = None,
+    on_taken_back: OnEnd | None = None,
 ) -> "Driven":
-    """A handler's coroutine, with the limits of its routine."""
-    routine = task.port.node.routine
-    most = None if routine is None else routine._max_concurrency  # noqa: SLF001 - the marked names of a routine
-    limit = None if most is None else (routine, most)
-    timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - as above
-    return loop.driven(task, task.port.name, coroutine, on_end, limit, timeout, context)
+    """A handler's coroutine that has not begun, with the limits of its routine; see `places.py` for those."""
+    routine, run = task.port.node.routine, task.run
+    timeout = None if routine is None else routine._attempt_timeout  # noqa: SLF001 - the marked names of a routine
+    if routine is None or routine._max_concurrency is None or not run.engine.threaded:  # noqa: SLF001 - as above
+        return loop.driven(task, task.port.name, coroutine, on_end, None, timeout, context)
+    run.await_place(task)
+    limit = loop.limit(routine, partial(getattr, routine, "_max_concurrency"))
+    end = partial(_end_unless_taken_back, task, on_end, on_taken_back)
+    return loop.driven(task, task.port.name, coroutine, end, limit, timeout, context, partial(_claim, task))
+
+
+def _claim(task: "Activation") -> BaseException | None:
+    return None if task.run.leave_for_first_line(task) else GivenUp(None)
+
+
+def _end_unless_taken_back(
+    task: "Activation", on_end: OnEnd, on_taken_back: OnEnd | None, error: BaseException | None
+) -> Any:
+    if not isinstance(error, GivenUp):
+        return on_end(error)
+    run = task.run
+    if run.hooks is not None:  # which were told of its beginning
+        told = HandlerCancelledError(f"{task.port.name} was taken back before its first line.")
+        run.engine.workers.call(partial(run.note_returned, task, told))
+    return None if on_taken_back is None else on_taken_back(error)
 
 
 def _first_step(task: "Activation") -> "BaseException | _Awaiting | None":

@@ -4,23 +4,26 @@ No method of the application is called, and no attribute is read that it may hav
 change what it looks at, nor fail.
 """
 
+import contextlib
 import types
 from collections.abc import Iterable, Iterator, Mapping
 
-from serilux import SerializableRegistry
+from serilux import Serializable, SerializableRegistry
 
+from routilux.callables import describe_callable, restore_callable
 from routilux.connection import Connection
-from routilux.errors import RoutiluxError
+from routilux.errors import CallableError, RoutiluxError
 from routilux.expressions import Expression
 from routilux.flow.checks import Finding, found
 from routilux.flow.graph import ports_of
 from routilux.flow.serialization import required_arguments
-from routilux.plain import DEPTH_MAX, shortened
-from routilux.routine import Routine
+from routilux.functions import FunctionRoutine
+from routilux.plain import DEPTH_MAX, INT_LIMIT, shortened
+from routilux.routine import OWN_KEYS, Routine
 
 __all__ = ["check_objects", "check_saving"]
 
-_ATOMS = (str, int, float, bool, type(None))
+_ATOMS = (str, float, type(None))
 
 
 def check_objects(routines: Mapping[str, object], connections: Iterable[Connection]) -> list[Finding]:
@@ -36,7 +39,9 @@ def check_saving(routines: Mapping[str, object]) -> list[Finding]:
         if isinstance(routine, Routine) and _is_initialised(routine):
             findings += _class(routine_id, type(routine))
             findings += _handlers(routine_id, routine)
+            findings += _function(routine_id, routine)
             findings += _config(routine_id, routine)
+            findings += _added_fields(routine_id, routine)
     return findings
 
 
@@ -154,10 +159,39 @@ def _function_trouble(value: object, routine: Routine) -> str:
     return f"a {type(value).__name__}, which has no name to be found by: it is not restored"
 
 
+def _function(routine_id: str, routine: Routine) -> Iterator[Finding]:
+    """For a function routine: its handlers are its own, and call the function."""
+    function = vars(routine).get("_function") if isinstance(routine, FunctionRoutine) else None
+    if function is None or not _is_ours(routine, "serialize"):
+        return
+    trouble = ""
+    if not isinstance(function, types.FunctionType):
+        trouble = f"a {type(function).__name__}, which has no name to be found by"
+    else:
+        try:
+            known = restore_callable(describe_callable(function, None, ""), None, "")
+        except CallableError:
+            trouble = "a lambda or a nested function, which has no name to be found by"
+        else:
+            trouble = "" if known is function else "a function whose name is that of another one by now"
+    if trouble:
+        yield found(
+            "unsavable-handler",
+            routine_id,
+            f"The function is {trouble}: the flow cannot be saved.",
+            "Define it with `def` at the top level of a module, under a name of its own.",
+        )
+
+
+def _is_ours(routine: Routine, method: str) -> bool:
+    """Whether a method is the library's. Where it is not, the application's own code decides what is saved."""
+    writer = next(cls for cls in type(routine).__mro__ if method in vars(cls))
+    return writer.__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
 def _config(routine_id: str, routine: Routine) -> Iterator[Finding]:
-    writer = next(cls for cls in type(routine).__mro__ if "_config_to_save" in vars(cls))
-    if writer.__module__.partition(".")[0] != __name__.partition(".")[0]:
-        return  # the application's own code decides what is saved
+    if not _is_ours(routine, "_config_to_save"):
+        return
     try:
         config = routine._config_to_save()  # noqa: SLF001 - the library's own, as it was just made sure
     except RoutiluxError as error:
@@ -171,28 +205,82 @@ def _config(routine_id: str, routine: Routine) -> Iterator[Finding]:
             f"{trouble}, which JSON cannot hold: the flow cannot be saved.",
             "Put text, numbers, lists and dicts into the config, and what they describe into the routine.",
         )
+    # A constructor of the application may register them again.
+    if _is_ours(routine, "__init__") and _is_ours(routine, "_named_and_not_saved"):
+        for what, why in routine._named_and_not_saved():  # noqa: SLF001 - the library's own, as it was just made sure
+            yield found(
+                "unsavable-config",
+                routine_id,
+                f"The config names {what}, which is left out when the flow is saved: a restored flow does not have it.",
+                f"Register it again on the restored flow, or in the constructor of a subclass. {why}",
+            )
+
+
+def _added_fields(routine_id: str, routine: Routine) -> Iterator[Finding]:
+    """What `add_serializable_fields` or annotations name, as far as it can be seen without asking a property."""
+    if not _is_ours(routine, "serialize"):
+        return
+    named = [_held(routine, "fields_to_serialize"), _held(routine, "__serilux_fields__")]
+    names = dict.fromkeys(name for each in named if type(each) in (list, tuple, dict) for name in each)  # type: ignore[attr-defined]  # one of these
+    for name in names:
+        if not isinstance(name, str) or name in OWN_KEYS or name in ("_type", "fields_to_serialize"):
+            continue
+        value = _held(routine, name)
+        if issubclass(type(value), Serializable) or callable(value):
+            continue  # written by itself, or by its name
+        trouble = _unplain(value, name)
+        if trouble:
+            yield found(
+                "unsavable-config",
+                routine_id,
+                f"The added field {trouble}, which JSON cannot hold: the flow cannot be saved.",
+                "Put text, numbers, lists and dicts into it, or an object of a registered class.",
+            )
+
+
+def _held(routine: Routine, name: str) -> object:
+    """An attribute as it stands in the object or its class; None where it would be computed, or is not there."""
+    held = next((vars(cls)[name] for cls in type(routine).__mro__ if name in vars(cls)), None)
+    if hasattr(type(held), "__set__"):
+        return None
+    own = vars(routine)
+    return own[name] if name in own else None if hasattr(type(held), "__get__") else held
 
 
 def _unplain(value: object, path: str, depth: int = 0, seen: set[int] | None = None) -> str:
     """Where a value has something that JSON cannot hold, and what it is; "" when it has not."""
+    kind = type(value)
+    if issubclass(kind, int):
+        is_written = int.__lt__(-INT_LIMIT, value) and int.__gt__(INT_LIMIT, value)  # type: ignore[operator]  # an int
+        return "" if is_written else f"{path} is a whole number of more than 4300 digits"
+    if issubclass(kind, _ATOMS):
+        return ""
+    if not issubclass(kind, dict | list | tuple):
+        return f"{path} is an object of {kind.__name__}"
     seen = set() if seen is None else seen
     if id(value) in seen:  # a container that stands there a second time
         return ""
-    items: Iterable[tuple[object, object]] = ()
-    if type(value) is dict:
-        items = value.copy().items()
-    elif type(value) in (list, tuple):
-        items = enumerate(list(value))  # type: ignore[call-overload]  # a list or a tuple, as the line above says
-    elif not isinstance(value, (*_ATOMS, dict, list, tuple)):
-        return f"{path} is an object of {type(value).__name__}"
     if depth > DEPTH_MAX:
         return f"{path[:80]}... is nested too deeply"
-    for key, item in items:
-        if type(value) is dict and not isinstance(key, str):
+    for key, item in _items_of(value):
+        if issubclass(kind, dict) and not isinstance(key, str):
             return f"{path} has a key of {type(key).__name__}"
-        trouble = _unplain(item, f"{path}[{shortened(key)}]", depth + 1, seen)
+        told = shortened(str.__str__(key) if isinstance(key, str) else key)  # as its own class would not tell it
+        trouble = _unplain(item, f"{path}[{told}]", depth + 1, seen)
         if trouble:
             return trouble
-    if items:
-        seen.add(id(value))
+    seen.add(id(value))
     return ""
+
+
+def _items_of(container: object) -> Iterable[tuple[object, object]]:
+    """As the built-in class has them: a subclass of the application may have methods of its own."""
+    if type(container) is dict:
+        return container.copy().items()  # in one step, whoever adds to it meanwhile
+    if isinstance(container, dict):
+        for _ in range(100):
+            with contextlib.suppress(RuntimeError):  # it has changed its size
+                return list(dict.items(container))
+        return []
+    kind = list if isinstance(container, list) else tuple
+    return enumerate(list(kind.__iter__(container)))  # type: ignore[arg-type]  # of this kind

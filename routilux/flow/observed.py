@@ -8,11 +8,14 @@ import queue
 import time
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_activation
+from routilux.errors import InvalidTypeError
+from routilux.flow.task import Activation, SlotActivationTask
+
 if TYPE_CHECKING:  # the engine is shown, not driven
     from routilux.flow.engine import Engine
-    from routilux.flow.task import SlotActivationTask
 
-__all__ = ["ActiveTask", "ObservedQueue"]
+__all__ = ["ActiveTask", "ObservedQueue", "check_task"]
 
 
 class ObservedQueue:
@@ -29,13 +32,18 @@ class ObservedQueue:
         """Whether nothing waits."""
         return self.qsize() == 0
 
-    def put(self, item: "SlotActivationTask", *_how_to_wait: object, **_more: object) -> None:
-        """Have a task run as soon as a loop runs. It never blocks, whatever `block` and `timeout` say."""
+    def put(self, item: SlotActivationTask, *_how_to_wait: object, **_more: object) -> None:
+        """Have a task run as soon as a loop runs. It never blocks, whatever `block` and `timeout` say.
+
+        Raises:
+            InvalidTypeError: It is no task; a None that shall end a loop is not needed here.
+        """
+        check_task(item)
         self._engine.arrive(item)
 
     put_nowait = put
 
-    def get(self, block: bool = True, timeout: float | None = None) -> "SlotActivationTask":
+    def get(self, block: bool = True, timeout: float | None = None) -> SlotActivationTask:
         """Take back a task that was put here and has not been taken up.
 
         Raises:
@@ -49,12 +57,25 @@ class ObservedQueue:
             self._engine.wait_for_arrival(left)
         return task
 
-    def get_nowait(self) -> "SlotActivationTask":
+    def get_nowait(self) -> SlotActivationTask:
         """Take back a task at once; see `get`."""
         return self.get(block=False)
 
     def __repr__(self) -> str:
         return f"ObservedQueue({self.qsize()} waiting)"
+
+
+def check_task(item: object) -> None:
+    """Raise unless something is a task.
+
+    Raises:
+        InvalidTypeError: It is not.
+    """
+    if not isinstance(item, SlotActivationTask):
+        raise InvalidTypeError(
+            f"flow._task_queue takes SlotActivationTask objects, not {item!r}. Put SlotActivationTask(slot, data, "
+            "job_state=job_state), or emit an event; a loop ends by itself, and flow.shutdown() ends it now."
+        )
 
 
 class ActiveTask:
@@ -65,6 +86,13 @@ class ActiveTask:
     def __init__(self, task: Any, active: Any) -> None:
         self._task = task
         self._active = active
+
+    def is_of_caller(self) -> bool:
+        """Whether it cannot return before the calling handler does: it is that, or its run waits for that one's."""
+        caller = current_activation.get()
+        if not isinstance(caller, Activation):
+            return False
+        return self._task is caller or self._task.run.key in caller.run.ancestors
 
     def done(self) -> bool:
         """Whether the handler has returned."""

@@ -5,10 +5,12 @@ their handlers did is settled (`settle`). How a run begins, stops and ends stand
 """
 
 from collections import Counter
+from collections.abc import Callable
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import RunEndedError
+from routilux.context import current_effects
+from routilux.errors import AttemptTimeoutError, RunEndedError
 from routilux.event import mapped
 from routilux.execution_tracker import Sums
 from routilux.flow.activation import drain
@@ -18,7 +20,7 @@ from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import NORMAL, OPEN
 from routilux.flow.no_journal import NO_JOURNAL
 from routilux.flow.run_inputs import RunInputs
-from routilux.flow.task import Activation, HeldEmission, HeldOutput, HeldRequest
+from routilux.flow.task import Activation, Held, HeldCall, HeldEmission, HeldOutput, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Port, Wired
 from routilux.flow.workers import Turn
@@ -81,8 +83,10 @@ class Run(RunInputs):
             if special is not None:
                 if special.late is not None:
                     raise self.late_error(activation, f"emit {event_name!r}")
-                if special.effects is not None:
-                    special.effects.append(self.held(HeldEmission(wired, data, delay, priority)))
+                effects = special.effects
+                if effects is not None:
+                    if current_effects.get() is effects:  # else a failed attempt's, which leaves nothing
+                        effects.append(self.held(HeldEmission(wired, data, delay, priority)))
                     return
             given = self._release(activation, wired, data, delay, priority, differs)
         finally:
@@ -214,16 +218,30 @@ class Run(RunInputs):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"send the output {output.output_type!r}")
-            if activation.effects is not None:
-                activation.effects.append(output)
+            effects = activation.effects
+            if effects is not None:
+                if current_effects.get() is effects:  # as in `emit`
+                    effects.append(output)
                 return
         self.job_state.send_output(output.routine_id, output.output_type, output.data)
+
+    def hold_call(self, activation: Activation, call: Callable[[], None]) -> bool:
+        """Keep an emission that belongs to no run with the attempt; False where it is to be made at once."""
+        with self.lock:
+            effects = activation.effects
+            if effects is None:
+                return False
+            if current_effects.get() is effects:  # as in `emit`
+                effects.append(HeldCall(call))
+            return True
 
     def defer(self, activation: Activation, event: tuple[str, str, dict[str, Any]]) -> None:
         """Keep a deferred event with the activation, or enter it if the activation is over."""
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"defer {event[1]!r}")
+            if activation.effects is not None and current_effects.get() is not activation.effects:
+                return  # as in `emit`
             if activation in self.active:
                 activation.deferred = [*(activation.deferred or ()), event]
                 return
@@ -236,7 +254,19 @@ class Run(RunInputs):
         with self.lock:
             if self._waiters.watcher_count:
                 self._waiters.notify()  # of the record of its beginning, as a settlement does for the next one
-            return self._take(self.now())
+            return self._take_first(self.now())
+
+    def _take_first(self, now: int) -> Activation | None:
+        """With the lock held: as `_take`, where no settlement comes before it.
+
+        The clock of the timeout may stand still then: from a settlement that has left nothing but delays, until a delay
+        is over, or something else has made work (an input, an emission from outside). It is looked at here, once a
+        turn, and not in `_begin`: a settlement that takes a next task has found one queued, so that the clock runs.
+        """
+        task = self._take(now)
+        if task is not None:
+            self.timers.go_on(now)
+        return task
 
     def _take(self, now: int) -> Activation | None:
         """With the lock held: the next task, which is then active; or None, and the worker's token is back.
@@ -254,18 +284,15 @@ class Run(RunInputs):
 
     def settle(self, task: Activation, turn: Turn | None) -> Activation | None:
         """Settle an activation that succeeded; returns the worker's next task, or None when its turn is over."""
-        if task.special is not None and task.special.effects:
-            self._prepare_held(task, task.special.effects)
         given = 0
         lock = self.lock
         if not lock.acquire(False):
             stand_back(lock)
         try:
-            now = self.now()
             special = task.special
             if special is not None and special.effects is not None:
-                given = self._release_held(task)
-                now = self.now()  # what it released stands in the record before its end
+                given = self._release_held(task, special.effects)
+            now = self.now()  # what it released stands in the record before its end
             duration_ns = now - task.started_ns or 1  # two readings of a coarse clock may be equal; no duration is 0
             node = task.port.node
             if special is not None and special.retry_count:
@@ -324,7 +351,7 @@ class Run(RunInputs):
             if (turn.left <= 0 or now >= turn.ends_ns) and turn.is_over(now) and self.queue_size():
                 turn.again = True
                 return None
-            return self._take(now)
+            return self._take_first(now)
 
     def begins_on_loop(self) -> bool:
         """With the lock held: whether the next activation may begin on the loop's thread."""
@@ -363,7 +390,7 @@ class Run(RunInputs):
             if self.queue_size() and not self.begins_on_loop():
                 turn.again = True
                 return None
-            return self._take(self.now())
+            return self._take_first(self.now())
 
     def note_returned(self, task: Activation, error: BaseException | None) -> None:
         """Without the lock: tell the hooks that a handler has returned or raised."""
@@ -378,9 +405,14 @@ class Run(RunInputs):
         text = error_text(error, self.ledger.traceback_count < TRACEBACKS_MAX)
         with self.lock:
             now = self.now()
+            if isinstance(error, AttemptTimeoutError) and error.seconds is not None:
+                task = self.give_up_awaited(task, error.seconds)
             settle_failed_attempt(self, task, text, decision, delay, now)
+            # A retry without a delay is queued again, and who has no token does not go on with it.
+            given = self.tokens_for(1) if turn is None and self.queue_size() else 0
             following = self._after(now, turn)
             due = self._take_announcement()
+        self.hand_out(given)
         if due or (following is None and self.over):
             self._tell(due)
         return following
@@ -445,27 +477,39 @@ class Run(RunInputs):
         if self.ledger.scribe is not None:
             self.ledger.scribe.deferred(entries)
 
-    def _release_held(self, task: Activation) -> int:
-        """With the lock held: let the emissions of a successful attempt go.
+    def _release_held(self, task: Activation, effects: list[Held]) -> int:
+        """With the lock held, which is let go of while outputs are sent: let the effects of a successful attempt go.
 
-        From here on, what threads of the handler still emit goes at once.
+        What threads of the handler do after that goes at once. What they do while outputs are sent is found by the next
+        look, and the look that finds nothing is one critical section with the end of holding back: so nothing is left
+        behind, and their outputs come after those that were held. A run that is over has sent all its outputs.
         """
-        held, task.effects = task.effects, None
+        held: Counter[str] = Counter()
+        done = 0
+        while len(effects) > done:
+            found, done = effects[done:], len(effects)
+            if task.replay is not None or any(isinstance(effect, HeldOutput | HeldCall) for effect in found):
+                self.lock.release()
+                try:
+                    self._prepare_held(task, found, held)
+                finally:
+                    self.lock.acquire()
+        task.effects = None
         given = 0
-        for effect in held or ():
+        for effect in effects:
             if isinstance(effect, HeldEmission):
                 given += self._release(task, effect.wired, effect.data, effect.delay, effect.priority, effect.differs)
             elif isinstance(effect, HeldRequest):
                 given += self.ask(task, effect)
         return given
 
-    def _prepare_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> None:
-        # Before the settlement and without the lock: the output handler is the user's, and so is what is compared. A
-        # run that is over has sent all its outputs.
-        held: Counter[str] = Counter()
-        for effect in list(effects):
+    def _prepare_held(self, task: Activation, effects: list[Held], held: Counter[str]) -> None:
+        # Without the lock: the output handler is the user's, and so is what is compared.
+        for effect in effects:
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
+            elif isinstance(effect, HeldCall):
+                effect.make()
             elif isinstance(effect, HeldEmission) and task.replay is not None:
                 name = effect.wired.name_in(task.port.node)
                 effect.differs = self._differs(task, effect.wired, effect.data, held[name])
@@ -480,14 +524,26 @@ class Run(RunInputs):
     def slot_data_of(self, slot: "Slot", activation: Activation) -> dict[str, Any]:
         """What a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
+        ledger = self.ledger
         with self.lock:
-            return self.ledger.slot_data.setdefault(key, {})
+            held = ledger.slot_data.get(key)
+            if held is None or (slot.replaces and ledger.own_slot_data.get(key) is not held):
+                # It is the dict of the delivery that replaced what was there, or it is in its record. Copied here and
+                # not when it is delivered: few handlers look, and what they change must not reach a retry.
+                held = ledger.slot_data[key] = ledger.own_slot_data[key] = dict(dict.items(held or {}))
+            return held
 
     def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
         """Replace what a slot holds in this run."""
         key = (activation.routine_id_of(slot.routine), slot.name)
         with self.lock:
-            self.ledger.slot_data[key] = data
+            self._put_slot_data(key, data)
+
+    def _put_slot_data(self, key: tuple[str, str], data: dict[str, Any]) -> None:
+        """With the lock held: a handler has set what a slot holds."""
+        self.ledger.slot_data[key] = self.ledger.own_slot_data[key] = data
+
+    # `Slot.receive` in a handler merges under the same lock, by `snapshot_lock`.
 
     def merge(self, task: Activation) -> None:
         """Merge a delivery into what its slot holds; once, at the first attempt."""

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from routilux.context import current_effects
 from routilux.errors import RunEndedError
 from routilux.flow.attempts import RunAttempts
 from routilux.flow.gate import Gate
@@ -19,10 +20,11 @@ from routilux.status import JobStatus
 
 if TYPE_CHECKING:  # what asks
     from routilux.flow.wiring import Port
+    from routilux.interfaces import Clock
     from routilux.routine import Routine
     from routilux.slot import Slot
 
-__all__ = ["EARLY_SECONDS", "RunInputs", "has_work", "waits_for_input"]
+__all__ = ["EARLY_SECONDS", "RunInputs", "has_work", "is_due", "waits_for_input"]
 
 # Keeps the activations that answers make apart from those that emissions make.
 _SALT = identity_of(REQUESTED)
@@ -40,6 +42,12 @@ def waits_for_input(job_state: JobState) -> bool:
 def has_work(job_state: JobState) -> bool:
     """Whether a run that is paused has activations that a resume would start; dead letters that are kept are none."""
     return any(not entry.get("kept_back") for entry in job_state.pending_tasks)
+
+
+def is_due(request: dict[str, Any], clock: "Clock") -> bool:
+    """Whether the time of a request is over, by the wall clock."""
+    due_at = request["due_at"]
+    return due_at is not None and seconds_until(due_at, clock) <= EARLY_SECONDS
 
 
 class RunInputs(RunAttempts):
@@ -68,8 +76,10 @@ class RunInputs(RunAttempts):
         with self.lock:
             if activation.is_late:
                 raise self.late_error(activation, f"request the input {name!r}")
-            if activation.effects is not None:
-                activation.effects.append(request)
+            effects = activation.effects
+            if effects is not None:
+                if current_effects.get() is effects:  # else a failed attempt's, which leaves nothing
+                    effects.append(request)
                 return
             given = self.ask(activation, request)
         self.hand_out(given)
@@ -90,11 +100,8 @@ class RunInputs(RunAttempts):
                 self.ledger.write(RecordKey(port.node.id, "replay_differs"), now, {"event": "request_input", **what})
             return 0
         due_ns = None if request.timeout is None else now + nanoseconds(request.timeout)
-        entry = {
-            "id": as_text(hash((activation.identity, _SALT, nth))),
-            **what,
-            "due_at": None if due_ns is None else wall_clock(due_ns, self.ledger.clock),
-        }
+        due_at = None if due_ns is None else wall_clock(due_ns, self.ledger.clock)
+        entry = {"id": as_text(hash((activation.identity, _SALT, nth))), **what, "due_at": due_at}
         if self.ledger.scribe is not None:
             self.ledger.scribe.requested(activation, entry, now)
         self._note(entry, "input_requested", {}, now)
@@ -107,8 +114,8 @@ class RunInputs(RunAttempts):
                 return self._deliver(entry, early["data"], now, activation)
         self.job_state.input_requests.append(entry)
         self.watch_requests()
-        if due_ns is not None and not self.is_adopted:
-            self.engine.inputs.expire_at(self, due_ns)
+        if due_ns is not None and due_at is not None and not self.is_adopted:
+            self.engine.inputs.expire_at(self, due_ns, due_at)
         return 0
 
     def _refuse_request(self, what: dict[str, Any]) -> None:
@@ -152,7 +159,7 @@ class RunInputs(RunAttempts):
         """With the lock held: close the requests whose time is over; returns tokens to hand out."""
         now, given = self.now(), 0
         for request in list(self.job_state.input_requests):
-            if request["due_at"] is None or seconds_until(request["due_at"], self.ledger.clock) > EARLY_SECONDS:
+            if not is_due(request, self.ledger.clock):
                 continue
             self.job_state.input_requests.remove(request)
             if self.ledger.scribe is not None:
@@ -237,12 +244,17 @@ class RunInputs(RunAttempts):
                 self.watch_requests()
                 for request in self.job_state.input_requests:
                     if request["due_at"] is not None:
-                        left = seconds_until(request["due_at"], self.ledger.clock)
-                        self.engine.inputs.expire_at(self, self.now() + nanoseconds(left))
+                        self._expire_at(request["due_at"])
         self.hand_out(given)
 
-    def expire_requests(self) -> None:
-        """A request's time may be over: see."""
+    def _expire_at(self, due_at: str) -> None:
+        left = seconds_until(due_at, self.ledger.clock)
+        self.engine.inputs.expire_at(self, self.now() + nanoseconds(left), due_at)
+
+    def expire_requests(self, due_at: str) -> None:
+        """The timer of a request that ends at this instant has fired: close those whose time is over."""
         with self.lock:
             given = self.take_time_outs() if self._gate == Gate.OPEN else 0
+            if self._gate == Gate.OPEN and any(each["due_at"] == due_at for each in self.job_state.input_requests):
+                self._expire_at(due_at)  # timers go by a clock that only goes forward; the wall clock was set back
         self.hand_out(given)

@@ -9,7 +9,7 @@ from routilux.context import current_activation
 from routilux.errors import LeaseLostError, SelfWaitError, StoreError
 from routilux.flow.lifecycle import RunLifecycle
 from routilux.flow.stops import PARKED
-from routilux.flow.workers import workers_of_this_thread
+from routilux.flow.workers import is_pool_thread, place_given_away_here
 
 if TYPE_CHECKING:  # what is shut down
     from routilux.flow.engine import Engine
@@ -33,14 +33,15 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
     mine = _runs_of_this_thread(engine)
     if engine.loop.is_running():
         engine.take_arrivals()  # what was put into the queue in time is waited for like anything else
-    if wait:
-        _wait_for_live_runs(engine, until, mine)
-    for run in engine.loop.live_runs():
-        if not (wait and run in mine and run.is_open()):
-            with contextlib.suppress(StoreError, LeaseLostError):  # it is paused; the store knows it as unfinished
-                run.pause({"reason": "shutdown", **PARKED})
+    with engine.loop.in_shutdown({run.key for run in mine} if wait else set()):
+        # As at the last look of the wait: another shutdown may have returned since, and its run goes on to its end.
+        spared = _wait_for_live_runs(engine, until, is_handlers=bool(mine)) if wait else set()
+        for run in engine.loop.live_runs():
+            if not (run.key in spared and run.is_open()):
+                with contextlib.suppress(StoreError, LeaseLostError):  # it is paused; the store knows it as unfinished
+                    run.pause({"reason": "shutdown", **PARKED})
     engine.inputs.forget_time_outs()
-    is_worker = workers_of_this_thread() is not None
+    may_join = wait and not is_pool_thread()  # a thread cannot wait for its own end
     everything_over = engine.loop.live_count() == 0
     late = engine.workers.late_names()
     if late:
@@ -49,8 +50,8 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
             "The process ends when they have returned.",
             ", ".join(sorted(set(late))),
         )
-    engine.workers.close(wait=wait and not is_worker and everything_over and not late)
-    engine.handover.close(wait=wait and not is_worker and everything_over)
+    engine.workers.close(wait=may_join and everything_over and not late)
+    engine.handover.close(wait=may_join and everything_over)
     if engine.durability is not None and everything_over:
         if wait:
             # The loop may look into the store for a run that has ended meanwhile, and would open it again.
@@ -58,20 +59,26 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
         engine.durability.close()
 
 
-def _wait_for_live_runs(engine: "Engine", until: float | None, mine: set[RunLifecycle]) -> None:
+def _wait_for_live_runs(engine: "Engine", until: float | None, is_handlers: bool) -> set[int]:
+    """Wait until the runs are over; returns the keys of those that cannot be over before this shutdown is.
+
+    For a handler, these are its own run, with those that wait for it, and the same of each other handler that is
+    shutting the flow down: it would wait for our run as we would for its.
+    """
+    spared: set[int] = set()
+
     def all_over() -> bool:
-        return engine.loop.live_count() <= len(mine)
+        if is_handlers:
+            spared.clear()
+            spared.update(engine.loop.keys_in_shutdown())
+        return engine.loop.live_keys() <= spared
 
     if not engine.threaded:
         engine.executor.run_until(all_over)
-        return
-    left = _seconds_left(until, None)
-    workers = workers_of_this_thread()
-    if workers is None:
-        engine.loop.wait_until(all_over, left)
-        return
-    with workers.place_given_away():
-        engine.loop.wait_until(all_over, left)
+        return spared
+    with place_given_away_here():
+        engine.loop.wait_until(all_over, _seconds_left(until, None))
+    return spared
 
 
 def _seconds_left(until: float | None, most: float | None) -> float | None:

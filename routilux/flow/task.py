@@ -1,5 +1,8 @@
 """SlotActivationTask: one unit of work, from the emission that made it to its settlement."""
 
+import logging
+from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:  # a task is what these hand to each other
 
 __all__ = [
     "Activation",
+    "Held",
+    "HeldCall",
     "HeldEmission",
     "HeldOutput",
     "HeldRequest",
@@ -24,6 +29,9 @@ __all__ = [
     "Special",
     "TaskPriority",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class SlotActivationTask:
@@ -220,12 +228,12 @@ class Activation(SlotActivationTask):
         self._make_special().replay = value
 
     @property
-    def effects(self) -> "list[HeldEmission | HeldOutput | HeldRequest] | None":
+    def effects(self) -> "list[Held] | None":
         """What it does, held back until it succeeds; None: it takes effect at once."""
         return None if self.special is None else self.special.effects
 
     @effects.setter
-    def effects(self, value: "list[HeldEmission | HeldOutput | HeldRequest] | None") -> None:
+    def effects(self, value: "list[Held] | None") -> None:
         self._make_special().effects = value
 
     @property
@@ -263,8 +271,14 @@ class Activation(SlotActivationTask):
         successor.started_ns, successor.emitted = self.started_ns, self.emitted
         special = self._make_special()
         successor.special = special.copy()
-        special.late = late
+        special.late, late.successor = late, successor
         return successor
+
+    @property
+    def present(self) -> "Activation":
+        """The activation that goes on in its place; itself, unless its attempt was given up."""
+        late = None if self.special is None else self.special.late
+        return self if late is None or late.successor is None else late.successor.present
 
     @property
     def staged(self) -> "list[Activation] | None":
@@ -277,9 +291,10 @@ class Activation(SlotActivationTask):
 
     def next_execute(self) -> int:
         """Count a run that its handler starts; returns which one it is, from 1."""
-        special = self._make_special()
-        special.execute_count += 1
-        return special.execute_count
+        with self.run.lock:  # threads of the handler may start some beside each other
+            special = self._make_special()
+            special.execute_count += 1
+            return special.execute_count
 
     # -- what follows from its place
 
@@ -349,7 +364,7 @@ class Special:
         # A dead letter that is tried again, and has not begun: if its run stops before, it still is one.
         self.was_failed = False
         self.replay: dict[str, list[Any]] | None = None
-        self.effects: list[HeldEmission | HeldOutput | HeldRequest] | None = None
+        self.effects: list[Held] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
         # Tasks that it has caused, and that start when it is settled and kept; None: they start at once.
         self.staged: list[Activation] | None = None
@@ -367,20 +382,22 @@ class Special:
 
 
 class LateAttempt:
-    """An attempt of a plain handler that was given up, and whose thread goes on.
+    """An attempt that was given up, and whose thread may go on, or what an async handler has started.
 
     Attributes:
         seconds: What the attempt might take.
+        successor: The activation that goes on in its place.
         is_settled: Whether the record of its failure stands in the history; what is refused comes after it.
         first_refused: What was refused first; recorded once.
     """
 
-    __slots__ = ("first_refused", "is_settled", "seconds")
+    __slots__ = ("first_refused", "is_settled", "seconds", "successor")
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.is_settled = False
         self.first_refused: str | None = None
+        self.successor: Activation | None = None
 
 
 class HeldEmission:
@@ -417,3 +434,24 @@ class HeldOutput:
         self.routine_id = routine_id
         self.output_type = output_type
         self.data = data
+
+
+class HeldCall:
+    """An emission that belongs to no run, by an attempt that has not succeeded yet."""
+
+    __slots__ = ("_call", "_context")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._context = copy_context()
+
+    def make(self) -> None:
+        """Make it, in the context of its handler."""
+        try:
+            self._context.run(self._call)
+        except Exception:  # no thread for it, or its flow was shut down: the handler that would hear of it has returned
+            logger.exception("An emission that belongs to no run could not be made")
+
+
+# What an attempt holds back until it succeeds.
+Held = HeldCall | HeldEmission | HeldOutput | HeldRequest

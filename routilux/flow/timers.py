@@ -68,7 +68,7 @@ class RunTimers:
         task = found[1]
         if not task.retry_count:
             self.delayed_count -= 1
-            self._go_on(now)
+            self.go_on(now)
         return task
 
     def take_all(self) -> "Iterator[tuple[int, Activation]]":
@@ -104,10 +104,10 @@ class RunTimers:
             self._left_ns = max(1, self.deadline_ns - now)
             self.deadline_ns = self._deadline_number = None
 
-    def _go_on(self, now: int) -> None:
+    def go_on(self, now: int) -> None:
+        """Let the clock of the timeout run again, if it stands still: there is work."""
         if self._left_ns is not None:
             self.set_deadline(now, self._left_ns)
-            self._left_ns = None
 
 
 def nanoseconds(seconds: float) -> int:

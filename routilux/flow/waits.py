@@ -50,7 +50,8 @@ def wait_for(run: "RunLifecycle", timeout: float | None, progress: "Progress | N
     workers = workers_of_this_thread()
     if workers is None:
         return _block(run, until, progress)
-    if workers is engine.workers:
+    # Not with a timeout: the handlers that it would call here end when they like, and the timeout has to hold.
+    if workers is engine.workers and timeout is None:
         workers.help(run)
         if run.block(0.0):
             return True

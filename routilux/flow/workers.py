@@ -9,14 +9,23 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import Lock
 from typing import Protocol
 
 from routilux.errors import WorkerStartError
 from routilux.interfaces import PoolFactory, WorkerPool
 
-__all__ = ["TURN_LENGTH", "TURN_NS", "InLine", "Turn", "Workers", "workers_of_this_thread"]
+__all__ = [
+    "TURN_LENGTH",
+    "TURN_NS",
+    "InLine",
+    "Turn",
+    "Workers",
+    "is_pool_thread",
+    "place_given_away_here",
+    "workers_of_this_thread",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +36,11 @@ TURN_NS = 1_000_000
 # So many places are given away by waiting workers before they rather go on helping the run that they wait for: a
 # thousand handlers that wait for runs of their own must not become a thousand threads.
 PLACES_GIVEN_AWAY_MAX = 16
+
+# So many helps may stand on one thread's stack, each in a handler that the one before it has called. Each takes ten
+# frames and what the handlers take, of a thousand; beyond it, a waiting worker gives its place away, and another one,
+# whose stack is empty, goes on.
+HELP_DEPTH_MAX = 8
 
 # So many threads whose handlers were given up have places of their own; each beyond keeps that of its worker, so that
 # handlers which never return do not become ever more threads.
@@ -222,12 +236,21 @@ class Workers:
     def call(self, function: Callable[[], None], or_here: bool = True) -> None:
         """Have a thread of its own make a call, however busy the workers are.
 
-        Where no thread can be had, this one makes it; or nobody does, without `or_here`.
+        That thread is one of ours (`is_pool_thread`), but has no place: it takes none from the workers, so it has none
+        to give away when it waits. Where no thread can be had, this one makes it; or nobody does, without `or_here`.
         """
+
+        def call_there() -> None:
+            _here.is_called = True
+            try:
+                function()
+            finally:
+                _here.is_called = False
+
         with self._lock:
             pool = self._extra()
         try:
-            pool.submit(function)
+            pool.submit(call_there)
         except RuntimeError:  # no thread to be had: better on this one than not at all
             if or_here:
                 function()
@@ -282,7 +305,20 @@ class Workers:
     # -- waiting inside a handler
 
     def help(self, run: InLine) -> None:
-        """Work for a run that this worker waits for, while there is something and it is fair to the others."""
+        """Work for a run that this worker waits for, while there is something and it is fair to the others.
+
+        Not if the worker is deep in helping already; its stack ends somewhere.
+        """
+        depth: int = getattr(_here, "help_depth", 0)
+        if depth >= HELP_DEPTH_MAX:
+            return
+        _here.help_depth = depth + 1
+        try:
+            self._help(run)
+        finally:
+            _here.help_depth = depth
+
+    def _help(self, run: InLine) -> None:
         while True:
             with self._lock:
                 if run not in self.line:
@@ -361,6 +397,8 @@ class Workers:
     def forget_threads(self) -> None:
         """In a forked child: the threads are the parent's, and so is what they were at."""
         _here.workers = None
+        _here.is_called = False
+        _here.help_depth = 0
         self._lock = Lock()
         self.line.clear()
         self._working = self._extra_working = self._given_away = 0
@@ -376,3 +414,14 @@ def workers_of_this_thread() -> Workers | None:
     """Whose worker the calling thread is; None for a thread of the application."""
     found: Workers | None = getattr(_here, "workers", None)
     return found
+
+
+def is_pool_thread() -> bool:
+    """Whether a pool has the calling thread, be it a worker or one that makes a `Workers.call`: it cannot be joined."""
+    return workers_of_this_thread() is not None or bool(getattr(_here, "is_called", False))
+
+
+def place_given_away_here() -> AbstractContextManager[None]:
+    """While the calling thread waits, another one may work in its place, if it has one."""
+    workers = workers_of_this_thread()
+    return nullcontext() if workers is None else workers.place_given_away()

@@ -1,5 +1,6 @@
 """Application code that only looks on may raise what it likes: it is logged or warned of, and stops nothing."""
 
+import functools
 import logging
 import threading
 import warnings
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from routilux import CallbackOutputHandler, JobState, Routine
+from routilux import CallbackOutputHandler, ErrorHandler, JobState, OutputHandler, Routine
 from tests.drawings import Gate, collector, draw, entry, node, source, wait
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
@@ -61,6 +62,24 @@ def test_the_outputs_of_a_retried_attempt_survive_a_broken_output_handler():
     assert len(job_state.outputs()) == 1
 
 
+@pytest.mark.parametrize("policy", [None, "retry"])
+def test_an_output_handler_of_which_nothing_can_be_said_stops_nothing(policy):
+    class Mute(Exception):  # noqa: N818 - its name is of no interest here
+        __str__ = broken
+
+    class Unspeakable(OutputHandler):
+        __repr__ = broken
+
+        def handle(self, *args: Any, **kwargs: Any) -> None:
+            raise Mute
+
+    worker = entry(sends, error_handler=None if policy is None else ErrorHandler(policy))
+    with pytest.warns(RuntimeWarning, match="Unspeakable"):
+        job_state = draw(a=worker).execute("a", output_handler=Unspeakable())
+    assert job_state.status == "completed"
+    assert len(job_state.outputs()) == 1
+
+
 def test_a_progress_callback_that_raises_does_not_end_the_wait(caplog):
     gate = Gate()
     called = threading.Event()
@@ -99,6 +118,39 @@ def test_an_end_callback_that_raises_stops_neither_the_others_nor_the_wait(caplo
     assert flow.run("a").status == "completed"
     flow.shutdown()
     assert "broken on purpose" in caplog.text
+
+
+async def awaited(job_state: JobState) -> None:
+    raise AssertionError("nobody awaits it")
+
+
+def yielding(job_state: JobState) -> Any:
+    yield job_state
+
+
+@pytest.mark.parametrize(
+    ("callback", "advice"),
+    [
+        (3, "takes a function of \\(job_state\\), not 3"),
+        (awaited, "run_coroutine_threadsafe"),
+        (functools.partial(awaited), "run_coroutine_threadsafe"),
+        (yielding, "a generator function: calling it would run none of its lines"),
+    ],
+)
+def test_an_end_callback_that_nobody_could_call_or_await_is_refused(callback, advice):
+    flow = draw("a -> b", a=source(1), b=collector([]))
+    with pytest.raises(TypeError, match=advice):
+        flow.on_run_end(callback)
+    assert flow.run("a").status == "completed"
+    flow.shutdown()
+
+
+def test_an_end_callback_that_returns_a_coroutine_is_told_of(caplog):
+    flow = draw("a -> b", a=source(1), b=collector([]))
+    flow.on_run_end(lambda job_state: awaited(job_state))  # noqa: PLW0108 - what hides that it is async
+    assert flow.run("a").status == "completed"
+    flow.shutdown()
+    assert "returned a coroutine, which nobody awaits" in caplog.text
 
 
 def test_an_end_callback_that_wants_the_process_to_end_does_not_take_the_worker_along(caplog):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, JobState, Routine
+from tests.decorators import hands_through, hands_through_later
 from tests.drawings import collector, draw, entry, node, source, wait
 
 
@@ -46,6 +47,18 @@ def test_a_handler_that_returns_a_coroutine_is_an_error_and_is_not_left_unawaite
     job_state = draw(a=routine).run("a")
     assert job_state.status == "failed"
     assert "await" in job_state.errors[0].data["error"]
+
+
+@pytest.mark.parametrize("function", [generator, asynchronous_generator])
+@pytest.mark.parametrize("decorator", [hands_through, hands_through_later])
+def test_a_decorator_that_hands_a_generator_through_is_an_error_when_it_is_called(decorator, function):
+    routine = Routine()
+    routine.define_slot("trigger", handler=decorator(function))
+    with draw(a=routine) as flow:
+        job_state = flow.run("a")
+    assert job_state.status == "failed"
+    assert "none of its lines have run" in job_state.errors[0].data["error"]
+    assert job_state.errors[0].data["error_type"] == "HandlerTypeError"
 
 
 # -- merging

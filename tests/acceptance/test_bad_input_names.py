@@ -1,11 +1,13 @@
 """Names and numbers that cannot work: the error lists what exists, and nothing has changed."""
 
+import asyncio
 import re
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine, Slot
+from routilux.errors import InvalidTypeError
 from tests.drawings import collector, draw, entry, relay, source
 
 
@@ -165,6 +167,32 @@ def test_a_timeout_that_is_no_number_is_refused(timeout):
         Flow(execution_timeout=timeout)
 
 
+def test_a_wait_takes_seconds():
+    flow = draw(a=source())
+    with pytest.raises(InvalidTypeError, match="timeout must be seconds, not 'x'"):
+        flow.wait_for_completion(timeout="x")
+    with pytest.raises(InvalidTypeError, match="timeout must be seconds, not 'x'"):
+        asyncio.run(flow.wait_async(flow.run("a"), timeout="x"))
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        assert flow.wait_for_completion(timeout=0)
+    flow.shutdown()
+
+
+def test_routines_are_found_by_a_class():
+    flow = draw(a=source())
+    with pytest.raises(InvalidTypeError, match="takes a class, not 'x'"):
+        flow.find_routines_by_type("x")
+    assert [key for key, _ in flow.find_routines_by_type(Routine)] == ["a"]
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_file_is_named_by_a_path(path):
+    with pytest.raises(InvalidTypeError, match="named by a path"):
+        JobState.load(path)
+    with pytest.raises(InvalidTypeError, match="named by a path"):
+        JobState().save(path)
+
+
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "paused", "cancelled", "my own"])
 def test_only_a_pending_state_may_be_executed(status):
     flow = drawing()
@@ -236,6 +264,42 @@ def test_a_negative_delay_is_refused(delay):
     draw(a=routine)
     with pytest.raises(ValueError, match="delay"):
         routine.emit_later("output", delay=delay)
+
+
+@pytest.mark.parametrize("delay", ["x", None, True])
+def test_a_delay_that_is_no_number_is_refused(delay):
+    routine = entry()
+    with pytest.raises(TypeError, match="delay must be a number"):
+        routine.emit_later("output", delay=delay)
+
+
+@pytest.mark.parametrize("name", ["flow", "job_state"])
+@pytest.mark.parametrize("value", ["LHR", "", {"id": 1}, 0])
+@pytest.mark.parametrize("where", ["in a handler", "outside", "without a flow"])
+def test_a_payload_that_is_called_like_an_argument_of_emit_is_refused_and_one_is_told_how_to_send_it(
+    name, value, where
+):
+    told: list[str] = []
+    seen: list[Any] = []
+
+    def act(routine: Routine, data: Any) -> None:
+        with pytest.raises(TypeError, match=f"{name}= of emit") as caught:
+            routine.emit("output", **{name: value})
+        told.append(str(caught.value))
+        routine.emit_later("output", data={name: value})
+
+    if where == "without a flow":
+        act(entry(), {})
+    else:
+        flow = draw("a -> b", a=entry(act), b=collector(seen))
+        if where == "in a handler":
+            assert flow.run("a").errors == []
+        else:
+            act(flow.routines["a"], {})
+        flow.shutdown()
+        assert seen == [{name: value}]
+    assert repr(value) in told[0]
+    assert f"emit_later(event_name, data={{{name!r}: ...}})" in told[0]
 
 
 def test_an_unknown_priority_is_refused():

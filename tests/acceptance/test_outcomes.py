@@ -7,8 +7,21 @@ from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, ErrorStrategy, Flow, JobState, Routine
-from tests.drawings import Act, collector, draw, draw_stepped, entry, fails, names, node, passed, source, wait
+from routilux import CallbackOutputHandler, ErrorHandler, ErrorStrategy, Flow, JobState, Routine
+from tests.drawings import (
+    Act,
+    collector,
+    draw,
+    draw_stepped,
+    entry,
+    fails,
+    in_thread,
+    names,
+    node,
+    passed,
+    source,
+    wait,
+)
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -199,6 +212,72 @@ def test_a_policy_of_the_applications_own_that_raises_tolerates_nothing(place):
     assert job_state.get_routine_state("it")["error"] == "no good"
 
 
+def raises_in(method: str, error: BaseException) -> ErrorHandler:
+    """A policy that retries, and one method of which raises."""
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return type("Broken", (ErrorHandler,), {method: broken})("retry", retry_delay=0)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("method", ["handle_error", "is_retryable", "delay_before"])
+def test_a_policy_that_raises_fails_the_run_with_the_handlers_own_error(place, method, caplog):
+    flow = broken_flow(place, fails(ValueError("no good")), raises_in(method, RuntimeError("broken policy")))
+    flow.execution_timeout = None
+    job_state = start(flow)
+    assert job_state.status == "failed"
+    assert [error.data["error"] for error in job_state.errors] == ["no good"]
+    assert job_state.get_routine_state("it")["error"] == "no good"
+    assert [(kept["routine_id"], kept["was"]) for kept in job_state.pending_tasks] == [("it", "failed")]
+    assert "broken policy" in caplog.text
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_delay_that_is_no_number_fails_the_run_with_the_handlers_own_error(place):
+    class Broken(ErrorHandler):
+        def delay_before(self, retry):
+            return None
+
+    job_state = start(broken_flow(place, fails(ValueError("no good")), Broken("retry")))
+    assert job_state.status == "failed"
+    assert [error.data["error"] for error in job_state.errors] == ["no good"]
+    assert [kept["was"] for kept in job_state.pending_tasks] == ["failed"]
+
+
+@pytest.mark.parametrize("delay", [float("nan"), -1.0])
+def test_a_delay_that_is_no_time_is_none(delay):
+    policy = type("Odd", (ErrorHandler,), {"delay_before": lambda self, retry: delay})("retry")
+    assert start(broken_flow("task", fails(ValueError("no good"), times=1), policy)).status == "completed"
+
+
+@pytest.mark.parametrize("method", ["handle_error", "is_retryable", "delay_before"])
+def test_a_policy_that_wants_the_process_to_end_fails_the_run(method):
+    policy = raises_in(method, KeyboardInterrupt())
+    flow = broken_flow("entry", fails(ValueError("no good")), policy)
+    job_state = JobState(flow.flow_id)
+    with pytest.raises(KeyboardInterrupt):
+        flow.execute("it", job_state=job_state, timeout=None)
+    assert wait(flow, job_state).status == "failed"
+    assert [error.data["error"] for error in job_state.errors] == ["no good"]
+    assert start(broken_flow("task", fails(ValueError("no good")), policy)).status == "failed"
+
+
+def test_an_output_handler_that_wants_the_process_to_end_fails_the_run_of_a_retried_entry():
+    def leave(*args: Any) -> None:
+        raise SystemExit(3)
+
+    flow = draw(a=entry(lambda routine, data: routine.send_output("kind"), error_handler=quick()))
+    flow.execution_timeout = None
+    job_state = JobState(flow.flow_id)
+    with pytest.raises(SystemExit):
+        flow.execute("a", job_state=job_state, output_handler=CallbackOutputHandler(leave))
+    assert wait(flow, job_state).status == "failed"
+    assert [error.data["error_type"] for error in job_state.errors] == ["SystemExit"]
+    assert [kept["was"] for kept in job_state.pending_tasks] == ["failed"]
+
+
 @pytest.mark.parametrize("word", ["failed", "error"])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_failure_that_a_handler_writes_itself_is_kept_and_fails_the_run_at_its_end(place, word):
@@ -341,6 +420,49 @@ def test_under_retry_a_failed_attempt_leaves_nothing_behind(place):
     assert [record.data for record in job_state.get_execution_history("it") if record.event_name == "output"] == seen
     assert [output["data"] for output in job_state.outputs()] == [{"attempt": 3}]
     assert [event["data"] for event in job_state.deferred_events] == [{"attempt": 3}]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("moment", ["between the attempts", "in the next attempt"])
+def test_under_retry_a_thread_that_outlives_its_failed_attempt_leaves_nothing_behind(place, moment):
+    contexts: list[Any] = []
+    seen: list[Any] = []
+
+    def leave_traces(routine: Routine, attempt: int) -> None:
+        routine.emit("output", attempt=attempt)
+        routine.send_output("kind", attempt=attempt)
+        routine.emit_deferred_event("output", attempt=attempt)
+        routine.request_input(f"asked in {attempt}", "input" if place == "task" else "trigger")
+
+    def late(routine: Routine) -> None:
+        in_thread(lambda: contexts[0].run(leave_traces, routine, 1))()
+
+    def act(routine: Routine, data: Any) -> None:
+        contexts.append(contextvars.copy_context())
+        if len(contexts) == 1:
+            raise ValueError("no good")
+        if moment == "in the next attempt":
+            late(routine)
+        leave_traces(routine, 2)
+
+    policy = ErrorHandler("retry", retry_delay=10)
+    it = entry(act, error_handler=policy) if place == "entry" else node(act, error_handler=policy)
+    flow, executor, clock = draw_stepped("it -> last", it=it, last=collector(seen))
+    if place == "task":
+        draw("first -> it", flow=flow, first=source(1))
+    job_state = flow.execute("it" if place == "entry" else "first")
+    executor.run_until_idle()
+    assert len(contexts) == 1
+    if moment == "between the attempts":
+        late(flow.routines["it"])
+    clock.advance(10)
+    executor.run_until_idle()
+    assert seen == [{"attempt": 2}]
+    assert [each["data"] for each in job_state.outputs()] == [{"attempt": 2}]
+    assert [each["data"] for each in job_state.deferred_events] == [{"attempt": 2}]
+    assert [each["name"] for each in job_state.input_requests] == ["asked in 2"]
+    flow.cancel(job_state)
+    flow.shutdown()
 
 
 @pytest.mark.parametrize("strategy", ["stop", "continue", "skip", None])

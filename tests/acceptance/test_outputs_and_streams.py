@@ -1,5 +1,6 @@
 """What a run sends to its caller: outputs, the stream of everything, deferred events, the end."""
 
+import contextvars
 import queue
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from routilux import (
     CallbackOutputHandler,
+    ErrorHandler,
     ExecutionRecord,
     JobState,
     NullOutputHandler,
@@ -16,7 +18,7 @@ from routilux import (
     QueueOutputHandler,
     Routine,
 )
-from tests.drawings import DEADLINE, Gate, collector, draw, entry, names, node, passed, source
+from tests.drawings import DEADLINE, Gate, collector, draw, entry, in_thread, names, node, own_run, passed, source
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -82,6 +84,38 @@ def test_outputs_of_two_runs_go_to_their_own_handlers():
         assert {handler.queue.get_nowait()["job_id"] for _ in range(2)} == {job_state.job_id}
         with pytest.raises(queue.Empty):
             handler.queue.get_nowait()
+
+
+@pytest.mark.parametrize("place", ["entry", "task"])
+def test_an_output_that_comes_while_those_of_a_retried_handler_are_sent_is_sent_after_them(place):
+    contexts: list[Any] = []
+
+    def act(routine: Routine, data: Any) -> None:
+        contexts.append((contextvars.copy_context(), routine))
+        routine.send_output("first")
+        routine.send_output("second")
+
+    class Slow(OutputHandler):
+        def __init__(self) -> None:
+            self.kinds: list[str] = []
+
+        def handle(self, job_id, routine_id, output_type, data, timestamp=None) -> None:
+            if output_type in ("first", "third"):
+                context, routine = contexts[0]
+                later = {"first": "third", "third": "fourth"}[output_type]
+                in_thread(lambda: context.run(routine.send_output, later))()  # of a thread of the handler
+            self.kinds.append(output_type)
+
+    policy, slow = ErrorHandler("retry"), Slow()
+    if place == "entry":
+        flow = draw(a=entry(act, error_handler=policy))
+    else:
+        flow = draw("a -> b", a=source(1), b=node(act, error_handler=policy))
+    job_state = flow.run("a", output_handler=slow)
+    flow.shutdown()
+    assert job_state.status == "completed"
+    assert slow.kinds == ["first", "second", "third", "fourth"]
+    assert [each["output_type"] for each in job_state.outputs()] == slow.kinds
 
 
 def test_a_deferred_event_waits_in_the_state_until_the_activation_ends():
@@ -175,6 +209,38 @@ def test_a_stream_starts_with_the_call():
     flow.stream("a")
     passed(done)
     assert seen == [{}]
+    flow.shutdown()
+
+
+def test_a_stream_yields_what_was_put_into_the_output_log_as_well():
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        log = own_run(routine).output_log
+        log.append({"routine_id": "a", "output_type": "mine", "data": {}})
+        routine.send_output("ours")
+        log.append({"routine_id": "a", "output_type": "mine too", "data": {}})
+
+    flow = draw(a=entry(act))
+    seen = [item["output_type"] if isinstance(item, dict) else item.event_name for item in flow.stream("a")]
+    assert [each for each in seen if each not in ("start", "completed")] == ["mine", "ours", "mine too"]
+    assert seen.index("ours") < seen.index("completed")
+    flow.shutdown()
+
+
+def test_a_stream_whose_output_log_is_emptied_sleeps_and_ends_all_the_same():
+    gate = Gate()
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        routine.send_output("before")
+        gate.hold()
+        own_run(routine).output_log.clear()
+        routine.send_output("after")
+
+    flow = draw("a -> b", a=source(1), b=node(act, events=()))
+    stream = flow.stream("a")
+    while not isinstance(next(stream), dict):
+        pass
+    gate.open()
+    assert [item.event_name for item in stream if isinstance(item, ExecutionRecord)] == ["completed"]
     flow.shutdown()
 
 

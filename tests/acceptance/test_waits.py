@@ -8,7 +8,20 @@ from typing import Any
 import pytest
 
 from routilux import Flow, JobState, Routine
-from tests.drawings import Gate, collector, draw, entry, in_thread, node, passed, source, start_held, wait
+from tests.drawings import (
+    Gate,
+    await_reader,
+    collector,
+    draw,
+    entry,
+    in_thread,
+    node,
+    own_run,
+    passed,
+    source,
+    start_held,
+    wait,
+)
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -229,6 +242,39 @@ def test_a_condition_that_does_not_come_true_in_time_is_false():
     flow = Flow()
     job_state = made_by_hand(flow, "running")
     assert JobState.wait_until_condition(flow, job_state, lambda f, j: False, 0.02, 0.005) is False
+
+
+def test_a_condition_on_a_paused_run_is_asked_once_in_each_interval():
+    paused, looks = JobState("drawn"), []
+    flow = draw(a=entry(lambda routine, data: flow.pause(paused)))
+    flow.execute("a", job_state=paused)
+    assert paused.status == "paused"
+    asked = JobState.wait_until_condition(flow, paused, lambda f, j: looks.append(1), timeout=0.1, check_interval=0.02)
+    assert asked is False
+    assert len(looks) <= 7  # at its beginning, at its end, and every 0.02 seconds or more
+    flow.shutdown()
+
+
+def test_a_condition_that_waits_for_a_pause_is_asked_when_it_comes():
+    gate, asked = Gate(), threading.Event()
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        gate.hold()
+        flow.pause(own_run(routine))
+
+    def is_paused(f: Flow, j: JobState) -> bool:
+        asked.set()
+        return j.status == "paused"
+
+    flow = draw("a -> b", a=source(1), b=node(act))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    join = in_thread(lambda: JobState.wait_until_condition(flow, job_state, is_paused, check_interval=3600))
+    passed(asked)
+    await_reader(job_state)
+    gate.open()
+    assert join() is True
+    flow.shutdown()
 
 
 def test_a_condition_that_raises_is_not_yet_true(caplog):

@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from routilux import Flow, JobState
+import pytest
+
+from routilux import Flow, JobState, Routine
 from routilux.builtin_routines import (
     ConditionalRouter,
     DataFlattener,
@@ -15,6 +17,7 @@ from routilux.builtin_routines import (
     TimeProvider,
 )
 from routilux.testing import FakeClock
+from tests.deliveries import heard
 from tests.drawings import draw, source, wait
 
 
@@ -74,3 +77,35 @@ def test_many_runs_at_once_each_get_what_is_their_own():
             assert got["transform"][1]["transformed_data"] == str(number)
             assert got["validate"][0] == ("valid" if number < 3 else "invalid")
             assert got["route"][0] == ("small" if number < 3 else "large")
+
+
+ANSWERS_TO_NOTHING = [
+    (TextClipper, "clipped_text", "None"),
+    (TextRenderer, "rendered_text", "None"),
+    (ResultExtractor, "extracted_result", None),
+    (DataFlattener, "flattened_data", {"value": None}),
+    (DataTransformer, "transformed_data", None),
+    (DataValidator, "validated_data", None),
+    (ConditionalRouter, "data", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "expected"), ANSWERS_TO_NOTHING, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_data_that_are_none_are_the_value_also_beside_other_keys(kind: type[Routine], key: str, expected: Any):
+    for received in ({"data": None}, {"data": None, "route": "x"}, {"route": "x", "more": 1, "data": None}):
+        [(_, data)] = heard(kind(), received)
+        assert data[key] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "expected"), ANSWERS_TO_NOTHING, ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_record_that_is_none_goes_through_a_router_into_any_other(kind: type[Routine], key: str, expected: Any):
+    router = ConditionalRouter()
+    router.set_config(routes=[("nothing", "data is None")])
+    flow = draw("a -> router", "router.nothing -> b", a=source(None), router=router, b=kind())
+    with flow:
+        emitted = [each for each in flow.run("a").execution_history if each.routine_id == "b" and each.is_emission]
+    assert [each.data[key] for each in emitted] == [expected]

@@ -3,6 +3,7 @@
 import functools
 import json
 import sys
+from datetime import date
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from routilux.job_state import register_serializable
 from tests.deliveries import (
     ODD_VALUES,
     answer,
+    circular,
     heard,
     in_new_process,
     restored,
@@ -127,7 +129,7 @@ def test_a_condition_that_fails_does_not_hold():
     def fails(data: Any) -> bool:
         raise ValueError("no")
 
-    bad = [("a", fails), ("b", "data['x'] > 1"), ("c", lambda a, b, c: True), ("d", {"n": fails}), ("e", "1 / 0")]
+    bad = [("a", fails), ("b", "data['x'] > 1"), ("c", lambda d: d.n > 1), ("d", {"n": fails}), ("e", "1 / 0")]
     assert taken(router(*bad, ("good", "True")), {"n": 1}) == ["good"]
 
 
@@ -179,6 +181,9 @@ HOSTILE = [
     "data > 9 ** 9 ** 9",
     "'x' * 10 ** 10 == data",
     "data and len([0] * 10 ** 12) > 1",
+    "hasattr(data, '__len__')",
+    "str(data, 'ascii') == 'x'",
+    "isinstance(data, (int, (str, bytes)))",
     "",
 ]
 
@@ -223,6 +228,23 @@ def test_a_function_whose_call_would_run_nothing_is_refused_by_the_name_of_its_r
         with pytest.raises(TypeError, match="condition of route 'bad'"):
             routine.add_route("bad", condition)
         assert routine.get_event("bad") is None
+
+
+UNKNOWN_PARAMETERS = [
+    (lambda d, c, s: True, "nothing is called d or c or s"),
+    (lambda data, config, statistics: True, "nothing is called statistics"),
+    (lambda data, config, stats, more: True, "nothing is called more"),
+    (functools.partial(lambda a, b, c, d: True, 1), "nothing is called b or c or d"),
+]
+
+
+@pytest.mark.parametrize(("function", "why"), UNKNOWN_PARAMETERS, ids=[why for _, why in UNKNOWN_PARAMETERS])
+def test_a_function_whose_parameters_could_never_be_given_is_refused_by_the_name_of_its_route(function, why):
+    routine = router(("good", "True"))
+    for give in (lambda: routine.add_route("bad", function), lambda: routine.set_config(routes=[("bad", function)])):
+        with pytest.raises(TypeError, match=f"condition of route 'bad' .*{why}.* Name them data, config and stats"):
+            give()
+    assert [name for name, _ in routine.get_config("routes")] == ["good"]
 
 
 def test_an_answer_that_would_have_to_be_awaited_does_not_hold():
@@ -393,6 +415,61 @@ def test_a_condition_that_cannot_be_saved_is_refused_by_the_name_of_its_route_wi
             draw(tested=routine).serialize()
 
 
+UNSAVABLE = [
+    ({"day": date(2024, 1, 1)}, r"the condition\['day'\] is datetime.date"),
+    ({"a": {"b": is_even}}, r"the condition\['a'\]\['b'\] is <function is_even"),
+    ({1: 2}, "A key of the condition is 1"),
+    ({"k": (1, 2)}, r"the condition\['k'\] is a tuple"),
+    ({"k": {"deep": [0, (1, 2)]}}, r"the condition\['k'\]\['deep'\]\[1\] is a tuple"),
+    ({"k": circular()}, "nested more than 400 levels deep"),
+]
+
+
+@pytest.mark.parametrize(("condition", "why"), UNSAVABLE, ids=[why for _, why in UNSAVABLE])
+def test_a_dict_that_does_not_come_back_as_it_is_works_and_is_refused_when_it_is_saved(condition, why):
+    routine = router(("good", "False"), ("bad", condition))
+    assert taken(routine, condition) == ["bad"]
+    for whole in (routine, draw(tested=routine)):
+        with pytest.raises(ValueError, match=rf"condition of route 'bad' .* cannot be saved: .*{why}"):
+            whole.serialize()
+
+
+REFUSED_LAMBDAS = [
+    lambda d: hasattr(d, "__len__"),
+    lambda d: str(d, "ascii") == "x",
+    lambda d: isinstance(d, (int, (str, bytes))),
+]
+
+
+@pytest.mark.parametrize("condition", REFUSED_LAMBDAS)
+def test_a_lambda_that_would_hold_for_nothing_once_restored_is_refused_when_it_is_saved(condition):
+    routine = router(("bad", condition))
+    assert taken(routine, b"x") == ["bad"]
+    with pytest.raises(ValueError, match=r"(?s)route 'bad'.* cannot be saved: "):
+        routine.serialize()
+
+
+def test_restored_lambdas_may_have_parameters_that_begin_with_an_underscore():
+    tested = router(
+        ("big", lambda data, _config: data > 9), ("even", lambda _data, config: _data % config["by"] == 0),
+        ("rest", lambda _: True), by=2,
+    )  # fmt: skip
+    copy = restored(tested)
+    for number in (11, 4, 3):
+        assert taken(copy, number) == taken(tested, number)
+    assert [taken(copy, number) for number in (11, 4, 3)] == [["big"], ["even"], ["rest"]]
+
+
+class Grid:
+    def __getitem__(self, key: Any) -> Any:
+        return key[1]
+
+
+def test_a_restored_lambda_that_slices_beside_another_key_still_holds():
+    tested = router(("big", lambda grid: grid[0:1, 5] > 3))
+    assert taken(tested, Grid()) == taken(restored(tested), Grid()) == ["big"]
+
+
 @register_serializable
 class OwnRouter(ConditionalRouter):
     """A router whose condition is a method of its own."""
@@ -446,6 +523,15 @@ def test_a_hostile_text_in_a_file_never_holds(caplog):
         routine.deserialize({"_config": {"routes": [["evil", {"_type": "lambda_expression", "expression": text}]]}})
         assert text == "x > 1" or taken(routine, {"x": 1}) == ["unmatched"]
     assert "route 'evil'" in caplog.text
+
+
+def test_a_broken_route_in_a_file_keeps_no_other_from_being_added():
+    routine = ConditionalRouter()
+    routine.deserialize({"_config": {"routes": [["broken", "data =="], ["y", "data > 1"]]}})
+    routine.add_route("z", "data > -9")
+    assert [taken(routine, number) for number in (5, 0)] == [["y"], ["z"]]
+    with pytest.raises(ValueError, match="condition of route 'broken'"):
+        routine.set_config(routes=routine.get_config("routes"))
 
 
 def test_a_saved_router_routes_in_a_new_process():

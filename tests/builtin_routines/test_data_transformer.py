@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from routilux.builtin_routines import DataTransformer
 from routilux.testing import activate
+from tests.decorators import hands_through, listed, run_by_asyncio
 from tests.deliveries import (
     ODD_VALUES,
     answer,
@@ -109,6 +110,27 @@ def test_registered_names_and_those_of_the_map_are_known_and_come_before_the_bui
     assert one(transformer("strip"), " a ")["transformed_data"] == "a"
 
 
+def test_a_name_of_the_map_may_lead_to_another_name_of_the_map():
+    names = {"a": "b", "b": "c", "c": "strip", "strip": "strip", "twice": "double", "double": lambda n: n * 2}
+    assert one(transformer("a", "twice", transformation_map=names), " x ") == {
+        "transformed_data": "xx",
+        "transformation_applied": ["a", "twice"],
+        "errors": None,
+    }
+    assert one(transformer("a", transformation_map={"a": "b", "b": "gone"}), 1)["errors"] == [
+        "Unknown transformation: a"
+    ]
+
+
+def test_names_that_lead_round_in_a_circle_are_an_error_that_names_it():
+    names = {"start": "a", "a": "b", "b": "c", "c": "a"}
+    assert one(transformer("start", "strip", transformation_map=names), " x ") == {
+        "transformed_data": "x",
+        "transformation_applied": ["strip"],
+        "errors": ["Error applying start: transformation_map leads round in a circle, a -> b -> c -> a"],
+    }
+
+
 def test_the_input_may_name_other_transformations():
     routine = transformer("uppercase")
     found = [data["transformed_data"] for _, data in heard(
@@ -200,6 +222,18 @@ def test_a_function_whose_call_would_run_nothing_is_refused_where_it_is_given(ba
     assert re.search("`async def`|a generator function", error)
 
 
+@pytest.mark.parametrize(("decorated", "expected"), [(run_by_asyncio(later), 1), (listed(each_in_turn), [1])])
+def test_a_decorated_function_is_what_its_decorator_has_made_of_it(decorated, expected):
+    found = one(transformer(decorated), 1)
+    assert (found["transformed_data"], found["errors"]) == (expected, None)
+
+
+def test_a_decorator_that_hands_a_generator_through_gives_no_result():
+    found = one(transformer(hands_through(each_in_turn)), 1)
+    assert found["transformed_data"] == 1
+    assert "none of whose lines have run" in found["errors"][0]
+
+
 def test_what_would_have_to_be_awaited_is_no_result():
     found = one(transformer(lambda value: later([value])), 1)
     assert found["transformed_data"] == 1
@@ -218,6 +252,18 @@ def test_values_of_every_kind_come_out_transformed_or_with_an_error():
         for name in FUNCTIONS:
             found = one(transformer(name), [value])
             assert (found["transformation_applied"] == [name]) is (found["errors"] is None)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [{"strip"}, (name for name in ["strip"]), 5, {"a": "strip"}, b"strip"],
+    ids=lambda each: type(each).__name__,
+)
+def test_transformations_that_are_no_list_are_refused_and_nothing_is_set(wanted):
+    routine = transformer("strip")
+    with pytest.raises(TypeError, match=r"transformations of .* must be a list of names and functions, or one of them"):
+        routine.set_config(transformations=wanted, transformation_map={"a": "b"})
+    assert routine.config() == transformer("strip").config()
 
 
 def test_a_map_that_is_none_and_saved_forms_are_refused_and_nothing_is_set():

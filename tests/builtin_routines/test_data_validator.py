@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.builtin_routines import DataValidator
+from tests.decorators import hands_through, listed, run_by_asyncio
 from tests.deliveries import (
     ODD_VALUES,
     heard,
@@ -128,12 +129,14 @@ def test_anything_else_is_checked_by_the_rule_value():
 
 
 def test_a_function_answers_with_a_bool_or_with_a_bool_and_a_message():
-    rules = {"a": is_even, "b": lambda value: (value > 5, "too small"), "c": lambda value: (True, "not told")}
-    assert errors(validator(rules), {"a": 1, "b": 1, "c": 1}) == [
+    rules = {"a": is_even, "b": lambda value: (value > 5, "too small"), "c": lambda value: (True, "not told"),
+             "d": lambda value: (value > 5, None)}  # fmt: skip
+    assert errors(validator(rules), {"a": 1, "b": 1, "c": 1, "d": 1}) == [
         "Field 'a' failed validation",
         "Field 'b' failed validation: too small",
+        "Field 'd' failed validation",
     ]
-    assert errors(validator(rules), {"a": 2, "b": 6, "c": 1}) == []
+    assert errors(validator(rules), {"a": 2, "b": 6, "c": 1, "d": 6}) == []
 
 
 def test_a_rule_may_be_a_list_of_validators():
@@ -266,6 +269,18 @@ def test_a_validator_whose_call_would_run_nothing_is_refused_where_it_is_given(b
     with pytest.raises(TypeError, match=r"validator 'x' is (`async def`|a generator function)"):
         routine.register_validator("x", bad)
     assert routine.get_config("rules") == {"a": "is_int"}
+
+
+@pytest.mark.parametrize("decorated", [run_by_asyncio(later), listed(each_in_turn)])
+def test_a_decorated_validator_is_what_its_decorator_has_made_of_it(decorated):
+    routine = validator({"value": decorated})
+    routine.register_validator("x", decorated)
+    assert len(errors(routine, 1)) == (decorated(1) is False)
+
+
+def test_a_decorator_that_hands_a_generator_through_does_not_pass():
+    (error,) = errors(validator({"value": hands_through(each_in_turn)}), 1)
+    assert "none of whose lines have run" in error
 
 
 def test_what_would_have_to_be_awaited_does_not_pass():

@@ -36,6 +36,19 @@ from routilux.builtin_routines.text_processing.fenced_blocks import blocks_in
         ("```json\n```", [("json", "")]),
         ("``````", []),
         ("```json\n\ud800\n```", [("json", "\ud800")]),
+        ('```python title="a.py"\nprint(1)\n```', [("python", "print(1)")]),
+        ("```js showLineNumbers title='a b' {1,3}\r\na\r\n```", [("js", "a")]),
+        ('```{json} title="a"\n1\n```', [("json", "1")]),
+        ('```json {"a": 1}\n```', [("json", ' {"a": 1}')]),
+        ('```json {"a":\n1}\n```', [("json", ' {"a":\n1}')]),
+        ("```json {}\n```", [("json", " {}")]),
+        ("```output all is well\nnow\n```", [("output", " all is well\nnow")]),
+        ('Result: ```python title="a"\n1\n```', [("python", ' title="a"\n1')]),
+        ("````markdown\n```json\n1\n```\n````\n```json\n2\n```", [("markdown", "```json\n1\n```"), ("json", "2")]),
+        ("`````a\n````b\n```c\n1\n```\n````\n`````", [("a", "````b\n```c\n1\n```\n````")]),
+        ("````json\n1\n```\n```json\n2\n```", [("json", "1"), ("json", "2")]),
+        ("```json\n1\n````", [("json", "1")]),
+        ("a ````json ```1``` ````", [("json", "```1```")]),
     ],
 )
 def test_the_blocks_of_a_text(text, blocks):
@@ -49,7 +62,10 @@ def test_no_text_is_too_odd(text):
         assert block.language in text
 
 
-@pytest.mark.parametrize("part", ["```", "``` ", "```json\n", "```json\nx```", "   ", "`", "```{", "```a{", "\n```\n"])
+@pytest.mark.parametrize(
+    "part", ["```", "``` ", "```json\n", "```json\nx```", "   ", "`", "```{", "```a{", "\n```\n", "\n````\n```",
+     "```a b=\n", "```a {=", "```a b=c d {e} ", "\n" + "`" * 2000, " ````", "\n````a\n```` ```"]
+)  # fmt: skip
 def test_the_time_grows_with_the_length_and_not_faster(part):
     began = time.perf_counter()
     blocks_in(part * (400_000 // len(part)))
@@ -65,3 +81,10 @@ FENCED = st.lists(
 def test_blocks_that_are_written_plainly_come_back(blocks):
     text = "".join(f"text\n```{language}\n" + "\n".join(lines) + "\n```\n" for language, lines in blocks)
     assert blocks_in(text) == [(language, "\n".join(lines)) for language, lines in blocks]
+
+
+def test_the_time_grows_with_the_length_also_for_fences_of_every_length():
+    began = time.perf_counter()
+    blocks_in("".join(f"\n{'`' * length}a\n" for length in range(400, 2, -1)) + " ```` " * 10_000)
+    blocks_in("".join(f"\n{'`' * length}a\n{'`' * 900} b" for length in range(400, 2, -1)) + f" {'`' * 900} " * 100)
+    assert time.perf_counter() - began < 10

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routilux.builtin_routines import TimeProvider
+from routilux.builtin_routines.utils import time_provider
 from routilux.testing import FakeClock
 from tests.deliveries import ODD_VALUES, answer, run_restored, two_runs_at_once
 from tests.drawings import Gate
@@ -92,6 +93,22 @@ def test_formatted_is_chinese_with_the_day_of_the_week(day):
 @pytest.mark.parametrize("locale", ["en_US", "de_DE", "", None, 5])
 def test_formatted_is_english_elsewhere(locale):
     assert told(format="formatted", locale=locale) == local("%A, %B %d, %Y %H:%M:%S")
+
+
+@pytest.mark.parametrize("month", range(12))
+def test_formatted_is_english_also_where_the_process_speaks_another_language(month, monkeypatch):
+    class German(datetime):
+        """As under `setlocale(LC_ALL, "de_DE")`, which a machine need not have."""
+
+        def strftime(self, wanted: str) -> str:
+            return super().strftime(wanted.replace("%A", "Sonntag").replace("%B", "Januar"))
+
+        __format__ = strftime
+
+    at = NOW + month * 30 * 86400
+    expected = local("%A, %B %d, %Y %H:%M:%S", at)
+    monkeypatch.setattr(time_provider, "datetime", German)
+    assert told(at, format="formatted", locale="en_US") == expected
 
 
 @pytest.mark.parametrize("locale", ["zh_CN", "en_US"])

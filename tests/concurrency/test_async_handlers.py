@@ -15,9 +15,26 @@ from typing import Any
 import pytest
 
 from routilux import CallbackOutputHandler, ErrorHandler, Flow, JobState, Routine, Slot
-from routilux.errors import SelfWaitError
+from routilux.context import current_activation
+from routilux.errors import LateAttemptError, SelfWaitError
+from routilux.flow.places import RunPlaces
 from routilux.testing import FakeClock, ManualExecutor, activate
-from tests.drawings import DEADLINE, Gate, collector, draw, items, names, node, passed, relay, source, wait
+from tests.drawings import (
+    DEADLINE,
+    Gate,
+    collector,
+    draw,
+    in_thread,
+    items,
+    names,
+    node,
+    passed,
+    relay,
+    reloaded,
+    source,
+    wait,
+    wait_until,
+)
 
 Handler = Callable[..., Any]
 
@@ -132,6 +149,103 @@ def test_a_limit_that_cannot_be_is_refused(value):
         Routine().set_limits(max_concurrency=value)
 
 
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_an_async_handler_that_has_awaited_is_retried_without_a_delay(strategy):
+    attempts: list[int] = []
+
+    async def fail_once(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(len(attempts))
+        await asyncio.sleep(0)
+        if len(attempts) == 1:
+            raise ValueError
+
+    retried = Awaits(fail_once)
+    retried.set_error_handler(ErrorHandler("retry", max_retries=1, retry_delay=0.0))
+    with draw("a -> b", a=source(1), b=retried) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        assert wait(flow, flow.execute("a")).status == "completed"
+    assert len(attempts) == 2
+
+
+class LeavesAtWork(Routine):
+    """A handler that awaits a thread or a task which goes on for long; `left` lets it do what it does then."""
+
+    def __init__(self, kind: str, slot: str, policy: ErrorHandler) -> None:
+        super().__init__()
+        self.define_event("output")
+        self.define_slot(slot, handler=self.handle)
+        self.set_limits(attempt_timeout=0.02)
+        self.set_error_handler(policy)
+        self.kind = kind
+        self.may_go_on = threading.Event()
+        self.refused: list[str] = []
+        self.has_tried = threading.Event()
+        self.left: Any = None
+
+    async def handle(self, **data: Any) -> None:
+        attempt = self.get_execution_context().attempt
+        if attempt > 1:
+            await asyncio.to_thread(passed, self.has_tried)
+            self.emit("output", item=attempt)
+            return
+        await asyncio.sleep(0)
+        self.set_limits()  # the next attempt has time
+        if self.kind == "thread":
+            await asyncio.to_thread(self.act)
+        else:
+            self.left = asyncio.create_task(self.act_later())
+            await asyncio.Event().wait()
+
+    async def act_later(self) -> None:
+        await asyncio.to_thread(passed, self.may_go_on)
+        self.try_all()
+
+    def act(self) -> None:
+        passed(self.may_go_on)
+        self.try_all()
+
+    def try_all(self) -> None:
+        job_state = self.get_execution_context().job_state
+        for act in (
+            lambda: self.emit("output", item="late"),
+            lambda: self.send_output("late"),
+            lambda: self.emit_deferred_event("output", item="late"),
+            lambda: job_state.update_shared_data("late", True),
+        ):
+            try:
+                act()
+            except LateAttemptError as error:
+                self.refused.append(str(error))
+        self.has_tried.set()
+
+
+@pytest.mark.parametrize("slot", ["trigger", "input"])
+@pytest.mark.parametrize("kind", ["thread", "task"])
+@pytest.mark.parametrize("strategy", ["retry", "continue"])
+def test_what_an_async_attempt_whose_time_was_over_has_left_at_work_is_refused(strategy, kind, slot):
+    limited = LeavesAtWork(kind, slot, ErrorHandler(strategy, max_retries=1, retry_delay=0.0))
+    got: list[Any] = []
+    flow = draw("a -> c", a=limited, c=collector(got))
+    if slot == "input":
+        draw("b -> a", flow=flow, b=source(1))
+    with flow:
+        flow.set_execution_strategy("concurrent", 2)
+        job_state = JobState(flow.flow_id)
+        running = in_thread(lambda: flow.execute("a" if slot == "trigger" else "b", job_state=job_state))
+        wait_until(
+            flow, job_state, lambda state: "error" in names(state, "a") or "error_continued" in names(state, "a")
+        )
+        limited.may_go_on.set()
+        passed(limited.has_tried)
+        running()
+        wait(flow, job_state)
+    assert len(limited.refused) == 4
+    assert names(job_state, "a").count("late") == 1
+    assert items(got) == ([2] if strategy == "retry" else [])
+    assert (job_state.outputs(), job_state.deferred_events, job_state.get_shared_data("late")) == ([], [], None)
+    assert job_state.status == "completed"
+
+
 # -- the entry
 
 
@@ -195,6 +309,32 @@ def test_a_retried_async_handler_releases_what_it_emits_only_when_it_succeeds():
     with draw("a -> b -> c", a=source(1), b=retried, c=collector(got)) as flow:
         assert flow.run("a").status == "completed"
     assert items(got) == [3]
+
+
+class OwnPolicy(ErrorHandler):
+    """Its errors are settled by a worker: it is the application's, and may block."""
+
+
+@pytest.mark.parametrize("policy", [ErrorHandler, OwnPolicy])
+def test_a_retry_without_a_delay_begins_though_no_thread_has_a_token_of_its_run_any_more(policy):
+    attempts: list[int] = []
+
+    async def fails_once(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(1)
+        activation = current_activation.get()
+        assert activation is not None
+        while activation.run.tokens:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+        if len(attempts) == 1:
+            raise OSError("not yet")
+
+    retried = Awaits(fails_once)
+    retried.set_error_handler(policy("retry", retry_delay=0))
+    flow = draw("a -> b", a=source(1), b=retried)
+    flow.set_execution_strategy("concurrent", 2)
+    with flow:
+        assert wait(flow, flow.execute("a")).status == "completed"
+    assert len(attempts) == 2
 
 
 def test_an_attempt_that_takes_too_long_sees_a_cancellation_and_has_failed_with_a_timeout():
@@ -304,6 +444,221 @@ def test_those_that_wait_for_their_turn_are_cancelled_too():
         limited.get_slot("input").handler = lambda item: again.set()
         assert flow.run("a").status == "completed"
     assert names(job_state, "b").count("cancelled") == names(job_state, "b").count("start")
+
+
+class Places:
+    """A routine with one place: who has it keeps it until it is let go, and whoever comes waits for it."""
+
+    def __init__(self, slot: str = "input") -> None:
+        self.begun: list[Any] = []
+        self.has_begun = threading.Event()
+        self.may_end = threading.Event()
+        self.routine = Awaits(self._handle, slot)
+        self.routine.set_limits(max_concurrency=1)
+
+    async def _handle(self, routine: Routine, data: dict[str, Any]) -> None:
+        self.begun.append(data.get("item"))
+        self.has_begun.set()
+        await asyncio.to_thread(passed, self.may_end)
+
+
+def waiting_for_places(flow: Flow) -> int:
+    """How many coroutines the loop keeps until they have a place."""
+    loop = flow._engine.handover.loop()  # noqa: SLF001 - looked into
+    return sum(map(len, loop.places._waiting.values()))  # noqa: SLF001 - as above
+
+
+def until_waiting(flow: Flow, count: int) -> None:
+    """Until so many wait for a place."""
+    until = time.monotonic() + DEADLINE
+    while waiting_for_places(flow) != count:
+        assert time.monotonic() < until
+        time.sleep(0)
+
+
+@pytest.mark.parametrize("resumed_by", ["the same flow", "another flow", "the same flow, soon"])
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_a_pause_takes_back_what_waits_for_a_place_and_a_resume_runs_each_once(strategy, resumed_by):
+    places = Places()
+    with draw("a -> b", a=source(1, 2, 3), b=places.routine) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        first = flow.execute("a")
+        passed(places.has_begun)
+        job_state = flow.execute("a")  # its deliveries find the place taken
+        until_waiting(flow, (2 if strategy == "concurrent" else 0) + (3 if strategy == "concurrent" else 1))
+        flow.pause(job_state)
+        assert [task["data"]["item"] for task in job_state.pending_tasks] == [1, 2, 3]
+        assert not flow._engine.loop.live_count() > 1  # noqa: SLF001 - nothing of it is at work
+        if resumed_by == "another flow":
+            other = Places()
+            other.may_end.set()
+            with draw("a -> b", a=source(), b=other.routine) as copy:
+                resumed = copy.resume(reloaded(job_state))
+                assert wait(copy, resumed).status == "completed"
+                assert (names(resumed, "b").count("start"), names(resumed, "b").count("completed")) == (3, 3)
+            assert sorted(other.begun) == [1, 2, 3]
+            places.may_end.set()
+            wait(flow, first)
+            assert sorted(places.begun) == [1, 2, 3]
+            return
+        if resumed_by == "the same flow, soon":
+            flow.resume(job_state)
+            places.may_end.set()
+        else:
+            places.may_end.set()
+            wait(flow, first)
+            flow.resume(job_state)
+        assert wait(flow, first).status == "completed"
+        assert wait(flow, job_state).status == "completed"
+    assert sorted(places.begun) == [1, 1, 2, 2, 3, 3]
+    assert names(job_state, "b").count("start") == names(job_state, "b").count("completed") == 3
+
+
+def test_what_waits_for_a_place_does_not_begin_when_its_run_has_failed():
+    begun: list[int] = []
+    may_fail = threading.Event()
+
+    async def fail(routine: Routine, data: dict[str, Any]) -> None:
+        begun.append(data["item"])
+        await asyncio.to_thread(passed, may_fail)
+        raise ValueError(data["item"])
+
+    limited = Awaits(fail)
+    limited.set_limits(max_concurrency=1)
+    limited.set_error_handler(ErrorHandler("stop"))
+    with draw("a -> b", a=source(*range(9)), b=limited) as flow:
+        flow.set_execution_strategy("concurrent", 4)
+        job_state = flow.execute("a")
+        until_waiting(flow, 8)
+        may_fail.set()
+        assert wait(flow, job_state).status == "failed"
+        until_waiting(flow, 0)
+        assert flow._engine.loop.live_count() == 0  # noqa: SLF001 - it is over
+    assert begun == [0]
+    assert sorted(task["data"]["item"] for task in job_state.pending_tasks) == list(range(9))
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_a_pause_in_the_moment_of_the_first_line_loses_nothing_and_doubles_nothing(strategy, monkeypatch):
+    gate, claim = Gate(), RunPlaces.leave_for_first_line
+    begun: list[int] = []
+
+    def held(self: RunPlaces, task: Any) -> bool:
+        if not gate.may_go.is_set():
+            gate.hold()
+        return claim(self, task)
+
+    async def note(routine: Routine, data: dict[str, Any]) -> None:
+        begun.append(data["item"])
+
+    limited = Awaits(note)
+    limited.set_limits(max_concurrency=1)
+    monkeypatch.setattr(RunPlaces, "leave_for_first_line", held)
+    with draw("a -> b", a=source(1, 2, 3), b=limited) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        job_state = flow.execute("a")
+        gate.await_arrival()
+        flow.pause(job_state)
+        assert len(job_state.pending_tasks) == 3
+        flow.resume(job_state)
+        gate.open()
+        assert wait(flow, job_state).status == "completed"
+    assert sorted(begun) == [1, 2, 3]
+    assert names(job_state, "b").count("start") == 3
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_an_entry_that_waits_for_a_place_is_taken_back_and_execute_returns(strategy):
+    places = Places("trigger")
+    with draw(a=places.routine) as flow:
+        flow.set_execution_strategy(strategy, 2)
+        first = in_thread(lambda: flow.execute("a"))
+        passed(places.has_begun)
+        job_state = JobState(flow.flow_id)
+        second = in_thread(lambda: flow.execute("a", job_state=job_state))
+        until_waiting(flow, 1)
+        flow.pause(job_state)
+        assert second().status == "paused"
+        assert places.begun == [None]
+        places.may_end.set()
+        assert wait(flow, first()).status == "completed"
+        assert wait(flow, flow.resume(job_state)).status == "completed"
+    assert names(job_state, "a") == ["start", "completed"]
+
+
+def test_a_limit_that_is_changed_counts_for_those_that_wait_already():
+    at_work: list[int] = []
+    most = [0]
+    may_end = [asyncio.Event() for _ in range(12)]
+    loops: list[asyncio.AbstractEventLoop] = []
+    arrived = threading.Semaphore(0)
+
+    async def count(routine: Routine, data: dict[str, Any]) -> None:
+        loops[:] = [asyncio.get_running_loop()]
+        at_work.append(data["item"])
+        most[0] = max(most[0], len(at_work))
+        arrived.release()
+        await may_end[data["item"]].wait()
+        at_work.remove(data["item"])
+
+    def arrivals(expected: int) -> None:
+        for _ in range(expected):
+            assert arrived.acquire(timeout=DEADLINE)
+
+    def end(*ended: int) -> None:
+        for item in ended:
+            loops[0].call_soon_threadsafe(may_end[item].set)
+
+    limited = Awaits(count)
+    limited.set_limits(max_concurrency=3)
+    with draw("a -> b", a=source(*range(12)), b=limited) as flow:
+        flow.set_execution_strategy("concurrent", 1)
+        job_state = flow.execute("a")
+        arrivals(3)
+        until_waiting(flow, 9)
+        limited.set_limits(max_concurrency=1)
+        most[0] = 0
+        end(0, 1, 2)
+        arrivals(1)
+        assert most == [1]
+        limited.set_limits(max_concurrency=8)
+        end(3)
+        arrivals(8)
+        assert most == [8]
+        end(*range(12))
+        assert wait(flow, job_state).status == "completed"
+
+
+def test_a_limited_routine_need_not_be_hashable():
+    class Equal(Awaits):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    async def note(routine: Routine, data: dict[str, Any]) -> None:
+        began.append(routine)
+
+    began: list[Any] = []
+    one, two = Equal(note), Equal(note)
+    one.set_limits(max_concurrency=1)
+    two.set_limits(max_concurrency=1)
+    with draw("a -> b", "a -> c", a=source(1, 2), b=one, c=two) as flow:
+        flow.set_execution_strategy("concurrent", 2)
+        assert flow.run("a").status == "completed"
+    assert len(began) == 4
+
+
+def test_an_engine_that_fails_before_a_handler_begins_ends_that_handler_and_lets_nobody_wait(monkeypatch):
+    def broken(self: Any, *args: Any) -> bool:
+        raise TypeError("the engine is broken")
+
+    limited = Awaits(for_ever)
+    limited.set_limits(max_concurrency=1)
+    with draw("a -> b", a=source(1), b=limited) as flow:
+        monkeypatch.setattr("routilux.executors.places.Places.admits", broken)
+        job_state = wait(flow, flow.execute("a"))
+    assert [record.data["error"] for record in job_state.errors] == ["the engine is broken"]
 
 
 def test_a_handler_that_swallows_its_cancellation_is_named_in_a_warning(caplog):

@@ -1,5 +1,6 @@
 """The end of a run: it comes once, at the last settlement, and everybody who waits for it hears of it."""
 
+import queue
 import threading
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.drawings import (
     source,
     start_held,
     wait,
+    wait_until,
 )
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
@@ -108,6 +110,31 @@ def test_a_callback_may_wait_for_the_run_that_it_is_told_of_and_start_another() 
     flow.on_run_end(again)
     assert flow.run("a").status == "completed"
     assert seen == [True, True]
+    flow.shutdown()
+
+
+@pytest.mark.parametrize("ends_by", ["last_handler", "timeout"])
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_callback_may_shut_its_flow_down_whichever_thread_calls_it(ends_by: str, waits: bool) -> None:
+    gate, outcomes = Gate(), queue.SimpleQueue[BaseException | None]()
+
+    def closes(job_state: JobState) -> None:
+        try:
+            flow.shutdown(wait=waits)
+            outcomes.put(None)
+        except BaseException as error:  # whatever it is, the test tells of it
+            outcomes.put(error)
+            raise
+
+    flow = draw("a -> b", a=source(1), b=node(gate.act if ends_by == "timeout" else lambda routine, data: None))
+    flow.on_run_end(closes)
+    job_state = flow.execute("a", timeout=0.01 if ends_by == "timeout" else None)
+    if ends_by == "timeout":
+        wait_until(flow, job_state, lambda state: state.status == "failed")
+        gate.open()
+    assert outcomes.get(timeout=DEADLINE) is None
+    wait(flow, job_state)
+    assert flow.run("a").status == "completed", "a flow that was shut down starts afresh"
     flow.shutdown()
 
 

@@ -1,11 +1,14 @@
 """Two runs of one flow never see each other, whatever happens in either."""
 
+import contextvars
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.job_state import ledger_of
 from tests.drawings import (
     Gate,
     collector,
@@ -73,6 +76,68 @@ def test_concurrent_deliveries_to_one_slot_of_one_run_merge_one_at_a_time() -> N
     assert not overlapped.is_set()
     assert max(totals, key=lambda total: total["count"]) == {"sum": sum(range(300)), "count": 300}
     flow.shutdown()
+
+
+class WatchedLock:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self, waited_for: threading.Event) -> None:
+        self._lock = threading.RLock()
+        self._waited_for = waited_for
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._waited_for.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self._lock.release()
+
+
+def test_what_a_handler_receives_by_hand_and_a_delivery_are_merged_one_at_a_time() -> None:
+    by_hand, delivered = threading.Event(), threading.Event()
+
+    def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        if new["item"] == "by hand":
+            by_hand.set()
+            passed(delivered)  # the delivery is being merged too, or waits for this one
+        else:
+            delivered.set()
+        return {"count": old.get("count", 0) + 1}
+
+    receiver = node(merge_strategy=merge)
+    slot = receiver.get_slot("input")
+    assert slot is not None
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        live: Any = ledger_of(own_run(routine)).live
+        live._merge_lock = WatchedLock(delivered)  # noqa: SLF001 - to see who waits
+        receiving = in_thread(partial(contextvars.copy_context().run, slot.receive, {"item": "by hand"}))
+        passed(by_hand)
+        routine.emit("output", item=1)
+        receiving()
+
+    flow = draw("a -> b", a=entry(act), b=receiver)
+    flow.set_execution_strategy("concurrent", 2)
+    job_state = wait(flow, flow.execute("a"))
+    assert job_state.status == "completed"
+    assert job_state.serialize()["slot_data"]["b"]["input"] == {"count": 2}
+    flow.shutdown()
+
+
+def test_a_slot_does_not_receive_under_the_lock_of_the_shared_data(caplog: pytest.LogCaptureFixture) -> None:
+    got: list[Any] = []
+    receiver = collector(got)
+    slot = receiver.get_slot("input")
+    assert slot is not None
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        own_run(routine).modify_shared_data("key", lambda value: slot.receive({"item": value}))
+
+    flow = draw(a=entry(act), b=receiver)
+    job_state = wait(flow, flow.execute("a"))
+    assert got == []
+    assert "Return the new value, and receive afterwards" in job_state.errors[0].data["error"]
 
 
 def test_a_handler_that_resets_its_slot_resets_it_for_its_own_run_only() -> None:

@@ -1,12 +1,15 @@
 """Flows that are executed, waited for and shut down from inside handlers."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.errors import FlowShutDownError
+from routilux.flow import SlotActivationTask
+from routilux.flow.event_loop import EventLoop
 from tests.drawings import (
     DEADLINE,
     Gate,
@@ -15,8 +18,10 @@ from tests.drawings import (
     entry,
     fails,
     in_thread,
+    items,
     node,
     passed,
+    relay,
     source,
     start_held,
     wait,
@@ -43,6 +48,64 @@ def test_a_flow_whose_handlers_wait_for_runs_of_their_own_comes_to_its_end(strat
     flow = nesting(20, done, strategy, workers)
     assert flow.run("a", {"depth": 20}).status == "completed"
     assert done == [(depth, "completed") for depth in range(1, 21)]
+    flow.shutdown()
+
+
+def test_waits_that_are_nested_deeper_than_a_stack_is_high_come_to_their_end() -> None:
+    done: list[tuple[int, str]] = []
+    flow = nesting(150, done, "sequential", 1)
+    assert flow.run("a", {"depth": 150}).status == "completed"
+    assert {status for _, status in done} == {"completed"}
+    assert len(done) == 150
+    flow.shutdown()
+
+
+def by_condition(flow: Flow) -> str:
+    job_state = flow.execute("c")
+    JobState.wait_until_condition(flow, job_state, lambda f, j: j.status == "completed", timeout=DEADLINE)
+    return job_state.status
+
+
+def by_stream(flow: Flow) -> str:
+    stream = flow.stream("c")
+    for _ in stream:
+        pass
+    return stream.job_state.status
+
+
+def by_polling(flow: Flow) -> str:
+    """For a state that was made by hand, and a task for it."""
+    job_state = JobState(flow.flow_id)
+    job_state.status = "running"
+    slot = flow.routines["d"].get_slot("input")
+    assert slot is not None
+    flow._task_queue.put(SlotActivationTask(slot, {"item": 1}, job_state=job_state))
+    JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+    return job_state.status
+
+
+@pytest.mark.parametrize("waits", [by_condition, by_stream, by_polling])
+def test_a_handler_that_waits_gives_its_place_away_however_it_waits(waits: Callable[[Flow], str]) -> None:
+    seen: list[Any] = []
+    flow = draw("a -> b", "c -> d", a=source(1), c=source(1), d=collector(seen),
+                b=node(lambda routine, data: seen.append(waits(flow))))  # fmt: skip
+    assert flow.run("a").status == "completed"
+    assert seen == [{"item": 1}, "completed"]
+    flow.shutdown()
+
+
+def test_a_handlers_wait_keeps_its_timeout_while_the_other_runs_handler_is_at_work() -> None:
+    gate, came = Gate(), []
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        job_state = flow.execute("c")
+        came.append(JobState.wait_for_completion(flow, job_state, timeout=0.05))
+        gate.open()
+        came.append(JobState.wait_for_completion(flow, job_state, timeout=DEADLINE))
+
+    flow = draw("a -> b", "c -> d", a=source(1), b=node(act), c=source(1), d=node(gate.act))
+    assert flow.run("a").status == "completed"
+    assert came == [False, True]
     flow.shutdown()
 
 
@@ -192,6 +255,78 @@ def test_two_shutdowns_at_once_both_return() -> None:
     assert job_state.status == "completed"
 
 
+def closing_at_once(closes: Callable[[str], None]) -> Flow:
+    """Two entries, `a` and `x`; a handler of each run calls `closes(entry)` when the other is there too."""
+    both = threading.Barrier(2)
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        both.wait(DEADLINE)
+        closes(data["item"])
+        routine.emit("output", **data)
+
+    flow = draw("a -> b -> c", "x -> b", a=source("a"), x=source("x"), b=node(act), c=node())
+    flow.set_execution_strategy("concurrent", 2)
+    return flow
+
+
+def test_handlers_of_two_runs_may_shut_their_flow_down_at_once() -> None:
+    flow = closing_at_once(lambda name: flow.shutdown())
+    runs = [flow.execute("a"), flow.execute("x")]
+    assert [wait(flow, each).status for each in runs] == ["completed", "completed"]
+
+
+def test_a_handler_that_shuts_down_while_another_one_waits_in_a_shutdown_lets_it_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first_waits = threading.Event()
+    wait_until = EventLoop.wait_until
+
+    def waits(loop: EventLoop, is_done: Callable[[], bool], timeout: float | None) -> bool:
+        first_waits.set()
+        return wait_until(loop, is_done, timeout)
+
+    def closes(name: str) -> None:
+        if name == "x":
+            passed(first_waits)
+        flow.shutdown()
+
+    monkeypatch.setattr(EventLoop, "wait_until", waits)
+    flow = closing_at_once(closes)
+    runs = [flow.execute("a"), flow.execute("x")]
+    assert [wait(flow, each).status for each in runs] == ["completed", "completed"]
+
+
+def test_a_shutdown_does_not_park_the_run_of_a_handler_whose_own_shutdown_has_just_returned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Of two handlers that shut down, x has waited, and a has returned, when x looks what there is to be parked.
+    x_has_waited, a_returned, x_returned = threading.Event(), threading.Event(), threading.Event()
+    wait_until = EventLoop.wait_until
+    closing = threading.local()
+
+    def waits(loop: EventLoop, is_done: Callable[[], bool], timeout: float | None) -> bool:
+        found = wait_until(loop, is_done, timeout)
+        if getattr(closing, "name", "") == "x":
+            x_has_waited.set()
+            passed(a_returned)
+        elif getattr(closing, "name", "") == "a":
+            passed(x_has_waited)
+        return found
+
+    def closes(name: str) -> None:
+        closing.name = name
+        flow.shutdown()
+        closing.name = ""
+        (a_returned if name == "a" else x_returned).set()
+        if name == "a":
+            passed(x_returned)
+
+    monkeypatch.setattr(EventLoop, "wait_until", waits)
+    flow = closing_at_once(closes)
+    runs = [flow.execute("a"), flow.execute("x")]
+    assert [wait(flow, each).status for each in runs] == ["completed", "completed"]
+
+
 def test_execute_is_refused_while_a_shutdown_waits_and_works_again_afterwards() -> None:
     gate = Gate()
     refused = threading.Event()
@@ -255,3 +390,27 @@ def test_a_worker_that_took_a_waiters_place_goes_when_the_waiter_is_back() -> No
     assert overlaps[-200:].count(2) == 0, "two handlers of a sequential flow were still at work together"
     flow.shutdown()
     inner.shutdown()
+
+
+@pytest.mark.parametrize("place", ["entry", "task"])
+def test_a_retried_handler_that_has_waited_for_a_run_of_retried_handlers_emits_for_itself(place: str) -> None:
+    got: list[Any] = []
+    policy = ErrorHandler("retry", retry_delay=0)
+
+    def start_inner(routine: Routine, data: dict[str, Any]) -> None:
+        routine.emit("output", item="before")
+        assert flow.run("in").status == "completed"  # whose handlers are called on this thread
+        routine.emit("output", item="after")
+
+    flow = Flow("nested", "concurrent", max_workers=1)
+    begin = entry(lambda routine, data: routine.emit("output", item="inner"), error_handler=policy)
+    parts = {"in": begin, "inner": relay(error_handler=policy), "heard": collector(got)}
+    draw("in -> inner -> heard", flow=flow, **parts)
+    outer = entry(start_inner, error_handler=policy) if place == "entry" else node(start_inner, error_handler=policy)
+    draw("outer -> heard", flow=flow, outer=outer)
+    if place == "task":
+        draw("first -> outer", flow=flow, first=source(1))
+    job_state = flow.run("outer" if place == "entry" else "first")
+    flow.shutdown()
+    assert job_state.status == "completed"
+    assert items(got) == ["inner", "before", "after"]

@@ -405,6 +405,82 @@ def test_a_retry_uses_the_arguments_that_its_first_attempt_merged() -> None:
     assert got == [[1, 2], [1]]
 
 
+def changed_in_place(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    old.update(new)
+    return old
+
+
+@pytest.mark.parametrize("through_json", [False, True])
+def test_a_retry_uses_its_arguments_though_the_merge_function_changes_them_in_place(through_json: bool) -> None:
+    got: list[Any] = []
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        attempt = own_context(routine).attempt
+        got.append((data["item"], attempt))
+        if data["item"] == 1 and attempt == 1:
+            raise OSError("down")
+
+    policy = ErrorHandler("retry", max_retries=1, retry_delay=5)
+    flow, executor, clock = draw_stepped(
+        "a -> b", a=source(1, 2), b=node(act, merge_strategy=changed_in_place, error_handler=policy)
+    )
+    job_state = flow.execute("a")
+    executor.run_until_idle()
+    if through_json:
+        flow.pause(job_state)
+        job_state = flow.resume(reloaded(job_state))
+    clock.advance(5)
+    wait(flow, job_state)
+    assert got == [(1, 1), (2, 1), (1, 2)]
+
+
+def test_a_merge_function_that_changes_in_place_and_raises_has_merged_nothing() -> None:
+    got: list[Any] = []
+    failures = [OSError("down")]
+
+    def merge(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+        old["count"] = old.get("count", 0) + new.pop("item")
+        if failures:
+            raise failures.pop()
+        return old
+
+    policy = ErrorHandler("retry", max_retries=1, retry_delay=5)
+    flow, executor, clock = draw_stepped(
+        "a -> b",
+        a=source(1),
+        b=node(lambda routine, data: got.append(data), merge_strategy=merge, error_handler=policy),
+    )
+    job_state = flow.execute("a")
+    executor.run_until_idle()
+    clock.advance(5)
+    assert wait(flow, job_state).status == "completed"
+    assert got == [{"count": 1}]
+
+
+def test_a_handler_that_empties_its_slots_data_leaves_its_retry_and_the_record_as_they_were() -> None:
+    got: list[Any] = []
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        got.append(dict(data))
+        slot = next(iter(routine._slots.values()))
+        slot._data.clear()
+        slot._data["mine"] = 1
+        assert slot._data == {"mine": 1}
+        if own_context(routine).attempt == 1:
+            raise OSError("down")
+        routine.emit("output", **data)
+
+    def policy() -> ErrorHandler:
+        return ErrorHandler("retry", max_retries=1, retry_delay=0)
+
+    flow = draw("a -> b", a=entry(act, error_handler=policy()), b=node(act, error_handler=policy()))
+    job_state = wait(flow, flow.execute("a", {"item": 1}))
+    assert job_state.status == "completed"
+    assert got == [{"item": 1}] * 4
+    starts = [record.data for record in job_state.execution_history if record.event_name == "start"]
+    assert starts == [{"item": 1}, {"slot": "input"}]
+
+
 def test_a_fan_in_that_was_interrupted_comes_together() -> None:
     got: list[Any] = []
 

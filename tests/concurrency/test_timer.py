@@ -1,15 +1,20 @@
 """Timers against everything that may happen in the moment in which they fire."""
 
+import contextvars
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from routilux import ErrorHandler, Flow, Routine
+from routilux import ErrorHandler, Flow, JobState, Routine
+from routilux.flow.run import Run
 from routilux.testing import FakeClock
 from tests.drawings import (
     DEADLINE,
+    Act,
     Gate,
+    SteppedFlow,
     collector,
     draw,
     draw_stepped,
@@ -120,6 +125,88 @@ def test_the_timeout_runs_on_when_the_delay_is_over() -> None:
     clock.advance(100)
     executor.run_until_idle()
     assert job_state.status == "failed"
+
+
+def asks_and_delays(routine: Routine, data: dict[str, Any]) -> None:
+    routine.emit_later("output", delay=1000, data={"item": 1})
+    routine.request_input("answer", "input")
+
+
+def make_work(flow: Flow, job_state: JobState, how: str, contexts: list[Any]) -> None:
+    """Have the handler of `slow` called, in a run that has nothing but a delay and a request."""
+    if how == "input":
+        flow.send_input(job_state.job_id, "answer", {"item": 2})
+    elif how == "outside":
+        flow.routines["a"].emit("now", flow=flow, job_state=job_state)
+    else:
+        contexts[0].run(flow.routines["a"].emit, "now")
+
+
+def draw_asking(act: Act, contexts: list[Any]) -> SteppedFlow:
+    """`a` asks for an input, delays an emission and keeps its context; `slow` acts, `a.input` passes on to it."""
+
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        asks_and_delays(routine, data)
+        contexts.append(contextvars.copy_context())
+
+    a = entry(ask, events=("output", "now"))
+    a.define_slot("input", lambda **data: a.emit("now"))
+    return draw_stepped("a -> later", "a.now -> slow", a=a, later=node(), slow=node(act))
+
+
+@pytest.mark.plain_only("a timeout stops an async handler; the test below is about those")
+@pytest.mark.parametrize("how", ["input", "outside", "thread"])
+def test_the_timeout_runs_while_a_handler_works_though_a_delay_is_pending(how: str) -> None:
+    def work(routine: Routine, data: dict[str, Any]) -> None:
+        clock.advance(3)
+        executor.fire_timers()
+
+    contexts: list[Any] = []
+    flow, executor, clock = draw_asking(work, contexts)
+    job_state = flow.execute("a", timeout=8)
+    executor.run_until_idle()
+    for _ in range(2):
+        clock.advance(100)  # it only waits
+        make_work(flow, job_state, how, contexts)
+        executor.run_until_idle()
+        if how == "input":
+            contexts[0].run(flow.routines["a"].request_input, "answer", "input")
+    assert job_state.status == "running"
+    clock.advance(100)
+    make_work(flow, job_state, how, contexts)
+    executor.run_until_idle()
+    assert job_state.status == "failed"
+    assert job_state.errors[-1].data["timeout"] == 8
+
+
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+@pytest.mark.parametrize("how", ["input", "outside", "thread"])
+def test_a_handler_that_works_too_long_is_too_long_though_a_delay_is_pending(how: str, strategy: str) -> None:
+    gate, clock, contexts, tick = Gate(), FakeClock(), [], threading.Event()
+
+    def ask(routine: Routine, data: dict[str, Any]) -> None:
+        asks_and_delays(routine, data)
+        contexts.append(contextvars.copy_context())
+
+    flow = Flow("asking", strategy, clock=clock)
+    a = entry(ask, events=("output", "now"))
+    a.define_slot("input", lambda **data: a.emit("now"))
+    draw("a -> later", "a.now -> slow", flow=flow, a=a, later=node(), slow=node(gate.act))
+    job_state = flow.execute("a", timeout=5)
+    clock.advance(100)
+    assert job_state.status == "running"
+    make_work(flow, job_state, how, contexts)
+    gate.await_arrival()
+    clock.advance(5)
+    for _ in range(4000):
+        if job_state.status != "running":
+            break
+        clock.advance(0)  # it wakes those who wait, and not who is about to
+        tick.wait(0.001)
+    assert job_state.status == "failed"
+    gate.open()
+    wait(flow, job_state)
+    flow.shutdown()
 
 
 def test_the_timeout_does_not_stand_still_during_a_retry_delay() -> None:
@@ -264,6 +351,83 @@ def test_the_caller_of_execute_waits_for_its_entrys_retry_and_a_timeout_ends_tha
     job_state = join()
     assert job_state.status == "failed"
     assert [task["was"] for task in job_state.pending_tasks] == ["retry"]
+    flow.shutdown()
+
+
+class InterruptingClock(FakeClock):
+    """Whoever waits by it without a limit, as the caller of `execute` does for its entry's retry, sees a Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_wait: Callable[[], None] = lambda: None
+
+    def wait(self, condition: threading.Condition, timeout: float | None) -> None:
+        if timeout is not None:
+            super().wait(condition, timeout)
+            return
+        condition.release()
+        try:
+            self.on_wait()
+        finally:
+            condition.acquire()
+        raise KeyboardInterrupt
+
+
+def draw_interrupted() -> tuple[Flow, JobState, InterruptingClock]:
+    clock = InterruptingClock()
+    flow = Flow("entry", clock=clock, execution_timeout=None)
+    policy = ErrorHandler("retry", retry_delay=100)
+    draw(flow=flow, a=entry(fails(OSError("no"), times=1), error_handler=policy))
+    return flow, JobState("entry"), clock
+
+
+def test_a_run_whose_caller_is_interrupted_in_the_wait_for_its_entrys_retry_fails_and_may_be_resumed() -> None:
+    flow, job_state, clock = draw_interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        flow.execute("a", job_state=job_state)
+    assert wait(flow, job_state).status == "failed"
+    assert [(error.routine_id, error.data["error_type"]) for error in job_state.errors] == [
+        ("a", "OSError"),
+        ("a", "KeyboardInterrupt"),
+    ]
+    assert [(task["was"], task["attempt"]) for task in job_state.pending_tasks] == [("retry", 2)]
+    clock.advance(100)
+    assert wait(flow, flow.resume(job_state)).status == "completed"
+    flow.shutdown()
+
+
+def test_a_run_that_was_resumed_meanwhile_does_without_the_caller_who_is_interrupted() -> None:
+    flow, job_state, clock = draw_interrupted()
+
+    def resume() -> None:
+        flow.pause(job_state)
+        flow.resume(job_state)
+
+    clock.on_wait = resume
+    with pytest.raises(KeyboardInterrupt):
+        flow.execute("a", job_state=job_state)
+    assert job_state.status == "running"
+    clock.advance(101)
+    assert wait(flow, job_state).status == "completed"
+    flow.shutdown()
+
+
+@pytest.mark.parametrize("moment", ["open_for_tasks", "hand_out"])
+def test_a_run_whose_caller_is_interrupted_beside_the_handler_comes_to_its_end(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    flow = draw("a -> b", a=source(1), b=node())
+    flow.execution_timeout = None
+    job_state = JobState(flow.flow_id)
+    with monkeypatch.context() as patches:
+        patches.setattr(Run, moment, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            flow.execute("a", job_state=job_state)
+    assert wait(flow, job_state).status == "failed"
+    assert job_state.errors[-1].data["error_type"] == "KeyboardInterrupt"
     flow.shutdown()
 
 

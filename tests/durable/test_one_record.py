@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from routilux import Flow, JobState
 from routilux.errors import StoreUnavailableError, UnknownRunError
-from routilux.stores import JournalRow, RunHeader
+from routilux.stores import JournalRow, RunHeader, Write
 from routilux.stores.memory import MemoryStore
 from tests.asking import desk
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, passed, wait, wait_until
@@ -189,3 +190,48 @@ def test_of_two_forks_of_one_name_the_second_is_refused_and_takes_nothing_with_i
             flow.fork(at_work, at=0, job_id="taken")
         gate.open()
         assert wait(flow, at_work).status == "completed"
+
+
+def pause_held(flow: Flow, job_state: JobState, gate: Gate) -> None:
+    """Pause a run whose handler is held, and let that end."""
+    join = in_thread(lambda: flow.pause(job_state))
+    wait_until(flow, job_state, lambda state: state.status == "paused")
+    gate.open()
+    join()
+
+
+def left_word(store: str) -> None:
+    """As `routilux runs resume` does: the run shall go on."""
+    with closing(MemoryStore(store)) as command_line:
+        command_line.claim("drawn", "job")
+        command_line.write([Write("job", status="running", release=True)])
+
+
+@pytest.mark.parametrize("is_loaded", [False, True])
+def test_a_run_that_shall_go_on_by_the_command_line_does_so_as_the_record_that_is_here(
+    memory: str, is_loaded: bool
+) -> None:
+    gate = Gate()
+    with drawn(memory, gate) as flow:
+        job_state = flow.execute("a", job_id="job")
+        gate.await_arrival()
+        pause_held(flow, job_state, gate)
+        left_word(memory)
+        if is_loaded:
+            assert flow.load("job") is job_state
+            assert job_state.status == "running"
+        assert flow.recover() == [job_state]
+        assert wait(flow, job_state).status == "completed"
+
+
+def test_a_record_that_was_loaded_goes_on_by_a_recovery(memory: str) -> None:
+    gate = Gate()
+    with drawn(memory, gate) as there:
+        job_state = there.execute("a", job_id="job")
+        gate.await_arrival()
+        pause_held(there, job_state, gate)
+    with drawn(memory) as here:
+        loaded = here.load("job")
+        left_word(memory)
+        assert here.recover() == [loaded]
+        assert wait(here, loaded).status == "completed"

@@ -1,6 +1,7 @@
 """What a handler has shared is kept with its settlement, whichever thread carries it to the journal."""
 
 import json
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
@@ -10,7 +11,7 @@ from routilux import Flow, JobState, Routine, Slot
 from routilux.flow.durable.run import DurableRun
 from routilux.guarded import GuardedDict
 from routilux.stores.memory import MemoryStore
-from tests.drawings import DEADLINE, entry, node
+from tests.drawings import DEADLINE, draw, entry, in_thread, node, own_run, wait
 
 # How long the thread that carries the change holds it back. A settlement that does not wait for it comes much sooner.
 HELD_BACK_SECONDS = 0.2
@@ -88,6 +89,54 @@ def test_what_a_handler_sets_beside_a_merge_is_loaded_as_it_came_about(monkeypat
         run = flow.execute("start")
         assert JobState.wait_for_completion(flow, run, timeout=DEADLINE)
         assert store.load(run.job_id).serialize()["slot_data"] == run.serialize()["slot_data"]
+
+
+def test_a_value_that_is_taken_out_before_all_are_replaced_is_noted_as_gone() -> None:
+    job_state = JobState("sharing")
+    job_state.update_shared_data("key", "value")
+    job_state.track_shared_data()
+    del job_state.shared_data["key"]
+    job_state.shared_data = {"other": 1}
+    taken: list[Any] = []
+    job_state.take_shared_changes(taken.append)
+    assert taken == [[("key",), ("other", 1)]]
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [
+        lambda routine, run: routine.emit("output", states=run.routine_states),
+        lambda routine, run: routine.send_output("kind", states=run.routine_states),
+        lambda routine, run: routine.emit_deferred_event("output", states=run.routine_states),
+        lambda routine, run: run.record_execution("told", "states", {"states": run.routine_states}),
+        lambda routine, run: run.append_to_shared_log({"states": run.routine_states}),
+        lambda routine, run: run.metadata.update(states=run.routine_states),
+        lambda routine, run: run.update_routine_state("told", {"states": run.routine_states}),
+        lambda routine, run: run.update_shared_data("states", run.routine_states),
+        lambda routine, run: setattr(routine.get_slot("trigger"), "_data", {"states": run.routine_states}),
+    ],
+)
+def test_the_states_of_routines_may_stand_in_what_is_kept(tell: Callable[..., Any]) -> None:
+    def handler(routine: Routine, data: dict[str, Any]) -> None:
+        own_run(routine).update_routine_state("early", {"x": 1})
+        tell(routine, own_run(routine))
+
+    store = MemoryStore()
+    flow = draw(flow=Flow("telling", store=store), start=entry(handler))
+    run = in_thread(lambda: flow.execute("start"))()
+    assert wait(flow, run).status == "completed"
+    assert '"early": {"x": 1}' in json.dumps(store.load(run.job_id).serialize())
+
+
+def test_a_state_that_cannot_be_kept_does_not_break_the_run() -> None:
+    def handler(routine: Routine, data: dict[str, Any]) -> None:
+        own_run(routine).routine_states["live"] = {"object": object()}
+
+    store = MemoryStore()
+    flow = draw(flow=Flow("telling", store=store), start=entry(handler))
+    run = flow.execute("start")
+    assert wait(flow, run).status == "completed"
+    assert "live" not in store.load(run.job_id).routine_states
 
 
 def test_shared_data_that_are_replaced_are_noted_before_anybody_sees_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,16 @@
 
 import typing
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from typing import Annotated, Any, Literal, TypedDict, TypeVar
 
 import pytest
@@ -28,6 +37,10 @@ def returning(hint: Any, function: Callable[..., Any] | None = None) -> Any:
 
 
 def generator_function() -> Any:
+    yield
+
+
+async def async_generator_function() -> Any:
     yield
 
 
@@ -80,17 +93,58 @@ def test_a_function_without_annotations_says_nothing():
     assert annotated_parameter(lambda n: n, "n") is UNKNOWN
 
 
-@pytest.mark.parametrize("hint", [Iterator[int], Generator[int, None, None], typing.Iterator[int]])
+@pytest.mark.parametrize(
+    "hint",
+    [
+        Iterator[int],
+        Generator[int, None, None],
+        typing.Iterator[int],
+        AsyncIterator[int],
+        AsyncGenerator[int, None],
+        typing.AsyncIterator[int],
+        Annotated[Iterator[int], "m"],
+        Iterator[int] | None,
+        Annotated[AsyncIterator[int] | None, "m"],
+        Iterator[Annotated[int, "m"]],
+        Iterator[int | None],
+        Iterator[int] | Iterator[str],
+        Iterator[int] | str,
+        "typing.AsyncIterator[int]",
+    ],
+)
 def test_of_a_generator_the_items_count(hint):
     assert returning(hint) is VALUE
     assert returning(hint, generator_function) is VALUE
-    assert returning(Iterator[Priced]).keys == ("item", "price")
-    assert returning(Iterator) is UNKNOWN
 
 
-def test_an_iterable_is_a_generator_where_the_function_is_one():
-    assert returning(Iterable[Priced], generator_function).keys == ("item", "price")
+@pytest.mark.parametrize(
+    "hint",
+    [Iterator[Priced], AsyncIterator[Priced], AsyncGenerator[Priced, None], Annotated[Iterator[Priced] | None, "m"]],
+)
+def test_the_items_of_a_generator_may_have_names(hint):
+    assert returning(hint).keys == ("item", "price")
+
+
+@pytest.mark.parametrize("hint", [Iterator, AsyncIterator, Iterator[int] | dict, AsyncIterator[dict] | int])
+def test_of_a_generator_whose_items_may_be_anything_nothing_is_known(hint):
+    assert returning(hint) is UNKNOWN
+
+
+def test_items_that_are_generators_themselves_are_values():
+    assert returning(Iterator[Iterator[Priced]]) is VALUE
+
+
+@pytest.mark.parametrize(
+    ("origin", "function"), [(Iterable, generator_function), (AsyncIterable, async_generator_function)]
+)
+def test_an_iterable_is_a_generator_where_the_function_is_one(origin, function):
+    assert returning(origin[Priced], function).keys == ("item", "price")
+    assert returning(Annotated[origin[Priced], "m"] | None, function).keys == ("item", "price")
+
+
+def test_an_iterable_that_a_plain_function_returns_is_what_it_is():
     assert returning(Iterable[Priced]) is UNKNOWN
+    assert returning(AsyncIterable[Priced]) is VALUE
 
 
 def test_one_annotation_that_cannot_be_evaluated_hides_no_other():

@@ -1,6 +1,7 @@
 """`flow.chain` and `a >> b`: which event, which slot, which flow, and which names change on the way."""
 
-from typing import Any, TypedDict
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
+from typing import Any, TypedDict, get_origin
 
 import pytest
 
@@ -197,6 +198,14 @@ def test_a_chain_that_is_refused_draws_nothing(step):
     assert (lines(flow), list(flow.routines)) == before
 
 
+@pytest.mark.parametrize("last", [lambda y: y, ports("input")])
+def test_a_chain_whose_last_id_is_refused_draws_nothing(last):
+    with Flow("kept", store="memory:") as flow:
+        with pytest.raises(ValueError, match="the same in the next process"):
+            flow.chain(takes_nothing, takes, last)
+        assert (flow.routines, flow.connections) == ({}, [])
+
+
 # -- names
 
 
@@ -246,6 +255,31 @@ def takes_dict(data: dict) -> int: ...
 )
 def test_one_name_that_is_sent_becomes_the_one_parameter_that_is_wanted(sender, taker, expected):
     assert mapping(sender, taker) == expected
+
+
+@pytest.mark.parametrize(
+    "hint",
+    [Iterator[Priced], AsyncIterator[Priced], AsyncGenerator[Priced, None], AsyncIterator[dict], AsyncIterable[Priced]],
+)
+def test_a_generator_is_connected_by_what_its_items_are(hint):
+    def plain():
+        yield {"item": "tea", "price": 3}
+
+    async def asynchronous():
+        yield {"item": "tea", "price": 3}
+
+    got = []
+
+    def taken(item: str, price: int) -> None:
+        got.append((item, price))
+
+    function = plain if get_origin(hint) is Iterator else asynchronous
+    function.__annotations__["return"] = hint
+    with Flow() as flow:
+        flow.chain(function, taken)
+        assert [str(each) for each in flow.validate() if each.severity != "info"] == []
+        assert flow.run(function.__name__).status == "completed"
+    assert got == [("tea", 3)]
 
 
 def test_between_a_function_and_a_routine_one_name_becomes_the_one_parameter():
@@ -352,13 +386,36 @@ def test_a_routine_that_was_taken_out_of_its_flow_stands_in_none():
         a >> relay()
 
 
-@pytest.mark.parametrize("other", ["b", 5, None, takes, [5]])
+@pytest.mark.parametrize("other", ["b", takes, ["b", takes], Routine])
+def test_an_arrow_to_what_only_a_chain_takes_is_an_error_that_says_so(other):
+    flow = draw(a=(a := relay()))
+    with pytest.raises(TypeError, match=r"is no routine.*flow\.chain\(\.\.\.\)"):
+        a >> other
+    with pytest.raises(TypeError, match=r"is no routine.*flow\.chain\(\.\.\.\)"):
+        other >> a
+    assert (list(flow.routines), flow.connections) == (["a"], [])
+
+
+@pytest.mark.parametrize("other", [5, None, [5], ["b", 5]])
 def test_an_arrow_to_something_else_is_python_s_own_error(other):
     draw(a=(a := relay()))
     with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for >>"):
         a >> other
     with pytest.raises(TypeError, match=r"unsupported operand type\(s\) for >>"):
         other >> a
+
+
+class Asked:
+    """Callable, and knows what `>>` means to itself."""
+
+    def __call__(self) -> None: ...
+
+    def __rrshift__(self, other: Any) -> str:
+        return "its own"
+
+
+def test_an_arrow_to_an_object_that_has_arrows_of_its_own_is_its_own():
+    assert relay() >> Asked() == "its own"
 
 
 # -- the decorator

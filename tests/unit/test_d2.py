@@ -172,6 +172,40 @@ def test_data_that_are_no_flow_are_refused():
         WorkflowD2Formatter().format(analyze_routine_file(__file__))
 
 
+def spoilt(data):
+    """The data, each time with another key taken out, or something else in its place."""
+    for place in (data, *data["routines"], *data["connections"], *data["routines"][0]["slots"]):
+        for key in list(place):
+            kept = place.pop(key)
+            yield data
+            for odd in (5, "x", [5], {"x": 5}, None):
+                place[key] = odd
+                yield data
+            place[key] = kept
+
+
+@pytest.mark.parametrize("mode", ["standard", "ultimate"])
+def test_data_that_are_not_whole_are_drawn_as_they_are_or_refused_with_what_is_wanted(mode):
+    refused = 0
+    for data in spoilt(shop()):
+        try:
+            WorkflowAnalyzer().to_d2_format(data, mode)
+        except ValueError as error:
+            refused += "is made of what WorkflowAnalyzer.analyze_flow returns" in str(error)
+    assert refused > 20
+    for nothing in (None, 5, [], "x"):
+        with pytest.raises(ValueError, match=r"is made of what WorkflowAnalyzer\.analyze_flow returns"):
+            WorkflowAnalyzer().to_d2_format(nothing, mode)
+    with pytest.raises(ValueError, match="A part of the data has no 'routine_id'"):
+        WorkflowAnalyzer().to_d2_format({"routines": [{"class_name": "X"}], "connections": []}, mode)
+
+
+@pytest.mark.parametrize("analysis", [5, [5], {"file_path": "x"}, {"routines": [{}]}], ids=repr)
+def test_an_analysis_that_is_none_is_refused(analysis):
+    with pytest.raises(ValueError, match=r"routine_analysis must be what RoutineAnalyzer\.analyze_file returned"):
+        WorkflowAnalyzer().to_d2_format(shop(), routine_analysis=analysis)
+
+
 @pytest.mark.parametrize("style", STYLES)
 def test_ids_that_d2_would_take_for_one_are_two_shapes(style):
     ids = [

@@ -58,6 +58,39 @@ def test_what_is_no_number_is_refused(value):
         ErrorHandler("retry", max_retries=value)
 
 
+@pytest.mark.parametrize("name", ["max_retries", "retry_delay", "retry_backoff"])
+@pytest.mark.parametrize("value", [None, "3", -1, float("nan")])
+def test_what_is_assigned_is_checked_as_well(name, value):
+    handler = ErrorHandler("retry", max_retries=2, retry_delay=2, retry_backoff=2)
+    with pytest.raises((TypeError, ValueError), match=name):
+        setattr(handler, name, value)
+    assert getattr(handler, name) == 2
+
+
+def test_exception_classes_may_be_assigned_in_any_form():
+    handler = ErrorHandler("retry")
+    handler.retryable_exceptions = [ValueError, OSError]
+    assert handler.retryable_exceptions == (ValueError, OSError)
+    handler.retryable_exceptions = KeyError
+    assert handler.is_retryable(KeyError())
+    with pytest.raises(TypeError, match="retryable_exceptions"):
+        handler.retryable_exceptions = 5
+    assert handler.retryable_exceptions == (KeyError,)
+    handler.retryable_exceptions = None
+    assert handler.retryable_exceptions == (Exception,)
+
+
+@pytest.mark.parametrize("policy", ["retry", ErrorStrategy.RETRY, ErrorHandler])
+def test_a_flows_policy_that_is_none_is_refused_when_it_is_assigned(policy):
+    flow = Flow()
+    flow.error_handler = before = ErrorHandler("skip")
+    with pytest.raises(TypeError, match="ErrorHandler"):
+        flow.error_handler = policy
+    assert flow.error_handler is before
+    flow.error_handler = None
+    assert flow.error_handler is None
+
+
 @pytest.mark.parametrize("classes", [[ValueError("x")], [42], [int]])
 def test_what_is_no_exception_class_is_refused(classes):
     with pytest.raises(TypeError, match="retryable_exceptions"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from routilux import ErrorHandler, ExecutionTracker
 from routilux.execution_tracker import KEPT_COUNT
-from tests.drawings import collector, draw, entry, node, source
+from tests.drawings import Gate, collector, draw, entry, node, source, start_held, wait
 
 STATUSES = st.sampled_from(["completed", "failed", "error_continued", "skipped"])
 STEPS = st.lists(
@@ -286,6 +286,62 @@ def test_a_tracker_of_ones_own_that_is_set_after_the_first_run_adds_up_the_later
     flow.shutdown()
     assert mine.get_routine_performance("b")["total_executions"] == 1
     assert mine.get_flow_performance()["total_events"] == 1
+
+
+def test_a_tracker_that_replaces_the_flows_has_the_entrys_execution_and_emissions_when_execute_returns():
+    gate = Gate()
+    flow = draw("a -> b", a=source(1), b=node(gate.act))
+    gate.open()
+    flow.run("a")
+    gate.may_go.clear()
+    mine = flow.execution_tracker = ExecutionTracker("mine")
+    job_state = flow.execute("a")
+    assert mine.get_routine_performance("a")["completed"] == 1
+    assert mine.get_flow_performance()["total_events"] == 1
+    gate.open()
+    wait(flow, job_state)
+    flow.shutdown()
+    assert mine.get_routine_performance("b")["completed"] == 1
+
+
+def test_a_tracker_that_is_set_beside_a_live_run_counts_it_whole_and_once():
+    flow, job_state, gate = start_held()
+    first = flow.execution_tracker
+    assert first.get_flow_performance()["total_events"] == 1
+    assert len(first.routine_executions["a"]) == 1
+    mine = flow.execution_tracker = ExecutionTracker("mine")
+    for _ in range(2):
+        assert mine.get_flow_performance()["total_events"] == 1
+        assert [each["status"] for each in mine.routine_executions["a"]] == ["completed"]
+    assert first.get_flow_performance()["total_events"] == 0  # its figures are where the run ends
+    assert len(first.routine_executions["a"]) == 1
+    gate.open()
+    wait(flow, job_state)
+    flow.shutdown()
+    assert mine.get_flow_performance()["total_events"] == 2
+    assert mine.get_routine_performance("a")["total_executions"] == 1
+    assert len(mine.routine_executions["a"]) == len(mine.routine_executions["b"]) == 1
+    assert len(mine.event_flow) == 2
+
+
+def test_a_tracker_that_was_read_before_it_was_set_again_counts_nothing_twice():
+    flow, job_state, gate = start_held()
+    tracker = flow.execution_tracker
+    assert len(tracker.event_flow) == 1
+    flow.execution_tracker = None
+    flow.execution_tracker = tracker
+    assert len(tracker.event_flow) == 1
+    gate.open()
+    wait(flow, job_state)
+    flow.shutdown()
+    assert len(tracker.event_flow) == tracker.get_flow_performance()["total_events"] == 2
+
+
+def test_only_a_tracker_may_be_set():
+    flow = draw(a=source(1))
+    with pytest.raises(TypeError, match="is not an ExecutionTracker"):
+        flow.execution_tracker = "mine"
+    assert flow.execution_tracker is None
 
 
 def test_an_event_whose_name_is_a_word_of_the_engine_is_an_event():

@@ -1,8 +1,10 @@
 """A function as a routine: what its slots take, what it emits, how it is saved."""
 
+import asyncio
 import functools
 import inspect
 import sys
+import threading
 import types
 from collections import Counter
 from typing import Any
@@ -13,8 +15,9 @@ from routilux import ErrorHandler, Flow, FunctionRoutine, JobState, Routine
 from routilux.errors import CallableError, HandlerTypeError, InvalidTypeError
 from routilux.functions import routine
 from routilux.testing import ManualExecutor, activate
+from tests.decorators import awaited_in_a_thread, hands_through, hands_through_later, listed, run_by_asyncio
 from tests.deliveries import restored
-from tests.drawings import collector, draw
+from tests.drawings import Gate, collector, draw, wait, wait_until
 
 
 def emitted(function: Any, slot_name: str = "input", **data: Any) -> list[dict[str, Any]]:
@@ -153,6 +156,36 @@ def test_the_items_that_a_paused_run_still_takes_are_kept():
     assert got == [{"result": n} for n in (1, 2, 3)]
 
 
+def test_a_generator_goes_on_in_a_run_that_has_failed_until_that_is_cancelled():
+    gate, taken, kept, closed = Gate(), [], [], []
+
+    def count() -> Any:
+        try:
+            while len(taken) < 1000:
+                taken.append(len(taken))
+                if len(taken) == 2:
+                    gate.hold()
+                if len(taken) == 4:
+                    kept.extend(entry["data"] for entry in job_state.pending_tasks)
+                    flow.cancel(job_state)
+                yield len(taken)
+        finally:
+            closed.append(True)
+
+    def fail(n: int) -> None:
+        raise ValueError(n)
+
+    with Flow(execution_strategy="concurrent", max_workers=2) as flow:
+        start = routine(lambda: 1, routine_id="start")
+        flow.chain(start, routine(count), routine(fail, error_handler=ErrorHandler("stop")))
+        job_state = flow.execute("start")
+        wait_until(flow, job_state, lambda state: state.status == "failed")
+        gate.open()
+        wait(flow, job_state)
+    assert (len(taken), closed) == (4, [True])
+    assert {"n": 3} in kept
+
+
 async def asynchronous(x: int = 0) -> int:
     return x + 1
 
@@ -175,6 +208,81 @@ def test_an_async_function_is_awaited_and_an_async_generator_emits_each_item(fun
     activation = activate(routine(function), "input", x=2)
     assert activation.error is None
     assert activation.emitted() == [("output", data) for data in emitted]
+
+
+def plain(x: int = 0) -> int:
+    return x + 1
+
+
+def plain_items(x: int = 0) -> Any:
+    yield from [x, None, {"y": x}]
+
+
+ITEMS = [{"result": 2}, {"y": 2}]
+
+
+@pytest.mark.parametrize(
+    ("decorator", "function", "emitted"),
+    [
+        (run_by_asyncio, asynchronous, [{"result": 3}]),
+        (hands_through, asynchronous, [{"result": 3}]),
+        (hands_through, asynchronous_items, ITEMS),
+        (hands_through, plain_items, ITEMS),
+        (listed, plain_items, [{"result": [2, None, {"y": 2}]}]),
+        (awaited_in_a_thread, plain, [{"result": 3}]),
+        (awaited_in_a_thread, plain_items, ITEMS),
+        (hands_through_later, asynchronous_items, ITEMS),
+        (lambda function: hands_through(awaited_in_a_thread(function)), plain, [{"result": 3}]),
+        (lambda function: functools.partial(hands_through(function)), asynchronous, [{"result": 3}]),
+        (lambda function: functools.wraps(function)(functools.partial(function)), asynchronous, [{"result": 3}]),
+    ],
+)
+def test_a_decorated_function_is_what_its_decorator_has_made_of_it(decorator, function, emitted):
+    activation = activate(routine(decorator(function), routine_id="it"), "input", x=2)
+    assert activation.error is None
+    assert activation.emitted() == [("output", data) for data in emitted]
+
+
+def test_a_plain_decorator_of_an_async_function_runs_on_a_worker():
+    threads = []
+
+    def kept(function: Any) -> Any:
+        @functools.wraps(function)
+        def keep(x: int) -> Any:
+            threads.append(threading.current_thread().name)
+            return function(x)
+
+        return keep
+
+    with Flow() as flow:
+        flow.chain(routine(lambda: 1, routine_id="start"), routine(kept(asynchronous), routine_id="kept"))
+        assert flow.run("start").status == "completed"
+    assert "coroutines" not in threads[0]
+
+
+def test_what_a_decorator_has_handed_through_is_closed_where_it_does_not_begin(recwarn):
+    made, rest = [], []
+
+    @functools.wraps(asynchronous)
+    def keep(x: int) -> Any:
+        made.append(asynchronous(x))
+        return made[-1]
+
+    handler = routine(keep).get_slot("input").handler
+    rest.append(handler(x=1))
+    rest[0].close()
+    rest.append(handler(x=1))
+    with pytest.raises(KeyboardInterrupt):
+        rest[1].throw(KeyboardInterrupt())
+    assert [inspect.getcoroutinestate(each) for each in made] == [inspect.CORO_CLOSED] * 2
+    del made[:], rest[:]
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_an_async_generator_that_nobody_knew_of_fails():
+    activation = activate(routine(lambda x: asynchronous_items(x), routine_id="it"), "input", x=1)  # noqa: PLW0108
+    assert "nobody iterates over" in activation.error
+    assert activation.emitted() == []
 
 
 def test_a_function_that_returns_something_to_await_fails():
@@ -215,6 +323,19 @@ def test_a_handler_that_is_no_policy_is_refused():
 )
 def test_the_data_become_arguments_as_for_any_handler(function, data, expected):
     assert emitted(function, **data) == [{"result": expected}]
+
+
+async def awaited_names(**data: int) -> list[str]:
+    return sorted(data)
+
+
+@pytest.mark.parametrize(
+    "function", [lambda **data: sorted(data), lambda self, n: sorted(["self", "n"]), awaited_names]
+)
+def test_the_name_self_is_a_name_like_any_other(function):
+    assert emitted(function, self=1, n=2) == [{"result": ["n", "self"]}]
+    called = routine(function, routine_id="it")(self=1, n=2)
+    assert (asyncio.run(called) if inspect.iscoroutine(called) else called) == ["n", "self"]
 
 
 def test_what_has_no_signature_gets_all_the_data():

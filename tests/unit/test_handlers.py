@@ -2,15 +2,18 @@
 
 # ruff: noqa: PLW0108 - the name of a lambda's parameter is what is tested
 
+import asyncio
 import functools
 import inspect
 from typing import Any
 from unittest.mock import Mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routilux import Routine, Slot
+from routilux import Flow, Routine, Slot
+from tests.decorators import awaited_in_a_thread, hands_through, listed, run_by_asyncio
 
 MERGED = {"alpha": 1, "beta": 2}
 
@@ -238,6 +241,76 @@ def test_a_decorated_handler_is_called_as_the_function_that_it_wraps():
 
     call(wrapper, MERGED)
     assert seen == [1]
+
+
+async def asynchronous(alpha: int, seen: Any = None) -> None:
+    await asyncio.sleep(0)
+    seen.append(alpha)
+
+
+def plain(alpha: int, seen: Any = None) -> None:
+    seen.append(alpha)
+
+
+def generates(alpha: int, seen: Any = None) -> Any:
+    seen.append(alpha)
+    yield alpha
+
+
+@pytest.mark.parametrize(
+    ("decorator", "function"),
+    [
+        (run_by_asyncio, asynchronous),
+        (hands_through, asynchronous),
+        (awaited_in_a_thread, plain),
+        (listed, generates),
+        (lambda function: awaited_in_a_thread(listed(function)), generates),
+    ],
+)
+def test_a_decorated_handler_is_what_its_decorator_has_made_of_it(decorator, function):
+    seen: list[Any] = []
+    routine = Routine()
+    routine.define_slot("trigger", handler=decorator(function))
+    with Flow() as flow:
+        flow.add_routine(routine, "it")
+        job_state = flow.run("it", {"alpha": 1, "seen": seen})
+    assert (job_state.status, job_state.errors, seen) == ("completed", [], [1])
+
+
+def test_a_handler_that_runs_a_coroutine_itself_needs_no_flow():
+    seen: list[Any] = []
+    call(run_by_asyncio(asynchronous), {"alpha": 1, "seen": seen})
+    assert seen == [1]
+
+
+def test_a_handler_that_hands_a_coroutine_through_says_without_a_flow_that_nothing_awaits_it():
+    with pytest.raises(TypeError, match="Put its routine into a Flow"):
+        call(hands_through(asynchronous), MERGED)
+
+
+def test_a_handler_that_runs_a_coroutine_itself_may_be_entered_from_an_applications_loop():
+    seen: list[Any] = []
+    routine = Routine()
+    routine.define_slot("trigger", handler=run_by_asyncio(asynchronous))
+
+    async def main() -> None:
+        async with Flow() as flow:
+            flow.add_routine(routine, "it")
+            await flow.wait_async(flow.execute("it", {"alpha": 1, "seen": seen}))
+
+    asyncio.run(main())
+    assert seen == [1]
+
+
+def test_a_wrapper_that_wraps_itself_is_called_like_any_other():
+    seen: list[Any] = []
+
+    def handler(data: Any) -> None:
+        seen.append(data)
+
+    handler.__wrapped__ = handler
+    call(handler, MERGED)
+    assert seen == [MERGED]
 
 
 def test_the_signature_is_read_when_the_slot_is_defined_and_not_when_it_is_called(monkeypatch):

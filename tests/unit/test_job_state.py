@@ -3,14 +3,14 @@
 import copy
 import pickle
 import threading
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from routilux import ExecutionRecord, JobState, QueueOutputHandler
+from routilux import ExecutionRecord, JobState, QueueOutputHandler, Routine
 from routilux.output_handler import CallbackOutputHandler
-from tests.drawings import Gate, collector, draw, entry, in_thread, source
+from tests.drawings import DEADLINE, Gate, collector, draw, entry, in_thread, own_run, source, wait
 
 
 def test_a_record_has_defaults():
@@ -91,6 +91,99 @@ def test_routine_states_may_be_walked_and_written():
     assert job_state.routine_states["_cancellation"] == {"reason": "enough"}
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: run.routine_states.update(run.routine_states),
+        lambda run: run.routine_states.update((key, {"y": run.get_routine_state(key)["x"]}) for key in ["a"]),
+        lambda run: setattr(run, "routine_states", run.routine_states),
+        lambda run: setattr(run, "routine_states", ((key, run.routine_states[key]) for key in ["a"])),
+        lambda run: run.update_routine_state("b", run.routine_states),
+        lambda run: run.routine_states.setdefault("b", run.routine_states),
+        lambda run: setattr(run, "execution_history", (record for record in run.execution_history)),
+        lambda run: setattr(run, "shared_data", run.shared_data),
+    ],
+)
+def test_a_state_may_be_written_out_of_itself(write):
+    job_state = JobState()
+    job_state.update_routine_state("a", {"x": 1})
+    job_state.record_execution("a", "output", {})
+    in_thread(lambda: write(job_state))()
+    assert "a" in job_state.routine_states
+    assert len(job_state.execution_history) == 1
+    job_state.serialize()
+
+
+@pytest.mark.parametrize("part", ["routine_states", "shared_data"])
+def test_two_states_may_be_written_out_of_each_other(part):
+    meeting = threading.Barrier(2, timeout=DEADLINE)
+
+    def pairs(other: JobState):
+        meeting.wait()  # both have begun to write
+        yield from getattr(other, part).items()
+
+    one, other = JobState(), JobState()
+    one.routine_states["a"] = one.shared_data["a"] = {"x": 1}
+    other.routine_states["b"] = other.shared_data["b"] = {"x": 2}
+    joins = [
+        in_thread(lambda: getattr(one, part).update(pairs(other))),
+        in_thread(lambda: getattr(other, part).update(pairs(one))),
+    ]
+    for join in joins:
+        join()
+    assert dict(getattr(other, part))["a"] == {"x": 1}
+    assert dict(getattr(one, part))["b"] == {"x": 2}
+
+
+def test_augmented_assignments_keep_the_objects_that_others_hold():
+    job_state = JobState()
+    history, states, shared, log = (
+        job_state.execution_history,
+        job_state.routine_states,
+        job_state.shared_data,
+        job_state.shared_log,
+    )
+    job_state.execution_history += [ExecutionRecord("me", "mine")]
+    job_state.routine_states |= {"a": {"x": 1}}
+    job_state.shared_data |= {"key": 1}
+    job_state.shared_log += [{"entry": 1}]
+    job_state.record_execution("a", "output", {})
+    assert job_state.execution_history is history
+    assert [record.event_name for record in history] == ["mine", "output"]
+    assert job_state.routine_states is states
+    assert states == {"a": {"x": 1}}
+    assert job_state.shared_data is shared
+    assert shared == {"key": 1}
+    assert job_state.shared_log is log
+
+
+def test_no_record_is_lost_when_a_caller_extends_the_history_beside_a_run():
+    job_state = JobState()
+    kept = job_state.execution_history
+    kept += [ExecutionRecord("me", "mine")]
+    job_state.record_execution("a", "output", {})  # between the caller's look and its assignment
+    job_state.execution_history = kept
+    assert [record.event_name for record in job_state.execution_history] == ["mine", "output"]
+
+
+def test_the_status_that_a_handler_has_written_is_not_asked_for_its_opinion():
+    job_state = JobState()
+
+    class Status:
+        __hash__ = None
+
+        def __eq__(self, other: object) -> bool:
+            job_state.get_routine_state("r")  # which waits for ever where the state's lock is held
+            return False
+
+    def handler(routine: Routine, data: dict[str, Any]) -> None:
+        own_run(routine).routine_states["r"] = {"status": Status()}
+
+    flow = draw(r=entry(handler))
+    in_thread(lambda: flow.execute("r", job_state=job_state))()
+    assert wait(flow, job_state).status == "completed"
+
+
 def test_recording_appends_with_the_present_time():
     job_state = JobState()
     job_state.record_execution("a", "output", {"n": 1})
@@ -100,6 +193,26 @@ def test_recording_appends_with_the_present_time():
     assert (second.routine_id, second.event_name, second.data) == ("b", "done", {})
     assert first.timestamp <= second.timestamp
     assert isinstance(first, ExecutionRecord)
+
+
+def test_a_record_without_data_can_be_saved_before_and_after_it_was_read():
+    job_state = JobState()
+    job_state.record_execution("a", "output", None)
+    assert job_state.serialize()["execution_history"][0]["data"] == {}
+    assert job_state.execution_history[0].data == {}
+    assert job_state.serialize()["execution_history"][0]["data"] == {}
+
+
+def test_a_record_of_another_time_zone_is_sorted_with_the_others():
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=9)))
+    local = noon.astimezone().replace(tzinfo=None)
+    job_state = JobState()
+    first, last = ExecutionRecord("a", "first", {}, noon), ExecutionRecord("a", "last", {}, local + timedelta(hours=1))
+    assigned = ExecutionRecord("a", "assigned")
+    assigned.timestamp = noon + timedelta(minutes=1)
+    job_state.execution_history += [last, assigned, first]
+    assert first.timestamp == local
+    assert [record.event_name for record in job_state.get_execution_history()] == ["first", "assigned", "last"]
 
 
 def test_the_history_is_one_and_the_same_list():

@@ -1,5 +1,6 @@
 """routilux.lambda_source: which lambda it was, and what it says."""
 
+import inspect
 import linecache
 import sys
 import types
@@ -125,8 +126,9 @@ LOCAL_NAMES = [
     (lambda _: lambda d: [x + 1 for x in d], "ListComp is not allowed"),
     (lambda _: lambda d: f"{d}", "JoinedStr is not allowed"),
     (lambda _: lambda d: __import__("os").system(d), "not allowed"),
-    (lambda _: lambda _d: 1, "cannot be a parameter"),
-    (lambda _: lambda len: len, "cannot be a parameter"),  # noqa: A006
+    (lambda _: lambda __class__: 1, "'__class__' cannot be a parameter"),
+    (lambda _: lambda _d: _d._secret, "_secret"),  # noqa: SLF001
+    (lambda _: lambda len: len, "'len' cannot be a parameter .* Rename the parameter"),  # noqa: A006
 ]
 
 
@@ -220,6 +222,18 @@ def test_a_lambda_is_saved_as_what_it_says_and_comes_back_with_its_parameters():
     assert copy is not None
     assert (copy(6), copy(d=5)) == (True, False)
     assert describe_function(copy, None, "x") == data
+
+
+@pytest.mark.parametrize(
+    "function", [lambda _: True, lambda d, _config: d > 5, lambda _, __: _ > __, lambda self: self]
+)
+def test_parameters_may_begin_with_an_underscore_and_be_called_as_anything_else(function):
+    copy = restore_callable(describe_function(function, None, "x"), None, "x")
+    assert copy is not None
+    names = list(inspect.signature(function).parameters)
+    assert list(inspect.signature(copy).parameters) == names
+    values = dict(zip(names, (6, 5), strict=False))
+    assert copy(**values) == copy(*values.values()) == function(**values)
 
 
 def test_a_method_of_the_owner_is_saved_by_its_name():

@@ -2,13 +2,16 @@
 
 import functools
 import threading
+from collections import OrderedDict
+from typing import Any, NamedTuple
 
 import pytest
 from serilux import register_serializable
 
 from routilux import Connection, Flow, Routine
-from routilux.builtin_routines import DataTransformer
+from routilux.builtin_routines import DataTransformer, DataValidator, ResultExtractor
 from routilux.connection import Connection as ConnectionClass
+from routilux.functions import FunctionRoutine
 
 
 def at_module_level(data):
@@ -85,6 +88,27 @@ def with_slot(routine, handler):
     return routine
 
 
+class Pair(NamedTuple):
+    one: Any
+    other: Any
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels > 1 else ["x", 5]
+
+
+def closure():
+    number = 5
+    return lambda data: data + number
+
+
+def with_field(value):
+    routine = CheckedStep()
+    routine.thing = value
+    routine.add_serializable_fields(["thing"])
+    return routine
+
+
 def with_config(routine, **config):
     routine.set_config(**config)
     return routine
@@ -109,6 +133,26 @@ def with_config(routine, **config):
         (lambda: with_config(CheckedStep(), lock=threading.Lock()), [("unsavable-config", "a")]),
         (lambda: with_config(CheckedStep(), deep=[{"x": object()}]), [("unsavable-config", "a")]),
         (lambda: with_config(CheckedStep(), keys={1: 2}), [("unsavable-config", "a")]),
+        (lambda: with_config(CheckedStep(), odd=OrderedDict(a=object())), [("unsavable-config", "a")]),
+        (lambda: with_config(CheckedStep(), odd=[Pair(1, object())]), [("unsavable-config", "a")]),
+        (lambda: with_config(CheckedStep(), odd=OrderedDict(a=Pair(1, "x"), b=True)), []),
+        (lambda: with_config(CheckedStep(), odd={"a": 10**5000}), [("unsavable-config", "a")]),
+        (lambda: with_config(CheckedStep(), odd=-(10**5000)), [("unsavable-config", "a")]),
+        (lambda: with_config(CheckedStep(), odd=[10**4299, -(10**4299)]), []),
+        (lambda: with_config(CheckedStep(), deep=nested(400)), []),
+        (lambda: with_config(CheckedStep(), deep=nested(401)), [("unsavable-config", "a")]),
+        (lambda: FunctionRoutine(at_module_level), []),
+        (lambda: FunctionRoutine(lambda data: 0), [("unsavable-handler", "a")]),
+        (lambda: FunctionRoutine(functools.partial(at_module_level)), [("unsavable-handler", "a")]),
+        (lambda: FunctionRoutine(CheckedStep().work), [("unsavable-handler", "a")]),
+        (lambda: FunctionRoutine(nested), []),
+        (lambda: FunctionRoutine(closure()), [("unsavable-handler", "a")]),
+        (lambda: FunctionRoutine(len), [("unsavable-handler", "a")]),
+        (FunctionRoutine, []),
+        (lambda: with_field(object()), [("unsavable-config", "a")]),
+        (lambda: with_field({"x": [1, object()]}), [("unsavable-config", "a")]),
+        (lambda: with_field({"x": [1, None]}), []),
+        (lambda: with_field(at_module_level), []),
         (lambda: with_config(DataTransformer(), transformations=["strip"]), []),
         (lambda: with_config(DataTransformer(), transformations=[lambda x: x + 1]), []),
         (lambda: with_config(DataTransformer(), transformations=[lambda x: told(x, x)]), [("unsavable-config", "a")]),
@@ -128,6 +172,45 @@ def test_a_finding_about_saving_names_the_class_and_what_it_needs():
         "Demanding cannot be built without 'path', 'size': the flow cannot be saved.",
         "config['deep'][0]['x'] is an object of object, which JSON cannot hold: the flow cannot be saved.",
     ]
+
+
+@register_serializable
+class TriplingTransformer(DataTransformer):
+    def __init__(self):
+        super().__init__()
+        self.register_transformation("more", closure())
+
+
+def test_a_registered_function_that_the_config_names_and_that_is_left_out_is_told():
+    transformer, validator, extractor = DataTransformer(), DataValidator(), ResultExtractor()
+    transformer.register_transformation("more", closure())
+    transformer.register_transformation("unused", closure())
+    validator.register_validator("more", closure())
+    extractor.register_extractor("more", lambda data, config: closure()(data))
+    for each in (transformer, validator, extractor):
+        assert told(each) == []
+    transformer.set_config(transformations=["strip", "more"])
+    validator.set_config(rules={"x": ["is_int", "more"]})
+    extractor.set_config(extractor_priority="more")
+    for each in (transformer, validator, extractor):
+        assert told(each) == [("unsavable-config", "a")]
+    assert told(with_config(DataTransformer(), transformations=["more"])) == []
+    assert told(with_config(TriplingTransformer(), transformations=["more"])) == []  # its constructor registers it
+    flow = Flow()
+    flow.add_routine(transformer, "a")
+    (finding,) = [each for each in flow.validate() if each.code in SAVING]
+    assert finding.message.startswith("The config names the transformation 'more', which is left out")
+    assert "uses 'number' from around it" in finding.advice
+    transformer.register_transformation("more", lambda data: data + 5)
+    assert told(transformer) == []
+
+
+def test_running_a_flow_of_functions_that_nobody_saves_logs_nothing_about_saving(caplog):
+    flow = Flow()
+    flow.add_routine(FunctionRoutine(lambda: None), "a")
+    with flow, caplog.at_level("DEBUG", logger="routilux.flow.drawing"):
+        flow.run("a")
+    assert caplog.records == []
 
 
 def test_a_config_that_holds_itself_is_told_and_not_followed_for_ever():
@@ -253,6 +336,13 @@ class HostileValue:
         raise OSError
 
 
+class HostileDict(dict):
+    def items(self):
+        raise OSError
+
+    __iter__ = keys = values = copy = __len__ = __getitem__ = items
+
+
 def test_nothing_of_the_application_is_called_and_nothing_is_raised_whatever_stands_in_a_flow():
     flow = Flow()
     hostile = Hostile()
@@ -262,7 +352,9 @@ def test_nothing_of_the_application_is_called_and_nothing_is_raised_whatever_sta
     hostile._slots["input"]._handler = HostileValue()  # noqa: SLF001 - what was a function when it was set may change
     hostile._slots["odd"] = hostile._events["odd"] = HostileValue()
     flow.add_routine(hostile, "hostile")
-    step = with_config(CheckedStep(), value=HostileValue(), values={"x": [HostileValue()]})
+    step = with_config(CheckedStep(), value=HostileDict(x=HostileValue()), values={"x": [HostileValue()]})
+    step.add_serializable_fields(["thing", "computed"])
+    step.thing = HostileDict(x=HostileValue())
     step._slots["made"]._merge_strategy = HostileValue()  # noqa: SLF001 - as above
     flow.add_routine(step, "step")
     flow.add_routine(Uninitialised(), "raw")

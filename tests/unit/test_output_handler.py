@@ -76,3 +76,11 @@ def test_an_output_handler_has_to_handle():
 @pytest.mark.parametrize("handler", [QueueOutputHandler(), NullOutputHandler(), CallbackOutputHandler(print)])
 def test_an_output_handler_says_what_it_is(handler):
     assert type(handler).__name__ in repr(handler)
+
+
+def test_a_queue_that_cannot_be_counted_is_named():
+    class Uncounted:
+        def put(self, item):
+            raise ValueError
+
+    assert "Uncounted" in repr(QueueOutputHandler(Uncounted()))  # type: ignore[arg-type]

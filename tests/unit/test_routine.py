@@ -90,6 +90,27 @@ def test_config_is_set_and_read():
     assert routine._config == {"a": 1, "b": 3}
 
 
+def test_self_may_be_the_name_of_a_value():
+    def tell(routine: Routine, data: dict[str, Any]) -> None:
+        routine.set_config(self=1)
+        routine.send_output("kind", self=2)
+        routine.emit_deferred_event("output", self=3)
+        event = routine.get_event("output")
+        assert event is not None
+        event.emit(self=4)
+        routine(self=5)
+
+    got: list[Any] = []
+    flow = draw("a -> b", a=entry(tell), b=collector(got))
+    job_state = flow.run("a")
+    flow.shutdown()
+    assert job_state.status == "completed"
+    assert flow.routines["a"].config() == {"self": 1}
+    assert job_state.outputs()[0]["data"] == {"self": 2}
+    assert job_state.deferred_events[0]["data"] == {"self": 3}
+    assert got == [{"self": 4}]
+
+
 def test_the_config_that_is_returned_is_a_copy():
     routine = Routine()
     routine.set_config(a=1)

@@ -284,6 +284,11 @@ def test_a_missing_file_is_told_by_its_name(tmp_path):
         analyze_routine_file(tmp_path / "nowhere.py")
 
 
+def test_a_folder_is_told_to_be_one(tmp_path):
+    with pytest.raises(IsADirectoryError, match=r"is a folder\. Give a file"):
+        analyze_routine_file(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [

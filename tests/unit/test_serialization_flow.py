@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
@@ -371,9 +372,10 @@ def test_a_flow_that_needs_arguments_itself_is_still_saved():
     assert list(other.routines) == ["a"]
 
 
-def test_a_handler_of_another_routine_cannot_be_saved():
+@pytest.mark.parametrize("wrapped", [lambda method: method, partial, lambda method: partial(partial(method))])
+def test_a_handler_of_another_routine_cannot_be_saved(wrapped):
     flow = hoppers("a", "b")
-    flow.routines["a"].define_slot("extra", handler=flow.routines["b"].hop)
+    flow.routines["a"].define_slot("extra", handler=wrapped(flow.routines["b"].hop))
     with pytest.raises(ValueError, match=r"handler of slot .* is Hopper\.hop, a method of another routine"):
         flow.serialize()
 

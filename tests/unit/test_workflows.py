@@ -41,6 +41,19 @@ class Price(Routine):
         """Looks it up."""
 
 
+def weigh(item: str) -> int:
+    """Weighs an item.
+
+    In grams.
+    """
+    return len(item)
+
+
+@functools.wraps(weigh)
+def weigh_twice(item: str) -> int:
+    return 2 * weigh(item)
+
+
 def shop():
     flow = Flow("shop", "concurrent", max_workers=3, execution_timeout=60)
     flow.add_routine(Buy(), "buy")
@@ -285,3 +298,30 @@ def test_json_is_saved_with_the_folders_that_it_needs(tmp_path):
     analyzer.save_json(data, path)
 
     assert json.loads(path.read_bytes()) == data
+
+
+@pytest.mark.parametrize(
+    "function", [weigh, weigh_twice, functools.partial(weigh, "x")], ids=["plain", "wrapped", "partial"]
+)
+def test_a_function_routine_is_described_as_its_function(function):
+    flow = Flow()
+    flow.routine(function, routine_id="weigh")
+    data = analyze_workflow(flow)
+    (routine,) = data["routines"]
+    assert (routine["class_name"], routine["docstring"]) == ("FunctionRoutine", "Weighs an item.\n\nIn grams.")
+    source = routine["source_analysis"]
+    assert (source["file_path"], source["name"], source["docstring"]) == (__file__, "weigh", routine["docstring"])
+    assert source["line_number"] == weigh.__code__.co_firstlineno
+    assert "test_workflows.py:" in WorkflowAnalyzer().to_d2_format(data, "ultimate")
+    json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    "function", [len, int, functools.partial(len), lambda x: x], ids=lambda each: type(each).__name__
+)
+def test_a_function_without_a_docstring_or_source_has_none_of_the_class(function):
+    flow = Flow()
+    flow.routine(function, routine_id="a")
+    (routine,) = analyze_workflow(flow)["routines"]
+    assert "A function as a routine" not in str(routine)
+    assert (routine["source_analysis"] is None) == (getattr(function, "__name__", "") != "<lambda>")

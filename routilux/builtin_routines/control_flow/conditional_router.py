@@ -10,8 +10,9 @@ from routilux.builtin_routines.control_flow.conditions import (
     check_condition,
     matcher_of,
     read_condition,
+    saved_condition,
 )
-from routilux.builtin_routines.saved_functions import restored_functions, saved_functions
+from routilux.builtin_routines.saved_functions import restored_functions
 from routilux.errors import InvalidDataError, InvalidTypeError, InvalidValueError, UnknownNameError
 from routilux.event import Event
 from routilux.plain import shortened
@@ -43,7 +44,8 @@ class ConditionalRouter(Routine):
     A condition that raises, or whose answer is neither true nor false, does not hold.
 
     Functions are saved by name if they stand at module level; a lambda, or a nested function of one `return`, as an
-    expression if it uses nothing but its parameters. Any other works, and `serialize` refuses it, naming the route.
+    expression if it uses nothing but its parameters. Any other works, and `serialize` refuses it, naming the route;
+    so it does with a dict that has something in it which JSON cannot hold, or a tuple.
 
     Config:
         routes: A list of (name, condition) pairs ([]).
@@ -68,12 +70,12 @@ class ConditionalRouter(Routine):
             ValueError: A condition as text that is no expression (the message names the route), or an unknown
                 priority; nothing is set then.
             TypeError: Routes that are no list of (name, condition) pairs, or a condition that is no text, dict or
-                plain function.
+                plain function, or a function of more than two parameters that are not called data, config and stats.
         """
         _check_config(kwargs, self)
         if kwargs.get("routes") is not None:
             kwargs["routes"] = list(kwargs["routes"])
-            # Parsing takes time: `add_route` hands over what is there already.
+            # Parsing takes time, and those that are there already have been.
             checked = {id(pair) for pair in self.get_config("routes") or [] if type(pair) is tuple}
             for pair in kwargs["routes"]:
                 if id(pair) not in checked:
@@ -87,11 +89,16 @@ class ConditionalRouter(Routine):
 
         Raises:
             ValueError: A text that is no expression; the message names the route.
-            TypeError: Not a text, dict or function; or a function that is `async def`.
+            TypeError: Not a text, dict or function; a function that is `async def`, or has more than two parameters
+                that are not called data, config and stats.
         """
+        # Not the others once more: one that came out of a file may be no expression, and is not what is added.
+        _check_config({"routes": [(name, condition)]}, self)
+        check_condition(condition, self, _place(name))
         with self._changing:
             # A new list: a run that reads the present one is not disturbed.
-            self.set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
+            super().set_config(routes=[*(self.get_config("routes") or []), (name, condition)])
+            self._event_of(name)
 
     def _define_events(self, config: dict[str, Any]) -> None:
         names = [name for name, _ in config.get("routes") or []]
@@ -154,7 +161,7 @@ class ConditionalRouter(Routine):
         if config.get("routes"):
             _check_config({"routes": config["routes"]}, self)
             config["routes"] = [
-                [name, saved_functions(condition, self, _place(name), LEVELS)] for name, condition in config["routes"]
+                [name, saved_condition(condition, self, _place(name))] for name, condition in config["routes"]
             ]
         return config
 

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from routilux.builtin_routines.plain_functions import answer_of
-from routilux.builtin_routines.saved_functions import checked_functions
-from routilux.errors import ExpressionError, InvalidTypeError, text_of
+from routilux.builtin_routines.saved_functions import checked_functions, saved_functions
+from routilux.errors import ExpressionError, InvalidTypeError, InvalidValueError, NotPlainError, text_of
 from routilux.expressions import Expression
-from routilux.plain import pairs_of, shortened
+from routilux.plain import pairs_of, plain, shortened
 
-__all__ = ["LEVELS", "Matcher", "check_condition", "matcher_of", "read_condition"]
+__all__ = ["LEVELS", "Matcher", "check_condition", "matcher_of", "read_condition", "saved_condition"]
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,9 @@ NAMES = ("data", "config", "stats")
 # A condition is a function, or a dict with functions in it.
 LEVELS = 1
 
+# Where a condition stands in the data of its router: below the config, the list of routes and its pair.
+_DEPTH = 3
+
 Matcher = Callable[[Any, dict[str, Any], dict[str, Any]], bool]
 
 
@@ -33,7 +36,8 @@ def check_condition(condition: Any, owner: Any, place: str) -> None:
 
     Raises:
         ExpressionError: A text that is no expression, or goes further than one may.
-        InvalidTypeError: Not a text, dict or function; or a function that is `async def`, or a generator function.
+        InvalidTypeError: Not a text, dict or function; or a function that is `async def`, a generator function, or one
+            whose parameters nothing is known for.
         InvalidValueError: It holds the saved form of a function.
     """
     read_condition(condition, owner, place)
@@ -43,6 +47,23 @@ def check_condition(condition: Any, owner: Any, place: str) -> None:
         except ExpressionError as error:
             raise ExpressionError(f"{place} of {owner!r} cannot be: {error}") from error
     checked_functions(condition, owner, place, LEVELS)
+    if callable(condition):
+        _check_parameters(condition, f"{place} of {owner!r}")
+
+
+def _check_parameters(function: Callable[..., Any], where: str) -> None:
+    """Refuse a function that could never be called: three parameters and more get what they are called."""
+    try:
+        asked = _asked(list(inspect.signature(function).parameters.values()))
+    except (TypeError, ValueError):
+        return
+    unknown = [each.name for each in asked if each.name not in NAMES]
+    if len(asked) > 2 and unknown:
+        raise InvalidTypeError(
+            f"{where} has {len(asked)} parameters, {', '.join(each.name for each in asked)}: where there are more than "
+            f"two, each gets what it is called, and nothing is called {' or '.join(unknown)}. Name them data, config "
+            "and stats, or give the others defaults."
+        )
 
 
 def read_condition(condition: Any, owner: Any, place: str) -> None:
@@ -55,6 +76,41 @@ def read_condition(condition: Any, owner: Any, place: str) -> None:
         raise InvalidTypeError(
             f"{place} of {owner!r} must be a text, a dict or a function, not {shortened(condition)}."
         )
+
+
+def saved_condition(condition: Any, owner: Any, place: str) -> Any:
+    """A condition as data, which hold for the same values when they are restored.
+
+    Raises:
+        InvalidValueError: It cannot be saved; the message names the route, what it is and what to do.
+    """
+    saved = saved_functions(condition, owner, place, LEVELS)
+    try:
+        copy = plain(saved, "the condition", _DEPTH)
+    except NotPlainError as error:
+        raise InvalidValueError(f"{place} of {owner!r} cannot be saved: {error}") from error
+    where = _tuple_in(saved, "the condition")
+    if where:
+        # Data with that tuple would meet the condition until it is saved, and no more when it is restored.
+        raise InvalidValueError(
+            f"{place} of {owner!r} cannot be saved: {where} is a tuple, which comes back as a list and is not equal "
+            "to a tuple any more. Use a list if the data have one, or a function that compares."
+        )
+    return copy
+
+
+def _tuple_in(value: Any, path: str) -> str:
+    """Where the first tuple stands; empty where there is none. Not for data that hold themselves."""
+    waiting, met = [(value, path)], set()
+    while waiting:
+        each, where = waiting.pop()
+        if isinstance(each, tuple):
+            return where
+        if isinstance(each, dict | list) and id(each) not in met:
+            met.add(id(each))
+            items = pairs_of(each) if isinstance(each, dict) else enumerate(each)
+            waiting += [(item, f"{where}[{shortened(key)}]") for key, item in items]
+    return ""
 
 
 # -- asking them
@@ -104,13 +160,7 @@ def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[
         return lambda data, _config, _stats: function(data)
     takes_any_name = any(each.kind is each.VAR_KEYWORD for each in parameters)
     takes_any_number = any(each.kind is each.VAR_POSITIONAL for each in parameters)
-    # A default that nobody asked to replace is the function's own: `lambda data, limit=5: data > limit`.
-    asked = [
-        each
-        for each in parameters
-        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
-        and (each.default is each.empty or each.name in NAMES)
-    ]
+    asked = _asked(parameters)
     if not asked:
         if takes_any_number:
             return lambda data, _config, _stats: function(data)
@@ -140,3 +190,14 @@ def _question_by_signature(function: Callable[..., Any]) -> Callable[[Any, dict[
         )
 
     return ask
+
+
+def _asked(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
+    """Those that are given something."""
+    # A default that nobody asked to replace is the function's own: `lambda data, limit=5: data > limit`.
+    return [
+        each
+        for each in parameters
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+        and (each.default is each.empty or each.name in NAMES)
+    ]

@@ -6,7 +6,8 @@ from typing import Any
 from routilux.builtin_routines.any_value import is_repeated_too_often, text_of_value, value_received
 from routilux.builtin_routines.named_functions import NamedFunctions
 from routilux.builtin_routines.plain_functions import answer_of, check_function
-from routilux.errors import text_of
+from routilux.callables import is_saved_callable
+from routilux.errors import InvalidTypeError, InvalidValueError, text_of
 from routilux.expressions import Expression
 from routilux.plain import shortened
 from routilux.registration import registered
@@ -84,7 +85,8 @@ class DataTransformer(NamedFunctions):
     None). A transformation that raises, or is not known, leaves the value as it is.
 
     Names: lowercase, uppercase, strip_whitespace (or strip), to_string, to_int, to_float, remove_none. A name is
-    looked for in `transformation_map`, then among the registered ones, then among these.
+    looked for in `transformation_map`, then among the registered ones, then among these. One that the map leads to is
+    looked for in the same way, but for one that leads to itself. Names that lead round in a circle are an error.
 
     Functions of the config must be savable where the flow is saved: functions at module level, lambdas that use nothing
     but their parameters, and methods of the routine itself. Registered ones that are not are left out of saved
@@ -111,6 +113,22 @@ class DataTransformer(NamedFunctions):
         """
         self._register(name, function)
 
+    def set_config(self, **kwargs: Any) -> None:
+        """Set configuration values; functions among them may come back from saved data.
+
+        Raises:
+            TypeError: Transformations that are no list, a map that is no dict, or a function that is `async def`;
+                nothing is set then.
+            ValueError: The saved form of a function.
+        """
+        wanted = kwargs.get("transformations")
+        if not isinstance(wanted, str | list | tuple | None) and not callable(wanted) and not is_saved_callable(wanted):
+            raise InvalidTypeError(
+                f"transformations of {self!r} must be a list of names and functions, or one of them, not "
+                f"{shortened(wanted)}."
+            )
+        super().set_config(**kwargs)
+
     def _check_config(self, key: str, value: Any) -> None:
         if key == "transformation_map":
             self._require_mapping(key, value)
@@ -125,12 +143,11 @@ class DataTransformer(NamedFunctions):
         errors: list[str] = []
         for each in _listed(transformations):
             name = _name_of(each)
-            function = names.get(each, each) if isinstance(each, str) else each
-            function = self._named(function) if isinstance(function, str) else function
-            if not callable(function):
-                errors.append(f"Unknown transformation: {name}")
-                continue
             try:
+                function = self._found(each, names)
+                if not callable(function):
+                    errors.append(f"Unknown transformation: {name}")
+                    continue
                 if delivered is not None:
                     check_function(function, name)
                 value = answer_of(function, value)
@@ -139,6 +156,25 @@ class DataTransformer(NamedFunctions):
             else:
                 applied.append(name)
         self.emit("output", transformed_data=value, transformation_applied=applied, errors=errors or None)
+
+    def _found(self, wanted: Any, names: dict[Any, Any]) -> Any:
+        """What a name means, by way of the map; anything else is itself.
+
+        Raises:
+            InvalidValueError: The names of the map lead round in a circle.
+        """
+        passed: dict[str, None] = {}
+        while isinstance(wanted, str) and wanted in names:
+            meant = names[wanted]
+            if isinstance(meant, str) and meant == wanted:
+                break
+            if wanted in passed:
+                way = list(passed)
+                circle = " -> ".join([*way[way.index(wanted) :], wanted])
+                raise InvalidValueError(f"transformation_map leads round in a circle, {circle[:500]}")
+            passed[wanted] = None
+            wanted = meant
+        return self._named(wanted) if isinstance(wanted, str) else wanted
 
 
 def _listed(transformations: Any) -> list[Any]:

@@ -189,7 +189,9 @@ class DataValidator(NamedFunctions):
             if not isinstance(result, tuple):
                 return None if result else ""
             passed, message = result
-            return None if passed else text_of_value(message)
+            if passed:
+                return None
+            return "" if message is None else text_of_value(message)
         except Exception as error:  # noqa: BLE001 - code of the application, or a result that is neither true nor false
             return f"{type(error).__name__}: {text_of(error)}"
 

@@ -65,7 +65,7 @@ class ResultExtractor(NamedFunctions):
     """
 
     def __init__(self) -> None:
-        super().__init__("extractor", EXTRACTORS, ())
+        super().__init__("extractor", EXTRACTORS, (), ("extractor_priority",))
         self.input_slot = self.define_slot("input", handler=self.extract)
         self.output_event = self.define_event(
             "output", ["extracted_result", "format", "metadata", "confidence", "extraction_path"]

@@ -13,6 +13,13 @@ __all__ = ["TimeProvider"]
 _PLAIN = "%Y-%m-%d %H:%M:%S"
 _WEEKDAYS = "一二三四五六日"
 
+# English, whatever the locale of the process: `strftime` would give the names of that one.
+_ENGLISH_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_ENGLISH_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
+
 
 @registered
 class TimeProvider(Routine):
@@ -31,7 +38,8 @@ class TimeProvider(Routine):
         format: What `time_string` is; "iso". "timestamp" is the float as text.
         custom_format: For `strftime`. One that `strftime` refuses counts as "%Y-%m-%d %H:%M:%S", its default.
         include_weekday: Whether "formatted" tells the day of the week; True. Without it, it is "%Y-%m-%d %H:%M:%S".
-        locale: "zh_CN" gives `2023年11月14日，星期二，22:13:20`; anything else gives "%A, %B %d, %Y %H:%M:%S".
+        locale: "zh_CN" gives `2023年11月14日，星期二，22:13:20`; anything else gives "%A, %B %d, %Y %H:%M:%S" in
+            English.
 
     Attributes:
         clock: Where the time comes from. A test may assign a `routilux.testing.FakeClock`; it is not saved.
@@ -73,7 +81,8 @@ def _spelled_out(now: datetime, config: dict[str, Any]) -> str:
         # Not by one `strftime`: what it makes of Chinese characters depends on the machine's locale.
         weekday = _WEEKDAYS[now.weekday()]
         return f"{now:%Y}年{now:%m}月{now:%d}日，星期{weekday}，{now:%H:%M:%S}"
-    return now.strftime("%A, %B %d, %Y %H:%M:%S")
+    weekday, month = _ENGLISH_WEEKDAYS[now.weekday()], _ENGLISH_MONTHS[now.month - 1]
+    return f"{weekday}, {month} {now:%d}, {now:%Y} {now:%H:%M:%S}"
 
 
 def _by_custom_format(now: datetime, wanted: Any) -> str:

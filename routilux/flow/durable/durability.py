@@ -18,7 +18,8 @@ from routilux.errors import (
     UnknownRunError,
 )
 from routilux.flow.controls import while_nothing_resumes
-from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
+from routilux.flow.durable.drawn_now import DrawnNow
+from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work, refuse_driven_elsewhere, want
 from routilux.flow.durable.group_commit import GroupCommit, fail_refused
 from routilux.flow.durable.recovery import Recovery
 from routilux.flow.durable.renewals import Renewals
@@ -29,13 +30,12 @@ from routilux.flow.durable.stored_inputs import send_through_store, wake
 from routilux.flow.durable.time_travel import Changes, fork
 from routilux.flow.lifecycle import RunExists
 from routilux.flow.stops import note_pause, status_below
-from routilux.flow.structure import Drawn, shapes_of, structure_text
 from routilux.job_state import JobState, ledger_of
 from routilux.pending_data import saved_form
 from routilux.plain import plain
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
-from routilux.stores.reading import find_run, replayed
+from routilux.stores.reading import Reading, find_run, replayed
 
 if TYPE_CHECKING:  # whose runs are kept
     from routilux.flow.engine import Engine
@@ -62,8 +62,8 @@ class Durability:
         self.is_sync = store.level == "sync"
         self.group = GroupCommit(store, engine.clock, self._on_trouble, self._on_refused)
         self._lock = Lock()
-        # Replaced as a whole, so it needs no lock.
-        self._drawn = Drawn((-1, 0), {}, "")
+        #: Gives the structure of the flow as it is drawn now.
+        self.drawn = DrawnNow(engine.flow)
         # The records of this process, so that a job_id is one object here.
         self._deaths: dict[str, dict[str, int]] = {}
         self._known: weakref.WeakValueDictionary[str, JobState] = weakref.WeakValueDictionary()
@@ -76,6 +76,8 @@ class Durability:
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
 
     run_class = DurableRun
+    refuse_driven_elsewhere = staticmethod(refuse_driven_elsewhere)
+    want = staticmethod(want)
 
     def recover(self) -> list[JobState]:
         """See `Flow.recover`."""
@@ -85,6 +87,12 @@ class Durability:
         self._with_a_lease(self.group.write)  # a pause that could not be written: such a run is among those that go on
         self._go_on_if_trouble_is_over()
         return self._recovery.recover(engine, self)
+
+    def take_up(self, job_id: str, timeout: float | None) -> None:
+        """See `Recovery.take_up`."""
+        engine = self._engine()
+        if engine is not None:
+            self._with_a_lease(lambda: self._recovery.take_up(engine, self, job_id, timeout))
 
     def send_input(self, job_id: str, name: str, data: dict[str, Any]) -> None:
         """See `Flow.send_input`."""
@@ -205,20 +213,6 @@ class Durability:
             scribe.number = 0  # it may be executed once more
             raise
 
-    def drawn(self) -> Drawn:
-        """The structure of the flow as it is drawn now."""
-        engine = self._engine()
-        if engine is None:
-            return self._drawn
-        # A look at every slot would cost each run of a large drawing: who gives one another handler after runs have
-        # begun is not noticed until something is added or connected.
-        version = engine.flow.change_count, len(engine.flow.routines)
-        drawn = self._drawn
-        if version != drawn.version:
-            shapes = shapes_of(engine.flow.graph())
-            drawn = self._drawn = Drawn(version, shapes, structure_text(shapes))
-        return drawn
-
     def let_go(self, job_id: str) -> None:
         """A run that is kept could not be started: another process, or `recover`, may take it up."""
         with self._lock:
@@ -335,27 +329,14 @@ class Durability:
                 f"Run {job_id!r} of the store {self.store.url} belongs to flow {header.flow_id!r}, not to "
                 f"{engine.flow.flow_id!r}. Use that flow, or another job_id."
             )
-        if known is not None and ledger_of(known).live is not None:
-            job_state = known
-            self.refresh(known, header)
-        else:
-            job_state = self.restored(header)
+        before = None if known is None else ledger_of(known).live
+        job_state = self.restored(header)
         ledger_of(job_state).was_live = True  # the store knows how it stands: a wait need not find out by looking on
         if header.status == JobStatus.RUNNING:
             ledger_of(job_state).live = RunElsewhere(self, job_state)
+        if isinstance(before, DurableRun):
+            before.tell_readers()
         return job_state
-
-    def refuse_driven_elsewhere(self, job_state: JobState) -> None:
-        """Raise for a run that does not go on in this process.
-
-        Raises:
-            RunDrivenError: It does not.
-        """
-        if isinstance(ledger_of(job_state).live, RunElsewhere):
-            raise RunDrivenError(
-                f"Run {job_state.job_id} does not go on in this process, so nothing can be emitted into it here. Emit "
-                "where it runs, or take it up first, with flow.recover() or flow.resume(job_state)."
-            )
 
     def stand_in(self, job_state: JobState) -> DurableRun | None:
         """What keeps what is emitted into a run that is paused and was loaded; None for others."""
@@ -373,7 +354,10 @@ class Durability:
 
     def refresh(self, job_state: JobState, header: RunHeader) -> None:
         """Let a record be what the store has: the run was driven elsewhere, and is over or paused."""
-        replay, number, snapshot_number = replayed(self.store, header.job_id)
+        self._become(job_state, header, replayed(self.store, header.job_id))
+
+    def _become(self, job_state: JobState, header: RunHeader, reading: Reading) -> None:
+        replay, number, snapshot_number = reading
         ledger = ledger_of(job_state)
         ledger.live = None
         job_state.deserialize(replay.saved_form(header.status))
@@ -382,27 +366,32 @@ class Durability:
 
     def _is_up_to_date(self, job_state: JobState, header: RunHeader) -> bool:
         """Whether a run that stands still here is as the store has it: nobody has driven it since."""
-        if isinstance(ledger_of(job_state).live, RunElsewhere) and header.status != JobStatus.RUNNING:
-            return False
+        is_elsewhere = isinstance(ledger_of(job_state).live, RunElsewhere)
+        if is_elsewhere != (header.status == JobStatus.RUNNING) and job_state.status != JobStatus.PENDING:
+            # It is over elsewhere; or its pause is not written yet; or word was left that it shall go on, which is no
+            # row. One that is pending is just being started.
+            return self.group.has_rows_of(job_state.job_id)
         return not self.store.rows(job_state.job_id, after=self.scribe_of(job_state).number, limit=1)
 
     def restored(self, header: RunHeader, is_recovery: bool = False) -> JobState:
-        """A record of a run that is not at work in this process, made anew."""
-        replay, number, snapshot_number = replayed(self.store, header.job_id)
+        """The record of a run that is not at work in this process, as the store has it; while nothing resumes.
+
+        It is the object that this process knows, if there is one: whoever has it sees what becomes of the run.
+        """
+        reading = replayed(self.store, header.job_id)
         if is_recovery:
             # Those that were only waiting are not to blame, though one of them may have begun without that being kept:
             # from now on beginnings are kept before handlers are called, so it is found out if it kills again.
-            before = replay.deaths()
+            before = reading.replay.deaths()
             with self._lock:
-                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in replay.begun()}
-        job_state = JobState()
-        job_state.deserialize(replay.saved_form(header.status))
-        self.attend(job_state, number, snapshot_number, header.fingerprint)
+                self._deaths[header.job_id] = {key: before.get(key, 0) + 1 for key in reading.replay.begun()}
         with self._lock:
-            present = self._known.get(header.job_id)
-            live = None if present is None else ledger_of(present).live
-            if present is not None and live is not None and live.is_open():
-                return present  # another thread was quicker, and goes on with it
+            present, is_starting = self._known.get(header.job_id), header.job_id in self._starting
+        if present is not None and is_at_work(present):
+            return present  # another thread was quicker, and goes on with it
+        job_state = JobState() if present is None or is_starting else present
+        self._become(job_state, header, reading)
+        with self._lock:
             self._known[header.job_id] = job_state
         return job_state
 

@@ -96,7 +96,7 @@ class HandedOut(OwnTimers):
         key = (activation.routine_id_of(slot.routine), slot.name)
         self.scribe.check(data, f"the data of slot {slot.name!r}")
         with self.lock:
-            self.ledger.slot_data[key] = data
+            self._put_slot_data(key, data)
             self.scribe.slot_data(key, data)
             self._slot_texts.pop(key, None)
             self._slots_set += 1

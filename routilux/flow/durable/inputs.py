@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from routilux.errors import LeaseLostError, StoreError
 from routilux.flow.lifecycle import OPEN
 from routilux.flow.run import Run
-from routilux.flow.run_inputs import waits_for_input
+from routilux.flow.run_inputs import is_due, waits_for_input
 from routilux.stores.base import StoredInput
 
 if TYPE_CHECKING:  # made by the engine
@@ -83,6 +83,9 @@ class DurableInputs(Run):
         except StoreError:
             return []  # there will be another look, or somebody resumes the run when the store can be read again
 
+    def _has_late_request(self) -> bool:
+        return any(is_due(request, self.ledger.clock) for request in self.job_state.input_requests)
+
     def take_time_outs(self) -> int:
         """With the lock held: close the requests whose time is over; returns tokens to hand out."""
         given = super().take_time_outs()
@@ -113,7 +116,12 @@ class DurableInputs(Run):
             self.outstanding += 1
 
     def _look_again(self) -> None:
-        """With the lock held: it is paused, and nobody's. What was sent in the last moment lets it go on."""
-        if waits_for_input(self.job_state) and self._new_inputs():
+        """With the lock held: it is paused, and nobody's. What has come in the last moment lets it go on.
+
+        That is an input, or the end of a request's time: whose timer has fired since this lock was taken found neither
+        a run that goes on nor, in the store, one that is paused. It had looked at the clock before the pause was
+        written, and here it is looked at after that, so one of the two sees that the time is over.
+        """
+        if waits_for_input(self.job_state) and (self._has_late_request() or self._new_inputs()):
             durability, job_id = self.durability, self.job_id
             self.workers.call(lambda: durability.wake(job_id), or_here=False)

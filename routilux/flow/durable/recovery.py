@@ -5,7 +5,7 @@ from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from routilux.errors import InvalidDataError, LeaseLostError, RoutiluxError, RunDrivenError, StoreError
+from routilux.errors import InvalidDataError, LeaseLostError, RoutiluxError, RunDrivenError, StoreError, UnknownRunError
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work
 from routilux.flow.durable.stored_inputs import wake_those_that_can
@@ -13,7 +13,7 @@ from routilux.flow.resuming import resume
 from routilux.job_state import JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.status import FINAL, JobStatus, RoutineStatus
-from routilux.stores.base import RunHeader
+from routilux.stores.base import RunHeader, Write
 
 if TYPE_CHECKING:  # whose runs they are
     from routilux.flow.durable.durability import Durability
@@ -22,6 +22,9 @@ if TYPE_CHECKING:  # whose runs they are
 __all__ = ["Recovery"]
 
 logger = logging.getLogger(__name__)
+
+# The statuses of runs that go on when somebody says so.
+_AT_REST = frozenset({*FINAL, JobStatus.PAUSED})
 
 
 class Recovery:
@@ -40,9 +43,52 @@ class Recovery:
         with self._lock:
             found = []
             for job_state in self._take_over(engine, durability):
-                found.append(_go_on(engine, durability, job_state))
+                found.append(_go_on(engine, durability, job_state, engine.flow.execution_timeout))
                 del self._untaken[job_state.job_id]
-        return [*found, *wake_those_that_can(engine, durability, partial(_go_on, engine, durability))]
+        go_on = partial(_go_on, engine, durability, timeout=engine.flow.execution_timeout)
+        return [*found, *wake_those_that_can(engine, durability, go_on)]
+
+    def take_up(self, engine: "Engine", durability: "Durability", job_id: str, timeout: float | None) -> None:
+        """Go on with one run as a recovery does, if it has begun and no living process drives it.
+
+        Args:
+            engine: Of the flow.
+            durability: Its durable side.
+            job_id: The run.
+            timeout: Seconds that it may take from now on.
+
+        Raises:
+            FlowShutDownError: The flow is shut down, or just being; the run is left to others.
+            StoreError: The store cannot be read or written.
+            LeaseLostError: This process's own lease was taken from it.
+        """
+        with self._lock:
+            job_state = self._taken(engine, durability, job_id)
+            if job_state is not None:
+                _go_on(engine, durability, job_state, timeout)
+                del self._untaken[job_id]
+
+    def _taken(self, engine: "Engine", durability: "Durability", job_id: str) -> JobState | None:
+        # What the header says must hold until its record is made: a resume in between might already have ended it.
+        with while_nothing_resumes():
+            if job_id not in self._untaken:
+                header = durability.store.find(job_id)
+                # Where this store drives it, it is another Flow object's, or one that is over and not yet written so.
+                if header is None or header.status in _AT_REST or header.driver == durability.store.driver:
+                    return None
+                try:
+                    (header,) = durability.store.claim(engine.flow.flow_id, job_id)
+                except (RunDrivenError, UnknownRunError):
+                    return None
+                if header.status in _AT_REST or engine.is_closed():
+                    durability.store.write([Write(job_id, release=True)])
+                    engine.refuse_when_closed(is_execute=False)
+                    return None  # somebody was quicker, and has let it go again
+                self._untaken[job_id] = header
+            job_state = _restored(durability, self._untaken[job_id])
+            if job_state is None:
+                del self._untaken[job_id]
+            return job_state
 
     def _take_over(self, engine: "Engine", durability: "Durability") -> list[JobState]:
         """Drive every unfinished run that no living process drives, and those that an earlier recovery has left."""
@@ -85,7 +131,7 @@ def _restored(durability: "Durability", header: RunHeader) -> JobState | None:
         return job_state
 
 
-def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> JobState:
+def _go_on(engine: "Engine", durability: "Durability", job_state: JobState, timeout: float | None) -> JobState:
     deaths = durability.deaths_of(job_state.job_id) or {}
     deadly = [key for key, count in deaths.items() if count >= engine.flow.max_recoveries]
     if deadly:
@@ -96,7 +142,7 @@ def _go_on(engine: "Engine", durability: "Durability", job_state: JobState) -> J
         return job_state
     durability.note_deaths(job_state.job_id, deaths)
     try:
-        resume(engine, job_state, engine.flow.execution_timeout, is_recovery=True)
+        resume(engine, job_state, timeout, is_recovery=True)
     except (StoreError, LeaseLostError):
         raise  # it is taken up by the next recovery
     except RunDrivenError:

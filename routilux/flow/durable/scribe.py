@@ -4,10 +4,12 @@ What each operation means stands in `routilux.stores.journal`, which reads them 
 once: a payload is written down as it was when it was emitted, and nothing is held that a handler could still change.
 """
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
+from routilux.errors import NotPlainError
 from routilux.flow.identity import as_text
 from routilux.flow.task import Activation
 from routilux.flow.wiring import Delivery, Wired
@@ -104,7 +106,8 @@ class Scribe:
             states.bring_up_to_date()  # what it writes stands after the completions of this row, and holds them
             changed, states.changed = states.changed, {}
             for routine_id in changed:
-                self._ops.append(dumps(["s", routine_id, dict.get(states, routine_id)]))
+                with contextlib.suppress(NotPlainError):  # written by hand; saving the run will tell
+                    self._ops.append(dumps(["s", *plain([routine_id, dict.get(states, routine_id)], "a state")]))
         if not self._ops:
             return None
         body = f"[{','.join(self._ops)}]"
@@ -177,7 +180,7 @@ class Scribe:
             return
         place = f"what the slot {activation.port.slot.name!r} of {activation.port.node.id!r} holds"
         text = encoded(held, place)
-        data = text if activation.data is held else encoded(activation.data, place)
+        data = text if _is_copy(activation.data, held) else encoded(activation.data, place)
         self._ops.append(f'["m","{key}",{text},{data}]')
 
     def complete(self, activation: Activation, at_ns: int, duration_ns: int) -> None:
@@ -287,6 +290,11 @@ class Scribe:
         self._ops.extend(dumps(["g", plain(entry, "shared_log")]) for entry in job_state.shared_log)
         rows.append(self.cut())
         return [row for row in rows if row is not None]
+
+
+def _is_copy(data: dict[str, Any], held: dict[str, Any]) -> bool:
+    """Whether they hold the very same values; what would be compared otherwise is the application's."""
+    return len(data) == len(held) and all(key in held and held[key] is value for key, value in data.items())
 
 
 def _text_of(delivery: Delivery) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Inputs of runs that a store keeps: in the store first, then with whoever drives the run, or comes to drive it.
 
 No input is missed between the two: who sends, keeps the input and then looks at the run; who pauses a run for want of
-input, lets it go and then looks at the inputs. Whoever comes second sees what the other has done.
+input, lets it go and then looks at the inputs, and at the clock. Whoever comes second sees what the other has done.
 """
 
 import logging
@@ -13,10 +13,11 @@ from routilux.flow.durable.run import DurableRun
 from routilux.flow.durable.scribe import dumps
 from routilux.flow.inputs import ended_error, go_on_with_input
 from routilux.flow.pending import seconds_until
-from routilux.flow.run_inputs import EARLY_SECONDS, has_work, waits_for_input
+from routilux.flow.run_inputs import EARLY_SECONDS, has_work, is_due, waits_for_input
 from routilux.flow.stops import is_parked
 from routilux.job_state import JobState, ledger_of
 from routilux.status import FINAL, JobStatus
+from routilux.stores.base import RunHeader
 from routilux.stores.journal import pause_told_by
 
 if TYPE_CHECKING:  # whose runs they are
@@ -62,20 +63,50 @@ def _deliver_stored(engine: "Engine", durability: "Durability", job_id: str) -> 
 def wake(engine: "Engine", durability: "Durability", job_id: str) -> None:
     """On a thread of its own: go on with a run of the store that is paused for input, if it can."""
     try:
-        _wake_stored(engine, durability, job_id)
+        waiting = _wake_stored(engine, durability, job_id)
     except StoreError:
         logger.warning("The store could not be asked about run %s; once more in a second", job_id, exc_info=True)
         engine.inputs.wake_in(job_id, 1.0)
+    else:
+        if waiting is not None:
+            # Its timer has fired, by a clock that only goes forward; but somebody has set the wall clock back.
+            engine.inputs.expire_later(waiting)
 
 
-def _wake_stored(engine: "Engine", durability: "Durability", job_id: str) -> None:
-    """Go on with a run of the store that is paused for input, if it can and nobody drives it."""
+def _wake_stored(engine: "Engine", durability: "Durability", job_id: str) -> JobState | None:
+    """Go on with a run of the store that is paused for input, if it can and nobody drives it.
+
+    Returns:
+        Its record, if it has to wait longer.
+    """
     header = durability.store.find(job_id)
-    if header is None or header.status != JobStatus.PAUSED or header.flow_id != engine.flow.flow_id:
-        return
+    if header is None or header.flow_id != engine.flow.flow_id:
+        return None
+    if _is_being_stopped(durability, header):
+        # If it is not being told just now, the store was in trouble, and nobody else may look again.
+        durability.flush()
+        engine.inputs.wake_in(job_id, 1.0)
+        return None
+    if header.status != JobStatus.PAUSED:
+        return None
     job_state = durability.load(job_id)
-    if waits_for_input(job_state) and _cango_on_with_input(durability, job_state):
-        _go_on_stored(engine, durability, job_state)
+    if not waits_for_input(job_state):
+        return None
+    if not _can_go_on_with_input(durability, job_state):
+        return job_state
+    _go_on_stored(engine, durability, job_state)
+    return None
+
+
+def _is_being_stopped(durability: "Durability", header: RunHeader) -> bool:
+    """Whether this process has stopped a run of which the store still says that it goes on here."""
+    if header.status != JobStatus.RUNNING or header.driver != durability.store.driver:
+        return False
+    job_state = durability.known(header.job_id)
+    if job_state is None:
+        return durability.group.has_rows_of(header.job_id)  # it has said so, and nobody has it any more
+    run = ledger_of(job_state).live
+    return isinstance(run, DurableRun) and not run.is_open()
 
 
 def _go_on_stored(engine: "Engine", durability: "Durability", job_state: JobState) -> bool:
@@ -95,15 +126,14 @@ def _go_on_stored(engine: "Engine", durability: "Durability", job_state: JobStat
     return True
 
 
-def _cango_on_with_input(durability: "Durability", job_state: JobState) -> bool:
+def _can_go_on_with_input(durability: "Durability", job_state: JobState) -> bool:
     """Whether a run that waits has got what it waits for, or has waited for too long."""
     asked = {request["name"] for request in job_state.input_requests}
     new = durability.store.inputs(job_state.job_id, after=ledger_of(job_state).input_number)
     if has_work(job_state) or any(each.name in asked for each in new):
         return True
     clock = ledger_of(job_state).clock
-    dues = [request["due_at"] for request in job_state.input_requests]
-    return any(due_at is not None and seconds_until(due_at, clock) <= EARLY_SECONDS for due_at in dues)
+    return any(is_due(request, clock) for request in job_state.input_requests)
 
 
 def _may_go_on(engine: "Engine", durability: "Durability", job_id: str, point: dict[str, Any]) -> bool:
@@ -147,7 +177,7 @@ def wake_those_that_can(
         if is_parked(job_state):
             found.append(go_on(job_state))
         elif waits_for_input(job_state):
-            if not _cango_on_with_input(durability, job_state):
+            if not _can_go_on_with_input(durability, job_state):
                 engine.inputs.expire_later(job_state)
             elif _go_on_stored(engine, durability, job_state):
                 found.append(job_state)
