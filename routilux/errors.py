@@ -27,6 +27,7 @@
     │   ├── AttemptTimeoutError (TimeoutError) an attempt took longer than its routine's attempts may
     │   ├── LateAttemptError                a handler goes on after its attempt was given up
     │   ├── HandlerCancelledError           an async handler was cancelled with its run
+    │   ├── AwaitCancelledError             what an async handler awaited was cancelled, and its run was not
     │   ├── WorkerStartError                no thread could be started
     │   ├── RunDrivenError                  another process drives the run
     │   └── LeaseLostError                  another process has taken the runs over
@@ -49,6 +50,7 @@ if TYPE_CHECKING:  # what a flow's checks find
 
 __all__ = [
     "AttemptTimeoutError",
+    "AwaitCancelledError",
     "BrokenDrawingError",
     "CallableError",
     "DuplicateNameError",
@@ -277,6 +279,10 @@ class LateAttemptError(RunError):
 
 class HandlerCancelledError(RunError):
     """An async handler was cancelled where it awaited something: its run was cancelled, or its time was over."""
+
+
+class AwaitCancelledError(RunError):
+    """What an async handler awaited was cancelled, by nobody of its run: an error as every other."""
 
 
 class WorkerStartError(RunError):

@@ -25,7 +25,8 @@ from threading import Lock
 from time import perf_counter
 from typing import Any, Protocol
 
-from routilux.executors.driven import BLOCKING_SECONDS, Driven, Limit, warn_blocking
+from routilux.executors.driven import BLOCKING_SECONDS, CLEAN_UP_SECONDS, Driven, Limit, own_error, warn_blocking
+from routilux.executors.opening import note_driving_thread
 from routilux.executors.places import Places
 
 try:
@@ -103,6 +104,8 @@ class CoroutineLoop:
     #: Makes a coroutine ready to be driven.
     driven = Driven
     limit = Limit
+    #: What the error of a handler means that nobody has cancelled.
+    own_error = staticmethod(own_error)
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -204,15 +207,27 @@ class CoroutineLoop:
         self._thread, self._ident, self._loop, self._is_woken = thread, thread.ident, loop, False
         return loop
 
-    def close(self, wait: bool) -> None:
-        """Let the thread end as soon as nothing is driven; with `wait`, return when it has."""
+    def close(self, wait: bool, seconds: float | None = None) -> None:
+        """Let the thread end as soon as nothing is driven: tasks that handlers have left are cancelled then.
+
+        Args:
+            wait: Return when it has ended.
+            seconds: Wait at most so long; `CLEAN_UP_SECONDS` by default. What keeps it is not what was driven, but
+                threads that handlers have called, or tasks that swallow their cancellation.
+        """
         with self._lock:
             thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
         self._do(self._end_soon)
-        if wait:
-            thread.join()
+        if not wait:
+            return
+        thread.join(CLEAN_UP_SECONDS if seconds is None else seconds)
+        if thread.is_alive():
+            logger.warning(
+                "The thread of the async handlers is not waited for any longer. What they have left keeps it: a thread "
+                "of asyncio.to_thread, or a task that swallows its CancelledError."
+            )
 
     def drive_here(self, driven: Driven) -> None:
         """Drive a coroutine to its end while the calling thread waits.
@@ -328,10 +343,34 @@ class CoroutineLoop:
     # -- the end
 
     def _end_soon(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            return  # it has ended, and waits for its executor; another thread may drive meanwhile
         self._used = False
+        if not self._driven and not self._line:
+            self._cancel_left()
         self._ends_soon = not self._end_if_idle()
 
+    def _cancel_left(self) -> None:
+        """Cancel tasks that handlers have left: their runs are over, and nothing else would end them."""
+        loop = asyncio.get_running_loop()
+        left = [task for task in asyncio.all_tasks(loop) if task is not self._driver and not task.cancelling()]
+        for task in left:
+            task.cancel()
+            task.add_done_callback(self._look_again)
+        if left:
+            logger.warning(
+                "Async handlers have left tasks, which are cancelled now: %s. Await or cancel what a handler starts "
+                "before it ends.",
+                ", ".join(sorted(f"{task.get_name()} ({task.get_coro()!r})" for task in left)),
+            )
+
+    def _look_again(self, task: "asyncio.Task[Any]") -> None:
+        if self._ends_soon:
+            task.get_loop().call_soon(self._end_soon)
+
     def _look_up(self) -> None:
+        if self._loop is not asyncio.get_running_loop():
+            return  # as above
         if self._has_driver and self._driver is not None and self._driver.done():
             self._leave_line()  # a handler has cancelled all tasks of the loop, and one had not begun
         if not self._end_if_idle():
@@ -350,6 +389,7 @@ class CoroutineLoop:
         return True
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        note_driving_thread()
         loop.call_soon(self._look_up)
         while True:
             try:

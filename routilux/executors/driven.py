@@ -10,9 +10,9 @@ from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, NamedTuple
 
-from routilux.errors import AttemptTimeoutError, HandlerCancelledError
+from routilux.errors import AttemptTimeoutError, AwaitCancelledError, HandlerCancelledError
 
-__all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "Driven", "Limit", "warn_blocking"]
+__all__ = ["BLOCKING_SECONDS", "CLEAN_UP_SECONDS", "Driven", "Limit", "own_error", "warn_blocking"]
 
 logger = logging.getLogger(__name__)
 
@@ -209,6 +209,8 @@ class Driven:
         elif self._is_late and not self._is_cancelled and (has_swallowed or isinstance(error, asyncio.CancelledError)):
             found = AttemptTimeoutError(f"{self.name} took longer than {self.timeout:g} s, and was cancelled.")
             found.seconds = self.timeout
+        else:
+            return own_error(self.name, error)
         if found is not error and found is not None:
             found.__cause__ = error
         return found
@@ -236,6 +238,21 @@ class Driven:
             logger.warning(
                 "%s was cancelled %g s ago, and goes on. Let the CancelledError end it.", self.name, CLEAN_UP_SECONDS
             )
+
+
+def own_error(name: str, error: BaseException | None) -> BaseException | None:
+    """What a handler's error means that nobody has cancelled: a CancelledError is an `Exception` then.
+
+    Somebody else has cancelled what it awaited. Policies see that, and it stops no program.
+    """
+    if not isinstance(error, asyncio.CancelledError):
+        return error
+    found = AwaitCancelledError(
+        f"{name} has ended with a CancelledError, and neither was its run cancelled nor its time over: what it awaited "
+        "was cancelled. Catch the CancelledError where that may happen."
+    )
+    found.__cause__ = error
+    return found
 
 
 def warn_blocking(name: str, seconds: float) -> None:

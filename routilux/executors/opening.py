@@ -1,5 +1,6 @@
 """Opening what needs asyncio. It is imported when it is needed first."""
 
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # opened below
@@ -7,7 +8,9 @@ if TYPE_CHECKING:  # opened below
 
     from routilux.executors.coroutines import CoroutineLoop
 
-__all__ = ["asyncio_waits", "open_coroutines"]
+__all__ = ["asyncio_waits", "drives_coroutines", "note_driving_thread", "open_coroutines"]
+
+_here = threading.local()
 
 # asyncio takes a third of the time of `import routilux`, and a program that awaits nothing needs none of it.
 
@@ -24,3 +27,13 @@ def asyncio_waits() -> "ModuleType":
     from routilux.executors import waits  # noqa: PLC0415 - as told above
 
     return waits
+
+
+def note_driving_thread() -> None:
+    """The calling thread drives coroutines of some flow from now on."""
+    _here.drives = True
+
+
+def drives_coroutines() -> bool:
+    """Whether the calling thread drives the coroutines of a flow, whichever: it must neither wait nor work for long."""
+    return getattr(_here, "drives", False)

@@ -129,7 +129,7 @@ class AwaitedFlow(DurableFlow):
         return AsyncRunStream(job_state, partial(self._call, start))
 
     def _nested_job_id(self) -> str | None:
-        return None if self.store is None else nested_job_id()
+        return None if self.store is None else nested_job_id(self.store)
 
     async def _call(self, start: Callable[[], Any]) -> Any:
         # With a store, a start waits for a transaction.

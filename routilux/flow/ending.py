@@ -101,6 +101,10 @@ class RunEnd:
         self._tracked_count = 0
         self._tracked_by: tuple[object, int, int] | None = None
 
+    def was_resumed(self) -> bool:
+        """Whether it is not on its first leg, which `execute` begins."""
+        return self._leg > 1
+
     @abstractmethod
     def is_stopped(self) -> bool:
         """Whether it was paused, failed or cancelled, rather than having come to its end."""

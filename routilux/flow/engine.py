@@ -20,6 +20,7 @@ from routilux.errors import (
     WorkerStartError,
 )
 from routilux.execution_tracker import ExecutionTracker, RunFigures
+from routilux.executors.opening import drives_coroutines
 from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.entry import give_up_entry, run_entry
 from routilux.flow.event_loop import EventLoop
@@ -50,6 +51,7 @@ if TYPE_CHECKING:  # the flow stands above its engine
     from routilux.flow.migrations import Migration
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
+    from routilux.stores.base import Store
 
 __all__ = ["Engine", "nested_job_id"]
 
@@ -135,11 +137,12 @@ class Engine:
             self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         if self.durability is not None and job_id is None and job_state is None:
-            job_id = nested_job_id()
+            job_id = nested_job_id(self.durability.store)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
-        # the loop that would drive the entry, it would for ever.
-        inline = inline and not (port.slot.is_async and self.threaded and runs_loop())
+        # the loop that would drive the entry, it would for ever. On a thread that drives handlers, no plain one runs.
+        if self.threaded and (drives_coroutines() or (port.slot.is_async and runs_loop())):
+            inline = False
         ledger_of(job_state).strategy = strategy  # it binds this run only, and all its legs
         strategy = strategy or self.flow.execution_strategy
         token_limit = self._token_limit(strategy)
@@ -563,12 +566,19 @@ class Engine:
 _OUTSIDE = Port(Node("", None), Slot())
 
 
-def nested_job_id() -> str | None:
-    """For a run that a durable handler starts: the same when that handler runs again."""
+def nested_job_id(store: "Store") -> str | None:
+    """For a run that a durable handler starts: the same when that attempt runs again."""
     activation = current_activation.get()
     if not isinstance(activation, Activation) or not activation.run.is_durable:
         return None
-    return f"{activation.activation_id}.{activation.next_execute()}"
+    number, job_id = activation.next_execute()
+    is_first_attempt = not activation.retry_count and not activation.revival_count
+    if is_first_attempt and activation.run.was_resumed():
+        # The routilux of before its process died may have been one that named the runs of all attempts like this.
+        earlier = f"{activation.activation_id}.{number}"
+        if store.find(earlier) is not None:
+            return earlier
+    return job_id
 
 
 def _takes_nothing(job_state: JobState) -> bool:

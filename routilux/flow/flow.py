@@ -200,7 +200,8 @@ class Flow(AwaitedFlow):
         The entry's "trigger" slot is called on this thread, with its retries. What it emits runs on the flow's pool,
         and this call does not wait for that: use `run`, or `JobState.wait_for_completion`. An async entry is awaited
         on the flow's own loop while this thread waits; where this thread runs an asyncio loop, which must not
-        stand still, it does not wait, and `run_async` is what you want.
+        stand still, it does not wait, and `run_async` is what you want. Called by an async handler, it waits for no
+        entry at all, and a plain one runs on a worker too.
 
         Args:
             entry_routine_id: A routine with a slot called "trigger".
@@ -208,7 +209,9 @@ class Flow(AwaitedFlow):
             execution_strategy: For this run only; else the flow's.
             timeout: Seconds from start to end, for this run only; else the flow's `execution_timeout`. `float("inf")`
                 is no limit.
-            job_state: A pending JobState that the caller has prepared.
+            job_state: A pending JobState that the caller has prepared. In a handler of a durable run, give a `job_id`
+                as well, made of `context.activation_id`: a prepared JobState names its run anew when the handler runs
+                again after a crash, and then that starts a second run. Without one, the name follows from the handler.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
                 started, and that run is returned; it goes on here if the process that drove it is no more.
@@ -333,12 +336,13 @@ class Flow(AwaitedFlow):
         return self._engine.wait_for_all(timeout)
 
     def shutdown(self, wait: bool = True, timeout: float | None = None) -> None:
-        """Let go of the flow's threads, without losing anything.
+        """Let go of the flow's threads, without losing anything. Tasks that async handlers have left are cancelled.
 
         Args:
             wait: Let live runs finish first, their retries and delays included.
             timeout: Seconds for that; None: as long as it takes. What is not done then, or without `wait`, is parked:
-                its run becomes "paused" with the reason "shutdown", and can be resumed.
+                its run becomes "paused" with the reason "shutdown", and can be resumed. Threads that async handlers
+                have called and left are waited for no longer either; without a timeout, for five seconds.
 
         It may be called twice, and from inside a handler: it does not wait for that handler's own run. A later
         `execute` starts fresh threads.

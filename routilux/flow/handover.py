@@ -82,10 +82,10 @@ class Handover:
         if self._loop is not None:
             self._loop.let_go(list(tasks))
 
-    def close(self, wait: bool) -> None:
-        """Let the loop's thread end; work that comes later starts another."""
+    def close(self, wait: bool, seconds: float | None = None) -> None:
+        """Let the loop's thread end, and wait for that at most so long; work that comes later starts another."""
         if self._loop is not None:
-            self._loop.close(wait)
+            self._loop.close(wait, seconds)
 
     def forget_threads(self) -> None:
         """In a forked child, where the loop's thread does not exist."""

@@ -488,13 +488,13 @@ class RunLifecycle(RunEnd):
         """
         clock = self.ledger.clock
         active = sorted(self.active, key=lambda task: task.started_ns)
-        found: list[tuple[Activation, str, int | None]] = [(task, "active", None) for task in active]
-        found += [(task, "retry" if task.retry_count else "queued", due_ns) for due_ns, task in self.timers.waiting()]
-        for queue in (self._urgent, self._normal, self._low):
-            found += [(task, "retry" if task.retry_count else "queued", None) for task in queue or ()]
-        if self._entry_ready is not None:
-            found.append((self._entry_ready, "retry", None))
-        return [describe(task, was, due_ns, clock) for task, was, due_ns in found]
+        ready = [] if self._entry_ready is None else [self._entry_ready]
+        queued = [task for queue in (self._urgent, self._normal, self._low, ready) for task in queue or ()]
+        waiting = [*self.timers.waiting(), *((None, task) for task in queued)]
+        return [
+            *(describe(task, "active", None, clock) for task in active),
+            *(describe(task, "retry" if task.retry_count else "queued", due_ns, clock) for due_ns, task in waiting),
+        ]
 
     def snapshot_lock(self) -> Any:
         """Held around a snapshot, before `lock`: no merge is half done then."""

@@ -83,7 +83,7 @@ class LoopTurn(Turn):
                     task = self._begin_limited(task)
                     continue
                 context = copied()  # of its own: no handler sees a variable that another has set
-                outcome = context.run(_first_step, task)
+                outcome = context.run(_first_step, task, loop)
                 began, self._now = self._now, perf_counter()
                 if self._now - began > loop.blocking_seconds:
                     loop.warn_blocking(task.port.name, self._now - began)
@@ -237,7 +237,7 @@ def _end_unless_taken_back(
     return None if on_taken_back is None else on_taken_back(error)
 
 
-def _first_step(task: "Activation") -> "BaseException | _Awaiting | None":
+def _first_step(task: "Activation", loop: "CoroutineLoop") -> "BaseException | _Awaiting | None":
     """In the context of the activation: make its coroutine, and take the first step of it."""
     outcome: Outcome = perform(task)
     if type(outcome) is not CoroutineType and not isinstance(outcome, Coroutine):
@@ -246,8 +246,10 @@ def _first_step(task: "Activation") -> "BaseException | _Awaiting | None":
         found = outcome.send(None)
     except StopIteration:
         return None
-    except BaseException as raised:  # noqa: BLE001 - the handler is the user's, and the loop must outlive it
+    except Exception as raised:  # noqa: BLE001 - the handler is the user's
         return raised
+    except BaseException as raised:  # noqa: BLE001 - as above, and the loop must outlive it
+        return loop.own_error(task.port.name, raised)
     return _Awaiting(outcome, found)
 
 

@@ -24,7 +24,7 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
     if connection is not None and connection.source_event is not None:
         event = connection.source_event
         source = {"routine_id": connection.source_id or getattr(event.routine, "_id", ""), "event": event.name}
-    return {
+    entry = {
         "id": task.activation_id.rpartition(":")[2],
         "routine_id": port.node.id,
         "slot": port.slot.name,
@@ -37,6 +37,9 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "released": _released(task),
         "was": _was(task) if was == "queued" else was,
     }
+    if task.revival_count:
+        entry["revivals"] = task.revival_count
+    return entry
 
 
 def _was(task: "Activation") -> str:

@@ -51,7 +51,7 @@ def shut_down(engine: "Engine", wait: bool, timeout: float | None) -> None:
             ", ".join(sorted(set(late))),
         )
     engine.workers.close(wait=may_join and everything_over and not late)
-    engine.handover.close(wait=may_join and everything_over)
+    engine.handover.close(may_join and everything_over, _seconds_left(until, None))
     if engine.durability is not None and everything_over:
         if wait:
             # The loop may look into the store for a run that has ended meanwhile, and would open it again.

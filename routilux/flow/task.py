@@ -289,12 +289,29 @@ class Activation(SlotActivationTask):
     def staged(self, value: "list[Activation] | None") -> None:
         self._make_special().staged = value
 
-    def next_execute(self) -> int:
-        """Count a run that its handler starts; returns which one it is, from 1."""
+    @property
+    def revival_count(self) -> int:
+        """How often it was tried again as a dead letter, with all its retries."""
+        return 0 if self.special is None else self.special.revival_count
+
+    @revival_count.setter
+    def revival_count(self, value: int) -> None:
+        self._make_special().revival_count = value
+
+    def next_execute(self) -> tuple[int, str]:
+        """Count a run that its handler starts; returns which one of this attempt it is, from 1, and a name for it.
+
+        The next attempt has other names: it starts anew what has failed in this one. The same attempt, when it runs
+        again because its process has died, has the same.
+        """
         with self.run.lock:  # threads of the handler may start some beside each other
             special = self._make_special()
+            if special.execute_attempt != special.retry_count:
+                special.execute_attempt, special.execute_count = special.retry_count, 0
             special.execute_count += 1
-            return special.execute_count
+            number, attempt = special.execute_count, special.retry_count + 1
+        revival = f"{self.revival_count}." if self.revival_count else ""
+        return number, f"{self.activation_id}.{revival}{attempt}.{number}"
 
     # -- what follows from its place
 
@@ -347,6 +364,7 @@ class Special:
     __slots__ = (
         "deferred",
         "effects",
+        "execute_attempt",
         "execute_count",
         "is_entry",
         "late",
@@ -354,6 +372,7 @@ class Special:
         "merged",
         "replay",
         "retry_count",
+        "revival_count",
         "staged",
         "was_failed",
     )
@@ -368,8 +387,8 @@ class Special:
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
         # Tasks that it has caused, and that start when it is settled and kept; None: they start at once.
         self.staged: list[Activation] | None = None
-        # How many runs its handler has started.
-        self.execute_count = 0
+        # How many runs its handler has started in which attempt.
+        self.execute_attempt = self.execute_count = self.revival_count = 0
         # Set once the attempt was given up. An emission looks at it with the run's lock held.
         self.late: LateAttempt | None = None
 

@@ -56,6 +56,10 @@ async def for_ever(routine: Routine, data: dict[str, Any]) -> None:
     await asyncio.Event().wait()
 
 
+async def relay_async(routine: Routine, data: dict[str, Any]) -> None:
+    routine.emit("output", **data)
+
+
 def begun(began: threading.Event, *, clean_up: Handler | None = None) -> Handler:
     """A handler that tells that it has begun, waits for ever, and cleans up."""
 
@@ -165,6 +169,36 @@ def test_an_async_handler_that_has_awaited_is_retried_without_a_delay(strategy):
         flow.set_execution_strategy(strategy, 2)
         assert wait(flow, flow.execute("a")).status == "completed"
     assert len(attempts) == 2
+
+
+@pytest.mark.parametrize("begins_on", ["the caller's thread", "the loop"])
+@pytest.mark.parametrize("when", ["awaiting", "at once"])
+@pytest.mark.parametrize("policy", ["stop", "continue", "skip", "retry"])
+def test_a_cancellation_of_what_a_handler_awaits_goes_the_way_of_every_error(policy, when, begins_on):
+    attempts: list[int] = []
+
+    async def fetch(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(len(attempts))
+        if when == "awaiting":
+            request = asyncio.ensure_future(asyncio.Event().wait())
+            await asyncio.sleep(0)
+            request.cancel()  # the client library closes its connection
+            await request
+        raise asyncio.CancelledError
+
+    on_loop = begins_on == "the loop"
+    fetching = Awaits(fetch, "input" if on_loop else "trigger")
+    fetching.set_error_handler(ErrorHandler(policy, max_retries=1, retry_delay=0.0))
+    warm = Awaits(relay_async)
+    flow = draw(b=fetching)
+    if on_loop:
+        draw("a -> warm -> b", flow=flow, a=source(1), warm=warm)
+    with flow:
+        job_state = wait(flow, flow.execute("a" if on_loop else "b"))
+    assert job_state.status == ("completed" if policy in ("continue", "skip") else "failed")
+    assert len(attempts) == (2 if policy == "retry" else 1)
+    errors = [record.data for record in job_state.execution_history if "error_type" in record.data]
+    assert {data["error_type"] for data in errors} == {"AwaitCancelledError"}
 
 
 class LeavesAtWork(Routine):
@@ -661,6 +695,42 @@ def test_an_engine_that_fails_before_a_handler_begins_ends_that_handler_and_lets
     assert [record.data["error"] for record in job_state.errors] == ["the engine is broken"]
 
 
+def test_a_shutdown_cancels_the_tasks_that_handlers_have_left_and_names_them(caplog):
+    left: list[asyncio.Task[Any]] = []
+
+    async def heartbeat() -> None:
+        await asyncio.Event().wait()
+
+    async def leave(routine: Routine, data: dict[str, Any]) -> None:
+        left.append(asyncio.create_task(heartbeat()))
+
+    flow = draw(a=Awaits(leave, "trigger"))
+    assert flow.run("a").status == "completed"
+    in_thread(flow.shutdown)()
+    assert left[0].cancelled()
+    assert any("heartbeat" in message for message in caplog.messages)
+
+
+def test_a_shutdown_waits_for_threads_that_handlers_have_called_as_long_as_it_may_and_no_longer(caplog):
+    gate = Gate()
+
+    async def call(routine: Routine, data: dict[str, Any]) -> None:
+        await asyncio.to_thread(gate.hold)
+
+    flow = draw("a -> b", a=source(1), b=Awaits(call))
+    job_state = flow.execute("a")
+    gate.await_arrival()
+    flow.cancel(job_state)
+    in_thread(lambda: flow.shutdown(timeout=0.05))()
+    assert any("to_thread" in message for message in caplog.messages)
+    # Another thread drives what comes now, and the one that goes does not end it.
+    again = draw("c -> d", flow=flow, c=source(1, 2, 3), d=Awaits(relay_async))
+    assert wait(again, again.execute("c")).status == "completed"
+    gate.open()
+    assert wait(again, again.execute("c")).status == "completed"
+    again.shutdown()
+
+
 def test_a_handler_that_swallows_its_cancellation_is_named_in_a_warning(caplog):
     began = threading.Event()
 
@@ -905,6 +975,36 @@ def test_a_handler_that_would_let_its_own_loop_stand_still_is_told_so():
         job_state = flow.run("a")
         assert SelfWaitError.__name__ in [record.data["error_type"] for record in job_state.errors]
         flow.cancel()
+
+
+@pytest.mark.parametrize("other_flow", [False, True])
+def test_a_plain_entry_that_an_async_handler_executes_runs_on_a_worker(other_flow):
+    threads: list[threading.Thread] = []
+    job_states: list[JobState] = []
+
+    def plain(routine: Routine, data: dict[str, Any]) -> None:
+        threads.append(threading.current_thread())
+        if len(threads) == 1:
+            raise ValueError
+
+    async def parent(routine: Routine, data: dict[str, Any]) -> None:
+        threads_of_loop.append(threading.current_thread())
+        job_states.append(second.execute("plain"))
+
+    threads_of_loop: list[threading.Thread] = []
+    clock = FakeClock()  # nobody advances it while the loop would stand still for the retry
+    retried = node(plain, slot="trigger")
+    retried.set_error_handler(ErrorHandler("retry", max_retries=1, retry_delay=60.0))
+    with Flow("one", clock=clock) as first, Flow("two", clock=clock) as beside:
+        second = beside if other_flow else first
+        draw(flow=first, parent=Awaits(parent, "trigger"))
+        draw(flow=second, plain=retried)
+        assert wait(first, first.execute("parent")).status == "completed"
+        wait_until(second, job_states[0], lambda state: "error" in names(state, "plain"))
+        clock.advance(60.0)
+        assert wait(second, job_states[0]).status == "completed"
+    assert len(threads) == 2
+    assert not set(threads) & set(threads_of_loop)
 
 
 def test_a_callback_of_a_runs_end_may_wait_for_another_run():

@@ -30,6 +30,7 @@ BUILT_IN = {
     "FlowShutDownError": RuntimeError,
     "SelfWaitError": RuntimeError,
     "AttemptTimeoutError": TimeoutError,
+    "AwaitCancelledError": RuntimeError,
     "HandlerCancelledError": RuntimeError,
     "LateAttemptError": RuntimeError,
     "WorkerStartError": RuntimeError,

@@ -26,6 +26,7 @@ from routilux.flow.durable.renewals import Renewals
 from routilux.flow.durable.retention import Retention
 from routilux.flow.durable.run import DurableRun
 from routilux.flow.durable.scribe import Scribe
+from routilux.flow.durable.sharing import Sharers
 from routilux.flow.durable.stored_inputs import send_through_store, wake
 from routilux.flow.durable.time_travel import Changes, fork
 from routilux.flow.lifecycle import RunExists
@@ -45,6 +46,8 @@ __all__ = ["Durability"]
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_sharers = Sharers()
 
 
 class Durability:
@@ -74,6 +77,7 @@ class Durability:
         # One thread at a time sees to a lease that is gone; taken before the locks of runs.
         self._giving_up = Lock()
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
+        _sharers.add(self)
 
     run_class = DurableRun
     refuse_driven_elsewhere = staticmethod(refuse_driven_elsewhere)
@@ -220,14 +224,20 @@ class Durability:
         with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
             self.store.write([Write(job_id, release=True)])
 
-    def keep_anew(self, run: "DurableRun") -> None:
+    def keep_anew(self, run: "DurableRun", was_released: bool) -> None:
         """Keep everything that a resumed run goes on with.
 
         Raises:
+            RunDrivenError: Another process was quicker.
             StoreError: The store cannot be written.
         """
         structure = self.drawn().text
         self.group.keep(run.job_id)
+        if was_released:
+            # Since the resume has claimed it, a handler that was at work may have ended and let it go: that was dropped
+            # just now, or is written when this says so. From here on nobody lets it go.
+            self.group.has_rows_of(run.job_id)
+            self.store.claim(run.job_state.flow_id, run.job_id)
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
@@ -249,7 +259,7 @@ class Durability:
         """Drive a run from now on, as this record has it. A run that the store does not know is kept now.
 
         Raises:
-            RunDrivenError: Another process drives it.
+            RunDrivenError: Another process drives it, or another Flow object of this one.
             InvalidValueError: It went on elsewhere since this record was made.
             NotPlainError: It holds what is not JSON; nothing has happened.
         """
@@ -262,6 +272,7 @@ class Durability:
                 f"{job_state!r} is a copy: the run itself is at work in this process. Take flow.load("
                 f"{job_state.job_id!r}), which is its own record."
             )
+        _sharers.refuse_if_at_work(self, job_state.job_id)
         scribe = self.scribe_of(job_state)
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
         self._with_a_lease(self.group.write)

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import LeaseLostError, NotPlainError, RunEndedError, StoreError
+from routilux.errors import LeaseLostError, NotPlainError, RunDrivenError, RunEndedError, StoreError
 from routilux.flow.activation import settle
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
@@ -123,7 +123,7 @@ class DurableRun(HandedOut):
 
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
-        self._is_released, self.lost = False, None
+        was_released, self._is_released, self.lost = self._is_released, False, None
         self._awaits_store = self._is_ending = False
         # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
@@ -132,8 +132,9 @@ class DurableRun(HandedOut):
         self.recoveries = deaths or {}
         self._careful_count = 0 if deaths is None else CAREFUL_COUNT
         try:
-            self.durability.keep_anew(self)
-        except (StoreError, LeaseLostError):
+            self.durability.keep_anew(self, was_released)
+        except (StoreError, LeaseLostError, RunDrivenError) as error:
+            self._is_released = isinstance(error, RunDrivenError)
             self._is_reopening = False
             self.stop_for_store()
             raise
