@@ -290,8 +290,6 @@ class RunLifecycle(RunEnd):
     def _begin_special(self, task: Activation, now: int) -> None:
         port, is_merged = task.port, task.merged
         task.started_ns = now
-        if task.special is not None:
-            task.special.was_failed = False
         if task.retry_count:
             return
         if task.replay is None:

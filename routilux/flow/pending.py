@@ -44,7 +44,7 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
 
 def _was(task: "Activation") -> str:
     """Of one that has not begun: what it was when the run was stopped before, if it has not come to it again."""
-    if task.special is not None and task.special.was_failed:
+    if task.special is not None and task.special.was_failed and task.started_ns < 0:
         return "failed"
     return "active" if task.replay is not None else "queued"
 
