@@ -37,8 +37,10 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "released": _released(task),
         "was": _was(task) if was == "queued" else was,
     }
-    if task.revival_count:
-        entry["revivals"] = task.revival_count
+    # One that is a dead letter still has not been revived: that is counted when it is taken up the next time.
+    revivals = task.revival_count - (was == "queued" and entry["was"] == "failed")
+    if revivals > 0:
+        entry["revivals"] = revivals
     return entry
 
 

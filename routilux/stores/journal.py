@@ -263,6 +263,8 @@ class Replay:
     def _begin(self, key: str, at: int, record: int, merges: int, *_names: str) -> None:
         task = self._tasks.pop(key)
         self._tasks[key] = task  # at the end: those that have begun are told apart by their order
+        if task["was"] == "failed":  # a dead letter that is tried again
+            task["revivals"] = task.get("revivals", 0) + 1
         task["was"] = "active"
         task["due_at"] = None
         self._state["current_routine_id"] = task["routine_id"]
