@@ -343,6 +343,7 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: Unknown slot, or a timeout that is not positive.
+            TypeError: A timeout that is no number.
             RuntimeError: Outside an execution, or the run has ended.
         """
         self._require_context("request_input")
@@ -350,6 +351,8 @@ class Routine(OwnFields):
         target = self.get_slot(slot)
         if target is None:
             raise UnknownNameError("slot", slot, self._slots, repr(self))
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise InvalidTypeError(f"timeout must be seconds, or None for no limit, not {timeout!r}.")
         if timeout is not None and not timeout > 0:
             raise InvalidValueError(f"timeout must be more than 0 seconds, and {timeout!r} is not. None: no limit.")
         activation = current_activation.get()

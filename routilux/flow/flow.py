@@ -465,6 +465,8 @@ class Flow(AwaitedFlow):
         strategy = checked_strategy(values.get("execution_strategy", self.execution_strategy))
         workers = checked_workers(values.get("max_workers", self.max_workers))
         timeout = checked_timeout("execution_timeout", values.get("execution_timeout", self.execution_timeout))
+        if self._engine.durability is not None and not values.get("flow_id", self.flow_id):
+            raise InvalidValueError("A flow with a store needs a flow_id, by which its runs are found again: not ''.")
         with self._drawing_lock:
             restore_added_fields(self, data)
             self.flow_id = values.get("flow_id", self.flow_id)

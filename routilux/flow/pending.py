@@ -36,11 +36,12 @@ def describe(task: "Activation", was: str, due_ns: int | None, clock: "Clock") -
         "due_at": None if due_ns is None else wall_clock(due_ns, clock),
         "merged": task.merged,
         "released": _released(task),
-        # One that had begun before the run was stopped and has not come to it again is still one that had begun.
-        "was": "active" if was == "queued" and task.replay is not None else was,
+        "was": _was(task) if was == "queued" else was,
     }
-    if task.revival_count:
-        entry["revivals"] = task.revival_count
+    # One that is a dead letter still has not been revived: that is counted when it is taken up the next time.
+    revivals = task.revival_count - (was == "queued" and entry["was"] == "failed")
+    if revivals > 0:
+        entry["revivals"] = revivals
     return entry
 
 
@@ -61,6 +62,13 @@ def describe_all(
         *(describe(task, "active", None, clock) for task in begun),
         *(describe(task, "retry" if task.retry_count else "queued", due_ns, clock) for due_ns, task in waiting),
     ]
+
+
+def _was(task: "Activation") -> str:
+    """Of one that has not begun: what it was when the run was stopped before, if it has not come to it again."""
+    if task.special is not None and task.special.was_failed and task.started_ns < 0:
+        return "failed"
+    return "active" if task.replay is not None else "queued"
 
 
 def _released(task: "Activation") -> dict[str, list[Any]]:

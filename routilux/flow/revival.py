@@ -180,6 +180,8 @@ class Revival:
             task.revival_count = revivals
         task.merged = bool(entry.get("merged", False))
         task.is_entry = task.identity == run.entry_identity()
+        if was_failed and task.special is not None:
+            task.special.was_failed = True
         released = entry.get("released") or {}
         if released or entry.get("was", "queued") != "queued":
             task.replay = {name: list(payloads) for name, payloads in released.items()}

@@ -374,11 +374,14 @@ class Special:
         "retry_count",
         "revival_count",
         "staged",
+        "was_failed",
     )
 
     def __init__(self) -> None:
         self.retry_count = self.max_retries = 0
         self.merged = self.is_entry = False
+        # A dead letter that is tried again; if its run stops before it has begun, it still is one.
+        self.was_failed = False
         self.replay: dict[str, list[Any]] | None = None
         self.effects: list[Held] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None

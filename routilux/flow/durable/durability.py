@@ -20,7 +20,7 @@ from routilux.errors import (
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.drawn_now import DrawnNow
 from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work, refuse_driven_elsewhere, want
-from routilux.flow.durable.group_commit import GroupCommit
+from routilux.flow.durable.group_commit import GroupCommit, fail_refused
 from routilux.flow.durable.recovery import Recovery
 from routilux.flow.durable.renewals import Renewals
 from routilux.flow.durable.retention import Retention
@@ -63,7 +63,7 @@ class Durability:
         self.store = store
         self.owns_store = owns_store
         self.is_sync = store.level == "sync"
-        self.group = GroupCommit(store, engine.clock, self._on_trouble)
+        self.group = GroupCommit(store, engine.clock, self._on_trouble, self._on_refused)
         self._lock = Lock()
         #: Gives the structure of the flow as it is drawn now.
         self.drawn = DrawnNow(engine.flow)
@@ -498,6 +498,9 @@ class Durability:
         # On a thread of its own: the caller may hold a run's lock. Without one, the next flush of a run sees to it.
         engine.workers.call(self._see_to_trouble, or_here=False)
 
+    def _on_refused(self, job_id: str, error: Exception) -> None:
+        fail_refused(self._live_runs(), job_id, error)
+
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
@@ -556,17 +559,14 @@ class Durability:
             self._see_to_trouble()
         except StoreError as error:
             self.group.note_trouble(error)
-            if self.group.trouble_seconds() < self._patience_seconds():
+            engine = self._engine()
+            if engine is not None and self.group.trouble_seconds() < engine.flow.store_patience:
                 self._retry_later()
                 return
             for run in self._live_runs():
                 run.stop_for_store()
         else:
             self._go_on_if_trouble_is_over()
-
-    def _patience_seconds(self) -> float:
-        engine = self._engine()
-        return engine.flow.store_patience if engine is not None else 0.0
 
     def _go_on_if_trouble_is_over(self) -> None:
         # Runs give their tokens back under their locks when they see the trouble, and get them again under the same
