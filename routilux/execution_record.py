@@ -1,8 +1,10 @@
 """ExecutionRecord: one thing that happened in a run."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from routilux.kept_lists import KeptList
 from routilux.ledger import Row
 from routilux.plain import plain
 from routilux.registration import OwnFields, registered
@@ -10,11 +12,13 @@ from routilux.restoration import restore_additions, saved_additions
 from routilux.saved import Reader
 from routilux.state_data import local_time, read_instant
 
-__all__ = ["ExecutionRecord", "record_of", "restored_record"]
+__all__ = ["ExecutionRecord", "History", "errors_of", "record_of", "restored_record"]
 
 FIELDS = ["routine_id", "event_name", "data", "timestamp"]
 
 OWN_KEYS = (*FIELDS, "is_emission")
+
+ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
@@ -112,3 +116,47 @@ def record_of(row: Row) -> ExecutionRecord:
     if row.is_emission:
         record.is_emission = True
     return record
+
+
+def errors_of(records: Iterable[ExecutionRecord]) -> Iterator[ExecutionRecord]:
+    """Of records, those of everything that went wrong; each error once."""
+    last = None
+    for record in records:
+        if record.is_emission or record.event_name not in ERROR_EVENTS or "error" not in record.data:
+            continue
+        if (
+            record.event_name in ("error_continued", "skipped")
+            and last is not None
+            and last.event_name == "error"
+            and last.routine_id == record.routine_id
+            and last.timestamp == record.timestamp
+        ):
+            continue  # tolerated: it stands before this one, with its traceback
+        last = record
+        yield record
+
+
+class History(KeptList[ExecutionRecord]):
+    """The records of a run that are objects by now; what is newer stands in the ledger's rows."""
+
+    __slots__ = ()
+
+    def fold(self) -> None:
+        """With the lock held: make objects of what was written since."""
+        if self._ledger.rows:
+            list.extend(self, map(record_of, self._ledger.take_records()))
+
+    def add(self, values: list[ExecutionRecord]) -> None:
+        """Append records, after everything that was written until now; a run that is kept refuses what is not JSON."""
+        ledger = self._ledger
+        if ledger.scribe is not None:
+            for record in values:
+                record.saved_form(f"the data of a record of {record.routine_id!r}")
+        with ledger.lock:
+            self.fold()
+            list.extend(self, values)
+            if ledger.scribe is not None:
+                for record in values:
+                    ledger.scribe.appended(record)
+            if ledger.live is not None:
+                ledger.live.poke()

@@ -11,8 +11,8 @@ from serilux import SerializableRegistry, register_serializable
 
 from routilux.context import refuse_late
 from routilux.errors import InvalidDataError, InvalidValueError
-from routilux.execution_record import ExecutionRecord, record_of, restored_record
-from routilux.guarded import GuardedDict, taken_from
+from routilux.execution_record import ExecutionRecord, History, errors_of, record_of, restored_record
+from routilux.guarded import taken_from
 from routilux.history_data import read_rows
 from routilux.ids import new_id
 from routilux.ledger import Ledger, RecordKey
@@ -20,6 +20,7 @@ from routilux.output_handler import OutputHandler, check_output_handler, hand_ov
 from routilux.registration import registered
 from routilux.restoration import restore_additions, saved_additions
 from routilux.routine_states import RoutineStates
+from routilux.shared_data import SharedData
 from routilux.shared_state import SharedState
 from routilux.state_data import checked_instant, local_time, read_state, shallow, shallow_slot_data
 from routilux.state_file import Saves, read_file
@@ -28,8 +29,6 @@ from routilux.status import JobStatus
 from routilux.waiting import wait_for_completion, wait_until_condition
 
 __all__ = ["ExecutionRecord", "JobState", "ledger_of", "register_serializable"]
-
-ERROR_EVENTS = frozenset({"error", "error_continued", "skipped", "timeout"})
 
 
 @registered
@@ -75,7 +74,7 @@ class JobState(SharedState):
 
     def __init__(self, flow_id: str = "") -> None:
         super().__init__()
-        self._history: list[ExecutionRecord] = []
+        self._history = History([], self._ledger)
         self._created_at: datetime | None = None
         self._updated_at: datetime | None = None
         self.flow_id = flow_id
@@ -116,6 +115,8 @@ class JobState(SharedState):
 
     @status.setter
     def status(self, value: str) -> None:
+        if self._ledger.scribe is not None:
+            self._ledger.scribe.check_text("status", str(value))
         with self._ledger.lock:
             self._ledger.status = str(value)
             self._touch()
@@ -202,13 +203,12 @@ class JobState(SharedState):
         records = list(value)  # before the lock is taken: it may be made of the history itself
         with self._ledger.lock:
             self._ledger.take_records()
-            self._history = records
+            self._history = History(records, self._ledger)
 
     def folded_history(self) -> list[ExecutionRecord]:
         """With the engine's lock held: the history, with everything that was written in it. Not for applications."""
         ledger = self._ledger
-        if ledger.rows:
-            self._history.extend(record_of(row) for row in ledger.take_records())
+        self._history.fold()
         if ledger.limit is not None and len(self._history) > ledger.limit:
             surplus = len(self._history) - ledger.limit
             del self._history[:surplus]
@@ -242,28 +242,13 @@ class JobState(SharedState):
         A tolerated error of a task stands in the history twice (as `error`, and as `error_continued` or
         `skipped`); here only its `error` record, which has the traceback.
         """
-        found: list[ExecutionRecord] = []
-        for record in list(self.execution_history):
-            if record.is_emission or record.event_name not in ERROR_EVENTS or "error" not in record.data:
-                continue
-            last = found[-1] if found else None
-            tolerated = record.event_name in ("error_continued", "skipped")
-            if (
-                tolerated
-                and last is not None
-                and last.event_name == "error"
-                and last.routine_id == record.routine_id
-                and last.timestamp == record.timestamp
-            ):
-                continue
-            found.append(record)
-        return found
+        return list(errors_of(list(self.execution_history)))
 
     def use_new_locks(self) -> None:
         """In a forked child, where the threads that held the locks do not exist. Not for applications."""
         self._ledger.use_new_lock()
         self._shared_lock = RLock()
-        self._shared_data = GuardedDict(dict(dict.items(self._shared_data)), lock=self._shared_lock)
+        self._shared_data = SharedData(dict(dict.items(self._shared_data)), lock=self._shared_lock)
         self._modifying_thread = 0
 
     def record_total(self) -> int:
@@ -374,6 +359,7 @@ class JobState(SharedState):
         with self._at_rest():
             taken = {**self._taken(), "execution_history": [], "rows": [], "output_log": [], "shared_log": []}
             use({"_type": type(self).__name__, **saved_state(taken, self._ledger), **additions})
+            self._shared_data.forget_written()
 
     @contextmanager
     def _at_rest(self) -> Iterator[None]:

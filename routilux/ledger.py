@@ -65,8 +65,18 @@ class Scribe(Protocol):
             NotPlainError: It is not JSON; the message names the path to it.
         """
 
+    def check_text(self, what: str, text: str) -> None:
+        """Refuse a text that no store can hold.
+
+        Raises:
+            InvalidValueError: It is one.
+        """
+
     def record(self, key: "RecordKey", at_ns: int, data: Any) -> None:
         """With the lock held: a record was written."""
+
+    def appended(self, record: Any) -> None:
+        """With the lock held: a caller has appended an ExecutionRecord."""
 
     def output(self, entry: dict[str, Any]) -> None:
         """With the lock held: an output was sent."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from routilux.context import delivering_output
 from routilux.errors import HandlerTypeError, InvalidTypeError, repr_of, text_of
+from routilux.handlers import kind_of_unusable
 
 __all__ = ["CallbackOutputHandler", "NullOutputHandler", "OutputHandler", "QueueOutputHandler", "hand_over"]
 
@@ -79,6 +80,12 @@ class CallbackOutputHandler(OutputHandler):
             raise HandlerTypeError(
                 f"CallbackOutputHandler needs a callable, not {callback!r}. "
                 "Give a function of (job_id, routine_id, output_type, data, timestamp)."
+            )
+        kind = kind_of_unusable(callback)
+        if kind:
+            raise HandlerTypeError(
+                f"CallbackOutputHandler needs a plain function, and {callback!r} is {kind}: calling it would run none "
+                "of its lines. A plain one may hand the output to your loop with loop.call_soon_threadsafe(...)."
             )
         self.callback = callback
 

@@ -1,6 +1,7 @@
 """Routine: a node of a flow, with slots that receive and events that it emits."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from routilux.arrows import flow_of
@@ -16,7 +17,7 @@ from routilux.registration import OwnFields, registered
 from routilux.restoration import Restoration, read_additions, read_by_class, restore_together, saved_additions
 from routilux.saved import Reader
 from routilux.slot import MergeStrategy, Slot, read_slot
-from routilux.synchronous import routine_id_in
+from routilux.synchronous import DirectCall, routine_id_in
 from routilux.time_limits import checked_timeout
 
 if TYPE_CHECKING:  # a routine runs in a flow that stands above it
@@ -284,8 +285,10 @@ class Routine(OwnFields):
         flow = flow or self._current_flow
         if flow is None:
             event.deliver(data)
-        else:
-            flow.emit_from_outside(self, event_name, data, job_state, delay, priority)
+            return
+        emit = partial(flow.emit_from_outside, self, event_name, data, job_state, delay, priority)
+        if job_state is not None or not isinstance(activation, DirectCall) or not activation.holds(emit):
+            emit()
 
     @property
     def _current_flow(self) -> "Flow | None":
@@ -340,6 +343,7 @@ class Routine(OwnFields):
 
         Raises:
             ValueError: Unknown slot, or a timeout that is not positive.
+            TypeError: A timeout that is no number.
             RuntimeError: Outside an execution, or the run has ended.
         """
         self._require_context("request_input")
@@ -347,6 +351,8 @@ class Routine(OwnFields):
         target = self.get_slot(slot)
         if target is None:
             raise UnknownNameError("slot", slot, self._slots, repr(self))
+        if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+            raise InvalidTypeError(f"timeout must be seconds, or None for no limit, not {timeout!r}.")
         if timeout is not None and not timeout > 0:
             raise InvalidValueError(f"timeout must be more than 0 seconds, and {timeout!r} is not. None: no limit.")
         activation = current_activation.get()

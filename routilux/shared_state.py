@@ -6,11 +6,12 @@ from threading import RLock, get_ident
 from typing import Any
 
 from routilux.context import refuse_late
-from routilux.errors import InvalidValueError, NotPlainError, RunError
-from routilux.guarded import GuardedDict, taken_from
+from routilux.errors import InvalidValueError, RunError
+from routilux.guarded import taken_from
+from routilux.kept_lists import SharedLog
 from routilux.ledger import Ledger
-from routilux.plain import plain
 from routilux.registration import OwnFields
+from routilux.shared_data import SharedData
 
 __all__ = ["SharedState"]
 
@@ -25,8 +26,8 @@ class SharedState(OwnFields):
         # and before the ledger's.
         self._shared_lock = RLock()
         self._modifying_thread = 0
-        self._shared_data: GuardedDict[str, Any] = GuardedDict(lock=self._shared_lock)
-        self.shared_log: list[dict[str, Any]] = []
+        self._shared_data = SharedData(lock=self._shared_lock)
+        self._shared_log: list[dict[str, Any]] = SharedLog([], self._ledger)
 
     def _touch(self) -> None:
         self._ledger.touched_ns = self._ledger.now()
@@ -46,8 +47,10 @@ class SharedState(OwnFields):
         if value is self._shared_data:
             return  # `shared_data |= {...}` has written it already, and it stays the object that others hold
         refuse_late(self, "replace the shared data")
-        values: GuardedDict[str, Any] = GuardedDict(taken_from(value), lock=self._shared_lock)
+        values = SharedData(taken_from(value), lock=self._shared_lock)
         with self._shared_lock:
+            if self._shared_data.changed is not None:
+                values.check(dict(dict.items(values)))
             values.track(self._shared_data)  # before anybody sees it: see `take_shared_changes`
             self._shared_data = values
 
@@ -94,6 +97,18 @@ class SharedState(OwnFields):
 
     # -- the log
 
+    @property
+    def shared_log(self) -> list[dict[str, Any]]:
+        """The entries of the routines, oldest first; callers may append to it."""
+        return self._shared_log
+
+    @shared_log.setter
+    def shared_log(self, value: list[dict[str, Any]]) -> None:
+        if value is self._shared_log:
+            return  # `shared_log += [...]` has written it already
+        # What is no list is refused when the run is saved, as for every field.
+        self._shared_log = SharedLog(value, self._ledger) if isinstance(value, list) else value
+
     def append_to_shared_log(self, entry: dict[str, Any]) -> None:
         """Append an entry; it gets a `timestamp` (ISO text) unless it has one.
 
@@ -107,7 +122,7 @@ class SharedState(OwnFields):
             entry = {**entry, "timestamp": datetime.now().isoformat()}
         self._check_durable(entry, "an entry of the shared log")
         with self._shared_lock, self._ledger.lock:
-            self.shared_log.append(entry)
+            list.append(self._shared_log, entry)
             self._touch()
             if self._ledger.scribe is not None:
                 self._ledger.scribe.logged(entry)
@@ -121,14 +136,24 @@ class SharedState(OwnFields):
     # -- for the journal, not for applications
 
     def track_shared_data(self) -> None:
-        """Note what is written to the shared data from now on."""
+        """Note what is written to the shared data, and handed out of them, from now on."""
         with self._shared_lock:
-            self._shared_data.changed = {}
+            self._shared_data.begin_tracking()
 
-    def take_shared_changes(self, use: Callable[[list[tuple[Any, ...]]], None]) -> None:
+    def take_shared_changes(
+        self,
+        use: Callable[[list[tuple[Any, ...]]], None],
+        is_over: Callable[[Any], bool] = bool,
+        with_lasting: bool = False,
+    ) -> None:
         """Call `use` with what was written since the last call: (key, value), or (key,) for one that is gone.
 
         It is called under the lock of the shared data: of two threads that take changes, the later ones come later.
+
+        Args:
+            use: Is given the changes.
+            is_over: Whether what was handed out to an activation is to be compared now; see `SharedData.take`.
+            with_lasting: Compare all that was handed out to others than handlers, too.
 
         Raises:
             NotPlainError: A value is not JSON. It is left out at the next call.
@@ -136,19 +161,7 @@ class SharedState(OwnFields):
         # Empty without the lock means that `use` has been given everything that this thread has written: a change
         # goes only after that. Else the settlement of a handler could be kept before what the handler has shared,
         # while another thread has it in its hands.
-        if not self._shared_data.changed:
+        if not self._shared_data.has_news(with_lasting):
             return
         with self._shared_lock:
-            changed = self._shared_data.changed
-            found: list[tuple[Any, ...]] = []
-            for key in list(changed):
-                if not dict.__contains__(self._shared_data, key):
-                    found.append((key,))
-                    continue
-                try:
-                    found.append((key, plain(self._shared_data[key], f"shared_data[{key!r}]")))
-                except NotPlainError:
-                    del changed[key]
-                    raise
-            use(found)
-            changed.clear()
+            self._shared_data.take(is_over, with_lasting, use)

@@ -141,6 +141,7 @@ def check_pending(item: Any, where: str) -> None:
     expected: dict[str, tuple[type, ...]] = {
         "data": (dict,),
         "attempt": (int,),
+        "revivals": (int,),
         "priority": (int,),
         "merged": (bool,),
         "released": (dict,),

@@ -1,6 +1,6 @@
 """Calls of a handler without an engine: the context that it sees, and the record of its error."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from routilux.errors import text_of
 
 if TYPE_CHECKING:  # the vocabulary stands above this room
     from routilux.flow.flow import Flow
+    from routilux.flow.task import Activation
     from routilux.job_state import JobState
     from routilux.slot import Slot
 
@@ -16,9 +17,13 @@ __all__ = ["DirectCall", "record_slot_error", "routine_id_in", "working_for"]
 
 
 class DirectCall:
-    """What stands in the context while a slot's handler is called directly: no run, but a flow and a job."""
+    """What stands in the context while a slot's handler is called directly: no run, but a flow and a job.
 
-    __slots__ = ("flow", "job_state", "routine")
+    Attributes:
+        attempt: Its activation, where an engine calls the handler all the same, for an emission that belongs to no run.
+    """
+
+    __slots__ = ("attempt", "flow", "job_state", "routine")
 
     run = None
     is_late = False
@@ -26,10 +31,21 @@ class DirectCall:
     retry_count = 0
     activation_id = ""
 
-    def __init__(self, routine: Any, job_state: "JobState | None", flow: "Flow | None") -> None:
+    def __init__(
+        self,
+        routine: Any,
+        job_state: "JobState | None",
+        flow: "Flow | None",
+        attempt: "Activation | None" = None,
+    ) -> None:
         self.routine = routine
         self.job_state = job_state
         self.flow = flow
+        self.attempt = attempt
+
+    def holds(self, call: Callable[[], None]) -> bool:
+        """Keep an emission until the attempt has succeeded; False where it is to be made at once."""
+        return self.attempt is not None and self.attempt.run.hold_call(self.attempt, call)
 
     def refuse_late(self, part: object, what: str) -> None:
         """Never called: it has no attempts."""

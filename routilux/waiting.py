@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from routilux.context import refuse_standing_still
 from routilux.errors import InvalidTypeError
+from routilux.handlers import kind_of_unusable
 from routilux.status import FINAL, JobStatus
+from routilux.time_limits import check_wait
 
 if TYPE_CHECKING:  # the record and the flow stand above this room
     from routilux.flow.flow import Flow
@@ -74,9 +76,10 @@ def wait_for_completion(
             unfinished, then every 5 seconds, on this thread.
 
     Raises:
-        TypeError: `job_state` is no JobState.
+        TypeError: `job_state` is no JobState, or `timeout` no number.
         SelfWaitError: When a handler waits for its own run, or for one that is waiting for it.
     """
+    check_wait(timeout)
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(progress_callback)
     while True:
@@ -113,9 +116,11 @@ def wait_until_condition(
     run is paused. What it raises is logged and counts as "not yet".
 
     Raises:
-        TypeError: `job_state` is no JobState.
+        TypeError: `job_state` is no JobState, `timeout` no number, or the condition no plain function.
     """
     _ledger(job_state)  # which says so
+    check_wait(timeout)
+    _check_condition(condition)
     deadline = None if timeout is None else time.monotonic() + timeout
     progress = Progress(progress_callback)
     while True:
@@ -136,6 +141,15 @@ def wait_until_condition(
                 live.wait_for_change(_bounded(check_interval, deadline))
         elif job_state.status not in FINAL:  # else it has ended since the look above
             _pause(flow, check_interval, deadline)
+
+
+def _check_condition(condition: object) -> None:
+    kind = kind_of_unusable(condition) if callable(condition) else "nothing that can be called"
+    if kind:
+        raise InvalidTypeError(
+            f"A condition is a plain function of (flow, job_state), and {condition!r} is {kind}: it would be true at "
+            "once, or never."
+        )
 
 
 def warn_of_timeout(flow: Any, job_state: "JobState", timeout: float | None) -> None:

@@ -5,18 +5,19 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any, TextIO
 
-from routilux.cli.stored import DECISIONS, listed, stored
-from routilux.cli.views import VIEWS, Lines
+from routilux.cli.stored import DECISIONS, LIST_VIEW, listed, stored, stored_records
+from routilux.cli.views import RECORD_VIEWS, VIEWS, Lines, line, printable
 from routilux.errors import InvalidDataError, MissingExtraError, StoreUnavailableError
 from routilux.job_state import JobState
 from routilux.plain import shortened
 from routilux.state_file import read_file
 from routilux.stores.base import Store
 from routilux.stores.opening import open_store
+from routilux.stores.relational import RelationalStore
 
 __all__ = ["main"]
 
@@ -36,6 +37,9 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     """
     if out is not None:
         return _run(arguments, out)
+    if sys.stdout is None:  # the process was started without one
+        _complain("there is no standard output to write to")
+        return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has all the characters of a run
     try:
@@ -60,20 +64,31 @@ def _run(arguments: Sequence[str] | None, out: TextIO) -> int:
     options = parser.parse_args(arguments)
     try:
         if options.store is not None:
-            with closing(_opened(options.store)) as store:
+            with closing(_opened(options.store, options.command in DECISIONS)) as store:
                 return _look_into(store, options, out)
         job_state = _loaded(options.run)
     except BrokenPipeError:
         raise  # of standard output: `main` knows
     except (OSError, ValueError, RuntimeError, MissingExtraError) as error:
-        sys.stderr.write(f"routilux: {error}\n")
+        _complain(str(error))
         return 2
-    lines, data = VIEWS[options.command]
-    return _print(out, options, lines(job_state), data(job_state))
+    records = job_state.execution_history
+    if options.command in RECORD_VIEWS:
+        return _print(out, options, *RECORD_VIEWS[options.command], records)
+    return _print(out, options, *VIEWS[options.command], job_state, records)
 
 
-def _opened(url: str) -> Store:
-    """A store that is there: whoever looks must not make one.
+def _complain(text: str) -> None:
+    if sys.stderr is not None:
+        sys.stderr.write(f"routilux: {printable(text)}\n")
+
+
+def _opened(url: str, is_to_decide: bool) -> Store:
+    """A store that is there: whoever looks must not make one, and what an application has of its own is not ours.
+
+    Args:
+        url: Where it is.
+        is_to_decide: Whether it is going to be written.
 
     Raises:
         StoreUnavailableError: It is not.
@@ -84,25 +99,36 @@ def _opened(url: str) -> Store:
     path = url.removeprefix("sqlite:///")
     if url.startswith("memory:") or ("://" not in path and not os.path.exists(path)):
         raise StoreUnavailableError(f"There is no store {url}. Give a SQLite file that a flow has made, or a URL.")
+    if isinstance(store, RelationalStore):
+        store.only_look()
+    if is_to_decide:
+        store.list_runs(limit=0)  # it is one
+        store.close()
+        return open_store(url)
     return store
 
 
 def _look_into(store: Store, options: argparse.Namespace, out: TextIO) -> int:
     if options.command == "list":
-        return _print(out, options, *listed(store, options.status, options.flow, options.limit))
+        return _print(out, options, *LIST_VIEW, listed(store, options.status, options.flow, options.limit))
     if options.command in DECISIONS:
-        out.write(DECISIONS[options.command](store, options.run) + "\n")
+        out.write(line(DECISIONS[options.command](store, options.run)) + "\n")
         return 0
+    # All records, and not only those that a bounded run has in memory; page by page.
+    if options.command in RECORD_VIEWS:
+        return _print(out, options, *RECORD_VIEWS[options.command], stored_records(store, options.run))
     job_state = stored(store, options.run)
-    lines, data = VIEWS[options.command]
-    return _print(out, options, lines(job_state), data(job_state))
+    return _print(out, options, *VIEWS[options.command], job_state, stored_records(store, options.run))
 
 
-def _print(out: TextIO, options: argparse.Namespace, lines: Lines, data: Any) -> int:
+def _print(
+    out: TextIO, options: argparse.Namespace, lines: Callable[..., Lines], data: Callable[..., Any], *seen: Any
+) -> int:
+    """Show what is seen, by the function that makes lines of it or by the one that makes data."""
     if options.json:
-        out.write(json.dumps(data, indent=2) + "\n")
+        out.write(json.dumps(data(*seen), indent=2) + "\n")
     else:
-        out.writelines(f"{each}\n" for each in lines)
+        out.writelines(f"{each}\n" for each in lines(*seen))
     return 0
 
 

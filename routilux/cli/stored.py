@@ -1,25 +1,33 @@
 """Runs in a store, as the command line sees them: it has no flow, so it looks, and leaves word for the application."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
 from routilux.cli.views import Lines, line
-from routilux.errors import InvalidValueError, UnknownRunError
-from routilux.job_state import JobState
+from routilux.errors import InvalidValueError, UnknownNameError, UnknownRunError
+from routilux.job_state import ExecutionRecord, JobState
 from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 
-__all__ = ["DECISIONS", "listed", "stored"]
+__all__ = ["DECISIONS", "LIST_VIEW", "listed", "stored", "stored_records"]
+
+_STATUSES = frozenset(each.value for each in JobStatus)
 
 GOES_ON = "goes on when the application calls flow.recover()"
 
 
-def listed(store: Store, status: str | None, flow_id: str | None, limit: int) -> tuple[Lines, list[dict[str, Any]]]:
-    """The runs of a store, as lines and as data."""
-    headers = store.list_runs(status, flow_id, limit=limit)
-    return _lines(headers), [header._asdict() for header in headers]
+def listed(store: Store, status: str | None, flow_id: str | None, limit: int) -> list[RunHeader]:
+    """The runs of a store.
+
+    Raises:
+        UnknownNameError: There are none with this status, and no run has it unless an application gives it.
+    """
+    found = store.list_runs(status, flow_id, limit=limit)
+    if not found and status is not None and status not in _STATUSES and not store.list_runs(status, limit=1):
+        raise UnknownNameError("status", status, _STATUSES)  # it looks as if all were well, and is a slip
+    return found
 
 
 def _lines(headers: list[RunHeader]) -> Lines:
@@ -29,6 +37,24 @@ def _lines(headers: list[RunHeader]) -> Lines:
         at = datetime.fromtimestamp(header.updated_at).isoformat(sep=" ", timespec="seconds")
         driven = f"  driven by {line(header.driver)}" if header.driver else ""
         yield f"{line(header.job_id)}  {line(header.flow_id)}  {line(header.status):9}  {at}{driven}"
+
+
+def _list_data(headers: list[RunHeader]) -> list[dict[str, Any]]:
+    return [header._asdict() for header in headers]
+
+
+# For people, and for programs.
+LIST_VIEW: tuple[Callable[[list[RunHeader]], Lines], Callable[[list[RunHeader]], Any]] = (_lines, _list_data)
+
+
+def stored_records(store: Store, job_id: str) -> Iterator[ExecutionRecord]:
+    """All records of a run of a store.
+
+    Raises:
+        UnknownRunError: The store has no such run.
+    """
+    _header(store, job_id)
+    return store.records(job_id)
 
 
 def stored(store: Store, job_id: str) -> JobState:

@@ -370,7 +370,9 @@ class CoroutineLoop:
             task.get_loop().call_soon(self._end_soon)
 
     def _look_up(self) -> None:
-        if self._loop is not asyncio.get_running_loop():
+        with self._lock:  # which whoever starts the thread holds until it is known
+            has_ended = self._loop is not asyncio.get_running_loop()
+        if has_ended:
             return  # as above
         if self._has_driver and self._driver is not None and self._driver.done():
             self._leave_line()  # a handler has cancelled all tasks of the loop, and one had not begun

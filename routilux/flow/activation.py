@@ -92,7 +92,7 @@ def perform(task: "Activation", has_token: bool = True) -> Outcome:  # noqa: PLR
     if run.is_anonymous:
         # No run to be seen, but the flow: what the handler emits stays in the flow that it came through.
         current_job_state.set(None)
-        current_activation.set(DirectCall(task.port.node.routine, None, run.flow))
+        current_activation.set(DirectCall(task.port.node.routine, None, run.flow, task))
     else:
         if current_job_state.get() is not run.job_state:  # it still is, unless this is the first of a turn
             current_job_state.set(run.job_state)
@@ -233,7 +233,7 @@ def _log(task: "Activation", error: BaseException, decision: Decision, delay: fl
     routine_id = task.port.node.id
     what_next = {
         Decision.RETRY: f"retry {task.retry_count + 1} of {task.max_retries} in {delay:g} s",
-        Decision.FAIL: "the run fails",
+        Decision.FAIL: "the run fails" if not task.run.is_anonymous else "given up; it belongs to no run",
         Decision.CONTINUE: "tolerated",
         Decision.SKIP: "skipped",
         Decision.NOTE: "noted; the run goes on",

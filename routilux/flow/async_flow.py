@@ -10,8 +10,8 @@ from routilux.executors.opening import asyncio_waits
 from routilux.flow.controls import check_state
 from routilux.flow.durable.elsewhere import FIRST_SECONDS, MOST_SECONDS
 from routilux.flow.durable_flow import DurableFlow
-from routilux.flow.engine import nested_job_id
 from routilux.flow.lifecycle import RunLifecycle
+from routilux.flow.nested import nested_job_id
 from routilux.flow.stream import AsyncRunStream
 from routilux.job_state import JobState, ledger_of
 from routilux.time_limits import check_wait
@@ -159,7 +159,7 @@ class AwaitedFlow(DurableFlow):
         return AsyncRunStream(job_state, partial(self._call, start))
 
     def _nested_job_id(self) -> str | None:
-        return None if self.store is None else nested_job_id()
+        return None if self.store is None else nested_job_id(self.store)
 
     async def _call(self, start: Callable[[], Any]) -> Any:
         # With a store, a start waits for a transaction.

@@ -12,6 +12,7 @@ from routilux.flow.stops import note_cancellation, note_pause
 from routilux.flow.waiters import GRACE_SECONDS, runs_loop
 from routilux.flow.workers import workers_of_this_thread
 from routilux.job_state import JobState, ledger_of
+from routilux.plain import plain_dict, shortened
 from routilux.status import FINAL, JobStatus
 
 if TYPE_CHECKING:  # driven by the flow that owns it
@@ -46,7 +47,11 @@ def pause(engine: "Engine", job_state: JobState | None, reason: str, checkpoint:
     """See `Flow.pause`."""
     if not isinstance(checkpoint, dict | None):
         raise InvalidTypeError(f"The checkpoint of a pause is a dict or None, not {checkpoint!r}.")
-    point = {"reason": reason, "checkpoint": dict(checkpoint or {})}
+    point: dict[str, Any] = {"reason": reason, "checkpoint": dict(checkpoint or {})}
+    if engine.durability is not None:
+        # Refused before anything has happened: a run whose stop cannot be kept is neither stopped nor going on.
+        _refuse_unkept("pause", reason)
+        point["checkpoint"] = plain_dict(point["checkpoint"], "the checkpoint of a pause", 2)  # so deep it is kept
     at_work = [_pause_one(engine, state, point) for state in _states(engine, job_state)]
     if _must_not_wait():
         return
@@ -76,8 +81,15 @@ def _pause_one(engine: "Engine", state: JobState, point: dict[str, Any]) -> RunL
 
 def cancel(engine: "Engine", job_state: JobState | None, reason: str) -> None:
     """See `Flow.cancel`."""
+    if engine.durability is not None:
+        _refuse_unkept("cancellation", reason)
     for state in _states(engine, job_state):
         _cancel_one(engine, state, reason)
+
+
+def _refuse_unkept(what: str, reason: str) -> None:
+    if not isinstance(reason, str):
+        raise InvalidTypeError(f"The reason of a {what} is text, not {shortened(reason)}. Give str(...) of it.")
 
 
 def _cancel_one(engine: "Engine", state: JobState, reason: str) -> None:

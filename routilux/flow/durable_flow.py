@@ -104,7 +104,7 @@ class DurableFlow(Drawing):
 
         The new run has the history up to that point, and goes on at once: with what waited then, and with the handlers
         that were at work, which run again. Its `metadata["forked_from"]` says the old run's job_id and how many of its
-        records it has taken over.
+        records it has taken over. It was created now, however old its history is.
 
         Args:
             run: A run of this flow, or its job_id; one that is live too, of which then counts what it has done so far.

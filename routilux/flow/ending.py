@@ -101,6 +101,10 @@ class RunEnd:
         self._tracked_count = 0
         self._tracked_by: tuple[object, int, int] | None = None
 
+    def was_resumed(self) -> bool:
+        """Whether it is not on its first leg, which `execute` begins."""
+        return self._leg > 1
+
     @abstractmethod
     def is_stopped(self) -> bool:
         """Whether it was paused, failed or cancelled, rather than having come to its end."""
@@ -223,7 +227,7 @@ class RunEnd:
         return not self.is_parking() and self.is_done_for_waiters()
 
     def _is_left_behind(self) -> bool:
-        return self.over and (self._left_behind or self.engine.is_shut_down())
+        return self.over and self.is_parking() and (self._left_behind or self.engine.is_shut_down())
 
     def leave_behind(self) -> None:
         """Its flow was shut down: who reads it while it is paused has read it to its end.
@@ -232,7 +236,7 @@ class RunEnd:
         perhaps before a reader that is woken here has looked.
         """
         with self.lock:
-            self._left_behind = self.is_parking()
+            self._left_behind = True
             self.poke()
 
     def tell_readers(self) -> None:

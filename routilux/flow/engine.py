@@ -28,6 +28,8 @@ from routilux.flow.identity import new_identity
 from routilux.flow.inputs import Inputs
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
+from routilux.flow.nested import nested_job_id
+from routilux.flow.observed import check_task
 from routilux.flow.run import Run
 from routilux.flow.shutdown import shut_down
 from routilux.flow.task import Activation, SlotActivationTask
@@ -50,7 +52,7 @@ if TYPE_CHECKING:  # the flow stands above its engine
     from routilux.output_handler import OutputHandler
     from routilux.priority import TaskPriority
 
-__all__ = ["Engine", "nested_job_id"]
+__all__ = ["Engine"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +136,7 @@ class Engine:
             self.flow.refuse_broken()
         self.refuse_when_closed(is_execute=True)
         if self.durability is not None and job_id is None and job_state is None:
-            job_id = nested_job_id()
+            job_id = nested_job_id(self.durability.store)
         job_state = self._prepared(job_state, output_handler, job_id, history_limit)
         # An async entry, and a caller whose thread runs a loop: that one must not stand still for it, and where it is
         # the loop that would drive the entry, it would for ever. On a thread that drives handlers, no plain one runs.
@@ -363,7 +365,11 @@ class Engine:
         return run if run is not None and not run.over else None
 
     def _anonymous(self) -> Run:
-        run = Run(self, JobState(self.flow.flow_id), self._token_limit(self.flow.execution_strategy))
+        job_state = JobState(self.flow.flow_id)
+        ledger = ledger_of(job_state)
+        if ledger.clock is not self.clock:
+            ledger.use_clock(self.clock)
+        run = Run(self, job_state, self._token_limit(self.flow.execution_strategy))
         run.is_adopted = run.is_anonymous = True
         return run
 
@@ -401,11 +407,16 @@ class Engine:
         # before every other lock; re-entrant, since a handler that is stepped by hand may put a task.
         with self._taking_lock:
             while (task := self.flow.next_arrival()) is not None:
-                self._take(task)
-                with self._lock:
-                    self._in_hand = None
+                try:
+                    self._take(task)
+                except Exception:  # what somebody has put there: it must not keep the others from being taken
+                    logger.exception("%r in flow._task_queue is no task that can run, and is dropped", task)
+                finally:
+                    with self._lock:
+                        self._in_hand = None
 
     def _take(self, task: SlotActivationTask) -> None:
+        check_task(task)  # the queue may be one of the caller's, and takes whatever is put
         job_state = task.job_state
         live = ledger_of(job_state).live if job_state is not None else None
         # The run may end between this look and its answer; then the task runs for the record alone.
@@ -552,14 +563,6 @@ class Engine:
 
 # Where an emission comes from that no slot's handler makes.
 _OUTSIDE = Port(Node("", None), Slot())
-
-
-def nested_job_id() -> str | None:
-    """For a run that a durable handler starts: the same when that handler runs again."""
-    activation = current_activation.get()
-    if not isinstance(activation, Activation) or not activation.run.is_durable:
-        return None
-    return f"{activation.activation_id}.{activation.next_execute()}"
 
 
 def _takes_nothing(job_state: JobState) -> bool:

@@ -45,7 +45,7 @@ def give_up_entry(run: "Run", entry: "Activation", error: BaseException, token_l
     It is as if the entry's handler had raised. Where somebody else has the entry (a worker, since a resume; or whoever
     settles an attempt that was given up), the run goes on without its caller.
     """
-    if run.give_back(entry) or (run.is_inline and run.is_open()):
+    if run.give_back(entry.present) or (run.is_inline and run.is_open()):
         run.abort(error, entry.port.node.id)
     else:
         run.open_for_tasks(token_limit)

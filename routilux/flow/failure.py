@@ -55,6 +55,9 @@ def settle_failed_attempt(
         _retry_later(run, task, delay, now)
         return
     run.count_failure(node, now - task.started_ns or 1)
+    if run.is_anonymous and decision in (Decision.RETRY, Decision.FAIL):
+        run.leave(task, "failed")  # there is no run to fail, nor one to resume: the other deliveries are independent
+        return
     if decision in (Decision.RETRY, Decision.FAIL):
         at = run.ledger.instant(now).isoformat()
         changes = {"status": RoutineStatus.FAILED.value, "error": text.error, "error_time": at}

@@ -83,8 +83,6 @@ class Flow(AwaitedFlow):
     Attributes:
         routines: The routines by their ids.
         connections: The connections, in the order in which they were drawn.
-        error_handler: The policy for routines that have none of their own, or None.
-        execution_tracker: Adds up the runs; None before the first.
     """
 
     fields_to_serialize = [
@@ -211,7 +209,9 @@ class Flow(AwaitedFlow):
             execution_strategy: For this run only; else the flow's.
             timeout: Seconds from start to end, for this run only; else the flow's `execution_timeout`. `float("inf")`
                 is no limit.
-            job_state: A pending JobState that the caller has prepared.
+            job_state: A pending JobState that the caller has prepared. In a handler of a durable run, give a `job_id`
+                as well, made of `context.activation_id`: a prepared JobState names its run anew when the handler runs
+                again after a crash, and then that starts a second run. Without one, the name follows from the handler.
             output_handler: Receives this run's outputs from the first on.
             job_id: Names the run; a uuid4 by default. Where the flow has a store and that a run of this id, nothing is
                 started, and that run is returned; it goes on here if the process that drove it is no more.
@@ -375,6 +375,8 @@ class Flow(AwaitedFlow):
 
         Raises:
             ValueError: The state is of another flow.
+            TypeError: The checkpoint is no dict; or the flow has a store, and it is not JSON, or the reason no text.
+                Nothing has happened.
         """
         pause(self._engine, job_state, reason, checkpoint)
 
@@ -432,6 +434,7 @@ class Flow(AwaitedFlow):
 
         Raises:
             ValueError: The state is of another flow.
+            TypeError: The flow has a store, and the reason is no text. Nothing has happened.
         """
         cancel(self._engine, job_state, reason)
 
@@ -462,6 +465,8 @@ class Flow(AwaitedFlow):
         strategy = checked_strategy(values.get("execution_strategy", self.execution_strategy))
         workers = checked_workers(values.get("max_workers", self.max_workers))
         timeout = checked_timeout("execution_timeout", values.get("execution_timeout", self.execution_timeout))
+        if self._engine.durability is not None and not values.get("flow_id", self.flow_id):
+            raise InvalidValueError("A flow with a store needs a flow_id, by which its runs are found again: not ''.")
         with self._drawing_lock:
             restore_added_fields(self, data)
             self.flow_id = values.get("flow_id", self.flow_id)
@@ -521,7 +526,10 @@ class Flow(AwaitedFlow):
         if self._task_queue is self._observed_queue:
             return self._engine.take_arrival(for_run=True)
         with contextlib.suppress(Exception):  # a queue of the caller's making: whatever it raises when it is empty
-            return self._task_queue.get_nowait()  # type: ignore[no-any-return]
+            task: SlotActivationTask | None = None
+            while task is None:  # one that was put there hides no task behind it
+                task = self._task_queue.get_nowait()
+            return task
         return None
 
     # ---- names of the specification that look into the engine; nothing in it reads them ------------------------

@@ -18,7 +18,7 @@ from routilux.flow.ending import RunEnd, ancestors_here
 from routilux.flow.failure import error_text, expire, fail_from_outside
 from routilux.flow.gate import Gate
 from routilux.flow.identity import identity_of
-from routilux.flow.pending import describe
+from routilux.flow.pending import describe, describe_all
 from routilux.flow.stops import write_cancellation, write_pause_point
 from routilux.flow.task import Activation
 from routilux.flow.timers import RunTimers, nanoseconds
@@ -357,9 +357,7 @@ class RunLifecycle(RunEnd):
     def abort(self, error: BaseException, routine_id: str = "") -> None:
         """The engine cannot go on with this run: fail it, with everything that is not active in pending_tasks.
 
-        Args:
-            error: Why.
-            routine_id: Whose error it is; none's in particular by default.
+        The error is recorded as that of `routine_id`, and as nobody's by default.
         """
         with contextlib.suppress(Exception):  # filters and handlers of logging are the application's
             logger.error("Run %s cannot go on: %s", self.job_id, error, extra={"job_id": self.job_id})
@@ -480,19 +478,10 @@ class RunLifecycle(RunEnd):
             self._end_if_over()
 
     def outstanding_tasks(self) -> list[dict[str, Any]]:
-        """With the lock held: everything that is active, on a timer or queued, as pending tasks.
-
-        What is active comes first, and of that what has begun first: so a sequential run goes on in its order.
-        """
-        clock = self.ledger.clock
-        active = sorted(self.active, key=lambda task: task.started_ns)
-        found: list[tuple[Activation, str, int | None]] = [(task, "active", None) for task in active]
-        found += [(task, "retry" if task.retry_count else "queued", due_ns) for due_ns, task in self.timers.waiting()]
-        for queue in (self._urgent, self._normal, self._low):
-            found += [(task, "retry" if task.retry_count else "queued", None) for task in queue or ()]
-        if self._entry_ready is not None:
-            found.append((self._entry_ready, "retry", None))
-        return [describe(task, was, due_ns, clock) for task, was, due_ns in found]
+        """With the lock held: everything that is active, on a timer or queued, as pending tasks."""
+        ready = [] if self._entry_ready is None else [self._entry_ready]
+        queued = [(None, task) for queue in (self._urgent, self._normal, self._low, ready) for task in queue or ()]
+        return describe_all(self.active, [*self.timers.waiting(), *queued], self.ledger.clock)
 
     def snapshot_lock(self) -> Any:
         """Held around a snapshot, before `lock`: no merge is half done then."""

@@ -9,12 +9,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from routilux.context import current_activation
+from routilux.errors import InvalidTypeError
 from routilux.flow.task import Activation, SlotActivationTask
 
 if TYPE_CHECKING:  # the engine is shown, not driven
     from routilux.flow.engine import Engine
 
-__all__ = ["ActiveTask", "ObservedQueue"]
+__all__ = ["ActiveTask", "ObservedQueue", "check_task"]
 
 
 class ObservedQueue:
@@ -32,7 +33,12 @@ class ObservedQueue:
         return self.qsize() == 0
 
     def put(self, item: SlotActivationTask, *_how_to_wait: object, **_more: object) -> None:
-        """Have a task run as soon as a loop runs. It never blocks, whatever `block` and `timeout` say."""
+        """Have a task run as soon as a loop runs. It never blocks, whatever `block` and `timeout` say.
+
+        Raises:
+            InvalidTypeError: It is no task; a None that shall end a loop is not needed here.
+        """
+        check_task(item)
         self._engine.arrive(item)
 
     put_nowait = put
@@ -57,6 +63,19 @@ class ObservedQueue:
 
     def __repr__(self) -> str:
         return f"ObservedQueue({self.qsize()} waiting)"
+
+
+def check_task(item: object) -> None:
+    """Raise unless something is a task.
+
+    Raises:
+        InvalidTypeError: It is not.
+    """
+    if not isinstance(item, SlotActivationTask):
+        raise InvalidTypeError(
+            f"flow._task_queue takes SlotActivationTask objects, not {item!r}. Put SlotActivationTask(slot, data, "
+            "job_state=job_state), or emit an event; a loop ends by itself, and flow.shutdown() ends it now."
+        )
 
 
 class ActiveTask:

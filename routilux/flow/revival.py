@@ -175,8 +175,13 @@ class Revival:
         was_failed = entry.get("was") == "failed"
         # A failed activation is tried anew, with all its retries: somebody has repaired what was wrong.
         task.retry_count = 0 if was_failed else max(0, int(entry.get("attempt", 1)) - 1)
+        revivals = int(entry.get("revivals", 0)) + was_failed
+        if revivals:
+            task.revival_count = revivals
         task.merged = bool(entry.get("merged", False))
         task.is_entry = task.identity == run.entry_identity()
+        if was_failed and task.special is not None:
+            task.special.was_failed = True
         released = entry.get("released") or {}
         if released or entry.get("was", "queued") != "queued":
             task.replay = {name: list(payloads) for name, payloads in released.items()}

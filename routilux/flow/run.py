@@ -5,6 +5,7 @@ their handlers did is settled (`settle`). How a run begins, stops and ends stand
 """
 
 from collections import Counter
+from collections.abc import Callable
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from routilux.flow.gate import Gate
 from routilux.flow.lifecycle import NORMAL, OPEN
 from routilux.flow.no_journal import NO_JOURNAL
 from routilux.flow.run_inputs import RunInputs
-from routilux.flow.task import Activation, HeldEmission, HeldOutput, HeldRequest
+from routilux.flow.task import Activation, Held, HeldCall, HeldEmission, HeldOutput, HeldRequest
 from routilux.flow.timers import nanoseconds
 from routilux.flow.wiring import Node, Port, Wired
 from routilux.flow.workers import Turn
@@ -223,6 +224,16 @@ class Run(RunInputs):
                     effects.append(output)
                 return
         self.job_state.send_output(output.routine_id, output.output_type, output.data)
+
+    def hold_call(self, activation: Activation, call: Callable[[], None]) -> bool:
+        """Keep an emission that belongs to no run with the attempt; False where it is to be made at once."""
+        with self.lock:
+            effects = activation.effects
+            if effects is None:
+                return False
+            if current_effects.get() is effects:  # as in `emit`
+                effects.append(HeldCall(call))
+            return True
 
     def defer(self, activation: Activation, event: tuple[str, str, dict[str, Any]]) -> None:
         """Keep a deferred event with the activation, or enter it if the activation is over."""
@@ -466,7 +477,7 @@ class Run(RunInputs):
         if self.ledger.scribe is not None:
             self.ledger.scribe.deferred(entries)
 
-    def _release_held(self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest]) -> int:
+    def _release_held(self, task: Activation, effects: list[Held]) -> int:
         """With the lock held, which is let go of while outputs are sent: let the effects of a successful attempt go.
 
         What threads of the handler do after that goes at once. What they do while outputs are sent is found by the next
@@ -477,7 +488,7 @@ class Run(RunInputs):
         done = 0
         while len(effects) > done:
             found, done = effects[done:], len(effects)
-            if task.replay is not None or any(isinstance(effect, HeldOutput) for effect in found):
+            if task.replay is not None or any(isinstance(effect, HeldOutput | HeldCall) for effect in found):
                 self.lock.release()
                 try:
                     self._prepare_held(task, found, held)
@@ -492,13 +503,13 @@ class Run(RunInputs):
                 given += self.ask(task, effect)
         return given
 
-    def _prepare_held(
-        self, task: Activation, effects: list[HeldEmission | HeldOutput | HeldRequest], held: Counter[str]
-    ) -> None:
+    def _prepare_held(self, task: Activation, effects: list[Held], held: Counter[str]) -> None:
         # Without the lock: the output handler is the user's, and so is what is compared.
         for effect in effects:
             if isinstance(effect, HeldOutput):
                 self.job_state.send_output(effect.routine_id, effect.output_type, effect.data)
+            elif isinstance(effect, HeldCall):
+                effect.make()
             elif isinstance(effect, HeldEmission) and task.replay is not None:
                 name = effect.wired.name_in(task.port.node)
                 effect.differs = self._differs(task, effect.wired, effect.data, held[name])

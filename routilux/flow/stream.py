@@ -105,8 +105,8 @@ class _News:
     def __init__(self, job_state: JobState) -> None:
         self._job_state = job_state
         self.record_count = self.output_count = 0
-        # Outputs of the engine, and so those that a wait can be for. The log is a list that callers may change.
-        self.mark_count = 0
+        # The outputs of the engine, which are those that a wait can be for. The log is a list that callers may change.
+        self.mark_count = self._marks_read = 0
 
     def read_into(self, items: deque[Item]) -> Any:
         """Append what is new, in its order; returns the live run that there may be more of, or None.
@@ -123,7 +123,8 @@ class _News:
         end = dropped + len(records)
         for output in outputs[self.output_count :]:
             marks = ledger.output_marks
-            mark = min(end, marks[self.output_count]) if self.output_count < len(marks) else end
+            mark = min(end, marks[self._marks_read]) if self._marks_read < len(marks) else end
+            self._marks_read += "timestamp" in output  # as each of the engine has
             self._read_records(records, dropped, mark, items)
             items.append(output)
             self.output_count += 1

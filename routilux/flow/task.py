@@ -1,5 +1,8 @@
 """SlotActivationTask: one unit of work, from the emission that made it to its settlement."""
 
+import logging
+from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:  # a task is what these hand to each other
 
 __all__ = [
     "Activation",
+    "Held",
+    "HeldCall",
     "HeldEmission",
     "HeldOutput",
     "HeldRequest",
@@ -24,6 +29,9 @@ __all__ = [
     "Special",
     "TaskPriority",
 ]
+
+
+logger = logging.getLogger(__name__)
 
 
 class SlotActivationTask:
@@ -220,12 +228,12 @@ class Activation(SlotActivationTask):
         self._make_special().replay = value
 
     @property
-    def effects(self) -> "list[HeldEmission | HeldOutput | HeldRequest] | None":
+    def effects(self) -> "list[Held] | None":
         """What it does, held back until it succeeds; None: it takes effect at once."""
         return None if self.special is None else self.special.effects
 
     @effects.setter
-    def effects(self, value: "list[HeldEmission | HeldOutput | HeldRequest] | None") -> None:
+    def effects(self, value: "list[Held] | None") -> None:
         self._make_special().effects = value
 
     @property
@@ -281,12 +289,29 @@ class Activation(SlotActivationTask):
     def staged(self, value: "list[Activation] | None") -> None:
         self._make_special().staged = value
 
-    def next_execute(self) -> int:
-        """Count a run that its handler starts; returns which one it is, from 1."""
+    @property
+    def revival_count(self) -> int:
+        """How often it was tried again as a dead letter, with all its retries."""
+        return 0 if self.special is None else self.special.revival_count
+
+    @revival_count.setter
+    def revival_count(self, value: int) -> None:
+        self._make_special().revival_count = value
+
+    def next_execute(self) -> tuple[int, str]:
+        """Count a run that its handler starts; returns which one of this attempt it is, from 1, and a name for it.
+
+        The next attempt has other names: it starts anew what has failed in this one. The same attempt, when it runs
+        again because its process has died, has the same.
+        """
         with self.run.lock:  # threads of the handler may start some beside each other
             special = self._make_special()
+            if special.execute_attempt != special.retry_count:
+                special.execute_attempt, special.execute_count = special.retry_count, 0
             special.execute_count += 1
-            return special.execute_count
+            number, attempt = special.execute_count, special.retry_count + 1
+        revival = f"{self.revival_count}." if self.revival_count else ""
+        return number, f"{self.activation_id}.{revival}{attempt}.{number}"
 
     # -- what follows from its place
 
@@ -339,6 +364,7 @@ class Special:
     __slots__ = (
         "deferred",
         "effects",
+        "execute_attempt",
         "execute_count",
         "is_entry",
         "late",
@@ -346,19 +372,23 @@ class Special:
         "merged",
         "replay",
         "retry_count",
+        "revival_count",
         "staged",
+        "was_failed",
     )
 
     def __init__(self) -> None:
         self.retry_count = self.max_retries = 0
         self.merged = self.is_entry = False
+        # A dead letter that is tried again; if its run stops before it has begun, it still is one.
+        self.was_failed = False
         self.replay: dict[str, list[Any]] | None = None
-        self.effects: list[HeldEmission | HeldOutput | HeldRequest] | None = None
+        self.effects: list[Held] | None = None
         self.deferred: list[tuple[str, str, dict[str, Any]]] | None = None
         # Tasks that it has caused, and that start when it is settled and kept; None: they start at once.
         self.staged: list[Activation] | None = None
-        # How many runs its handler has started.
-        self.execute_count = 0
+        # How many runs its handler has started in which attempt.
+        self.execute_attempt = self.execute_count = self.revival_count = 0
         # Set once the attempt was given up. An emission looks at it with the run's lock held.
         self.late: LateAttempt | None = None
 
@@ -423,3 +453,24 @@ class HeldOutput:
         self.routine_id = routine_id
         self.output_type = output_type
         self.data = data
+
+
+class HeldCall:
+    """An emission that belongs to no run, by an attempt that has not succeeded yet."""
+
+    __slots__ = ("_call", "_context")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+        self._context = copy_context()
+
+    def make(self) -> None:
+        """Make it, in the context of its handler."""
+        try:
+            self._context.run(self._call)
+        except Exception:  # no thread for it, or its flow was shut down: the handler that would hear of it has returned
+            logger.exception("An emission that belongs to no run could not be made")
+
+
+# What an attempt holds back until it succeeds.
+Held = HeldCall | HeldEmission | HeldOutput | HeldRequest

@@ -21,7 +21,8 @@ elsewhere, writes nothing any more. Whoever takes one run from it ends its lease
 on with the next sign of life. One clock counts for all who share a store: the database's.
 
 **Text.** What a store keeps has no NUL characters and no halves of surrogate pairs, which not every backend can hold:
-`InvalidValueError`, and nothing has happened. A run with such a name is one that is not there.
+`InvalidValueError`, and nothing has happened. A run with such a name is one that is not there. A `job_id` or
+`flow_id` has 2,000 bytes as UTF-8 at most, for every backend.
 
 **Threads.** Every method may be called from any thread. `write` is called by one at a time.
 

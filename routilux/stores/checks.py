@@ -1,5 +1,6 @@
 """Checks: what every store refuses, and the words for it, so that a run can move from one backend to another."""
 
+import math
 from collections.abc import Sequence
 
 from routilux.errors import (
@@ -7,16 +8,19 @@ from routilux.errors import (
     InvalidValueError,
     LeaseLostError,
     RunDrivenError,
-    UnknownNameError,
     UnknownRunError,
 )
-from routilux.status import JobStatus
+from routilux.plain import shortened
 from routilux.stores.base import JournalRow, RunHeader, Store, Write
 
 __all__ = [
+    "NUMBER_MAX",
+    "checked_after",
     "checked_instant",
+    "checked_lease",
     "checked_level",
     "checked_limit",
+    "checked_name",
     "checked_rows",
     "checked_status",
     "checked_text",
@@ -28,13 +32,22 @@ __all__ = [
     "unknown_run",
 ]
 
-_GREATEST_NUMBER = 2**32 - 1
+NUMBER_MAX = 2**32 - 1
+_LIMIT_MAX = 2**62
+_LEASE_MAX = 10_000_000
 
-_STATUSES = frozenset(each.value for each in JobStatus)
+# PostgreSQL has no index with longer ones.
+NAME_BYTES = 2000
 
 
-def is_text(text: str) -> bool:
-    """Whether every backend can hold a text: PostgreSQL has no NUL in one, and half a surrogate pair has no UTF-8."""
+def is_text(what: str, text: str) -> bool:
+    """Whether every backend can hold a text: PostgreSQL has no NUL in one, and half a surrogate pair has no UTF-8.
+
+    Raises:
+        InvalidTypeError: It is no text.
+    """
+    if not isinstance(text, str):
+        raise InvalidTypeError(f"{what} is a text, not {shortened(text)} ({type(text).__name__}).")
     if "\0" in text:
         return False
     if not text.isascii():
@@ -50,8 +63,9 @@ def checked_text(what: str, text: str) -> str:
 
     Raises:
         InvalidValueError: It holds what a store cannot.
+        InvalidTypeError: It is no text.
     """
-    if not is_text(text):
+    if not is_text(what, text):
         shown = repr(text if len(text) <= 80 else text[:80] + "...")
         raise InvalidValueError(
             f"The {what} {shown} cannot be stored: it holds a NUL character or half a surrogate pair. "
@@ -60,10 +74,25 @@ def checked_text(what: str, text: str) -> str:
     return text
 
 
+def checked_name(what: str, text: str) -> str:
+    """A name.
+
+    Raises:
+        InvalidValueError: It holds what a store cannot, or is too long for one.
+    """
+    size = len(checked_text(what, text).encode())
+    if size > NAME_BYTES:
+        raise InvalidValueError(
+            f"The {what} {text[:80] + '...'!r} cannot be stored: it has {size} bytes as UTF-8, and a store takes "
+            f"{NAME_BYTES} at most. Use a shorter one."
+        )
+    return text
+
+
 def refuse_header(header: RunHeader) -> None:
     """Raise InvalidValueError for a header that cannot be stored."""
-    checked_text("job_id", header.job_id)
-    checked_text("flow_id", header.flow_id)
+    checked_name("job_id", header.job_id)
+    checked_name("flow_id", header.flow_id)
     checked_text("status", header.status)
     checked_text("fingerprint", header.fingerprint)
 
@@ -85,8 +114,8 @@ def checked_rows(rows: Sequence[JournalRow]) -> Sequence[JournalRow]:
         InvalidValueError: One of them has a number that is none, or a text that cannot be stored.
     """
     for number, body in rows:
-        if not 0 < number <= _GREATEST_NUMBER:
-            raise InvalidValueError(f"A run has no row {number}: rows are numbered from 1 to {_GREATEST_NUMBER}.")
+        if not 0 < number <= NUMBER_MAX:
+            raise InvalidValueError(f"A run has no row {number}: rows are numbered from 1 to {NUMBER_MAX}.")
         checked_text("row", body)
     return rows
 
@@ -98,22 +127,47 @@ def checked_limit(limit: int | None) -> int:
         InvalidValueError: It is no whole number, or below 0.
     """
     if limit is None:
-        return 2**62
+        return _LIMIT_MAX
     if isinstance(limit, bool) or not isinstance(limit, int):
         raise InvalidValueError(f"limit is {limit!r}: give a whole number from 0, or None for all.")
     if limit < 0:
         raise InvalidValueError(f"limit is {limit}: give 0 or more, or None for all.")
-    return limit
+    return min(limit, _LIMIT_MAX)
+
+
+def checked_after(after: int, most: int = _LIMIT_MAX) -> int:
+    """The number after which something is read, within what every backend takes.
+
+    Raises:
+        InvalidTypeError: It is no whole number.
+    """
+    if isinstance(after, bool) or not isinstance(after, int):
+        raise InvalidTypeError(f"after is the number of the last one that is not meant, not {shortened(after)}.")
+    return min(max(after, 0), most)
+
+
+def checked_lease(seconds: float) -> float:
+    """How long a lease lasts.
+
+    Raises:
+        InvalidTypeError: It is no number.
+        InvalidValueError: It is not more than 0, or has no end.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"lease_seconds is how long a lease lasts, in seconds, not {shortened(seconds)}.")
+    if not 0 < seconds <= _LEASE_MAX:
+        raise InvalidValueError(f"lease_seconds is {seconds!r}: give more than 0, and {_LEASE_MAX:,} at most.")
+    return seconds
 
 
 def checked_status(status: str | None) -> str | None:
-    """The status of runs that are looked for. A misspelled one would find none, and look as if all were well.
+    """The status of runs that are looked for: any text, since an application may give its runs words of its own.
 
     Raises:
-        UnknownNameError: No run ever has it.
+        InvalidTypeError: It is no text.
     """
-    if status is not None and not (isinstance(status, str) and status in _STATUSES):
-        raise UnknownNameError("status", status, _STATUSES)
+    if status is not None:
+        is_text("status", status)
     return status
 
 
@@ -122,13 +176,22 @@ def checked_instant(name: str, instant: float | None) -> float | None:
 
     Raises:
         InvalidTypeError: It is no number.
+        InvalidValueError: It is `nan`.
     """
-    if instant is not None and (isinstance(instant, bool) or not isinstance(instant, int | float)):
+    if instant is None:
+        return None
+    if isinstance(instant, bool) or not isinstance(instant, int | float):
         raise InvalidTypeError(
             f"{name} is an instant in seconds since the epoch, as time.time() or datetime.timestamp() give it, "
             f"not {instant!r}."
         )
-    return instant
+    try:
+        seconds = float(instant)
+    except OverflowError:
+        return math.inf if instant > 0 else -math.inf
+    if math.isnan(seconds):
+        raise InvalidValueError(f"{name} is {instant!r}, which is before and after nothing. Give an instant.")
+    return seconds
 
 
 def checked_level(level: str) -> str:
@@ -147,7 +210,7 @@ def lost_lease(store: Store, job_id: str | None = None) -> LeaseLostError:
     what = "its lease is gone" if job_id is None else f"{job_id!r} is not its run any more"
     return LeaseLostError(
         f"{store.driver} writes nothing more to {store.url}: {what}. It gave no sign of life for "
-        f"{store.lease_seconds} s, or has let go, and its runs may go on elsewhere. "
+        f"{store.lease_seconds} s, has let go, or was closed under its runs, which may go on elsewhere. "
         "Close the store, and claim runs anew."
     )
 

@@ -114,6 +114,15 @@ class Replay:
             self.apply(body)
         return self
 
+    def refuse_empty(self) -> None:
+        """Raise where no row says what the run began with.
+
+        Raises:
+            InvalidDataError: There is nothing to begin from.
+        """
+        if not self._state.get("job_id"):
+            raise InvalidDataError("No journal of a run: none of its rows says whose it is, and what it began with.")
+
     def begun(self) -> list[str]:
         """The activations whose handlers were at work, by their ids, in the order of their beginning."""
         return [key for key, task in self._tasks.items() if task["was"] == "active"]
@@ -254,6 +263,8 @@ class Replay:
     def _begin(self, key: str, at: int, record: int, merges: int, *_names: str) -> None:
         task = self._tasks.pop(key)
         self._tasks[key] = task  # at the end: those that have begun are told apart by their order
+        if task["was"] == "failed":  # a dead letter that is tried again
+            task["revivals"] = task.get("revivals", 0) + 1
         task["was"] = "active"
         task["due_at"] = None
         self._state["current_routine_id"] = task["routine_id"]

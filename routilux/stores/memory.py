@@ -8,13 +8,16 @@ from weakref import WeakValueDictionary
 from routilux.errors import InvalidValueError
 from routilux.stores.base import FINISHED, JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
+    checked_after,
     checked_instant,
+    checked_lease,
     checked_level,
     checked_limit,
     checked_rows,
     checked_status,
     checked_text,
     driven_run,
+    is_text,
     lost_lease,
     refuse_header,
     refuse_writes,
@@ -121,7 +124,7 @@ class MemoryStore(Store):
     def __init__(self, url: str = "memory:", level: str = "group", lease_seconds: float = 10.0) -> None:
         self.url = url
         self.level = checked_level(level)
-        self.lease_seconds = lease_seconds
+        self.lease_seconds = checked_lease(lease_seconds)
         self.driver = new_driver_name()
         self._memory = _memory_of(url)
         self._driving: set[str] = set()
@@ -169,6 +172,9 @@ class MemoryStore(Store):
 
     def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:  # noqa: D102
         memory = self._memory
+        is_text("flow_id", flow_id)
+        if job_id is not None:
+            is_text("job_id", job_id)
         with memory.lock:
             self._refuse_lost()
             if job_id is None:
@@ -203,6 +209,7 @@ class MemoryStore(Store):
     # -- reading
 
     def find(self, job_id: str) -> RunHeader | None:  # noqa: D102
+        is_text("job_id", job_id)
         with self._memory.lock:
             run = self._memory.runs.get(job_id)
             return self._memory.header_of(run) if run is not None else None
@@ -216,7 +223,9 @@ class MemoryStore(Store):
     ) -> list[RunHeader]:
         most = checked_limit(limit)
         checked_status(status)
-        checked_instant("since", since)
+        if flow_id is not None:
+            is_text("flow_id", flow_id)
+        since = checked_instant("since", since)
         with self._memory.lock:
             return [
                 self._memory.header_of(run)
@@ -227,13 +236,15 @@ class MemoryStore(Store):
             ][:most]
 
     def rows(self, job_id: str, after: int = 0, limit: int | None = None) -> list[JournalRow]:  # noqa: D102
-        most = checked_limit(limit)
+        most, after = checked_limit(limit), checked_after(after)
+        is_text("job_id", job_id)
         with self._memory.lock:
             run = self._memory.runs.get(job_id)
             numbers = sorted(number for number in run.rows if number > after)[:most] if run is not None else []
             return [JournalRow(number, run.rows[number]) for number in numbers] if run is not None else []
 
     def last_row(self, job_id: str) -> JournalRow | None:  # noqa: D102
+        is_text("job_id", job_id)
         with self._memory.lock:
             run = self._memory.runs.get(job_id)
             if run is None or not run.rows:
@@ -242,6 +253,7 @@ class MemoryStore(Store):
             return JournalRow(number, run.rows[number])
 
     def snapshot(self, job_id: str) -> tuple[int, str] | None:  # noqa: D102
+        is_text("job_id", job_id)
         with self._memory.lock:
             run = self._memory.runs.get(job_id)
             return run.snapshot if run is not None else None
@@ -249,6 +261,7 @@ class MemoryStore(Store):
     # -- what comes from outside
 
     def put_input(self, job_id: str, name: str, data: str) -> int:  # noqa: D102
+        is_text("job_id", job_id)
         checked_text("name", name)
         checked_text("data", data)
         with self._memory.lock:
@@ -260,6 +273,8 @@ class MemoryStore(Store):
             return self._memory.input_count
 
     def inputs(self, job_id: str, after: int = 0) -> list[StoredInput]:  # noqa: D102
+        after = checked_after(after)
+        is_text("job_id", job_id)
         with self._memory.lock:
             run = self._memory.runs.get(job_id)
             return [each for each in run.inputs if each.number > after] if run is not None else []
@@ -267,6 +282,7 @@ class MemoryStore(Store):
     # -- cleaning up
 
     def delete(self, job_id: str) -> None:  # noqa: D102
+        is_text("job_id", job_id)
         with self._memory.lock:
             run = self._memory.runs.get(job_id)
             if run is None:
@@ -278,7 +294,9 @@ class MemoryStore(Store):
 
     def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:  # noqa: D102
         spared = checked_limit(keep) if keep is not None else 0
-        checked_instant("older_than", older_than)
+        older_than = checked_instant("older_than", older_than)
+        if flow_id is not None:
+            is_text("flow_id", flow_id)
         with self._memory.lock:
             finished = [
                 run

@@ -134,6 +134,8 @@ class PostgresStore(RelationalStore):
             statement_ms=str(int((_STATEMENT_SECONDS + self.busy_seconds) * 1000)),
         )
         if self._version(transaction) < len(migrations(self._backend)):
+            if self._only_looks and not transaction.rows("has_schema")[0][0]:
+                raise self._no_store("is another database, or a new one")
             connection.execute("BEGIN")
             transaction.be_alone()
             self._migrate(transaction, connection)

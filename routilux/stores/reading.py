@@ -93,6 +93,7 @@ def replayed(store: "Store", job_id: str) -> Reading:
         if number % PAGE_ROWS == 0:
             replay.drop_surplus()
     replay.drop_surplus()
+    replay.refuse_empty()
     return Reading(replay, number, snapshot_number)
 
 

@@ -12,10 +12,13 @@ from math import inf
 from threading import Lock
 from typing import Any, TypeVar
 
-from routilux.errors import NewerStoreError, StoreError
+from routilux.errors import NewerStoreError, StoreError, StoreUnavailableError
 from routilux.stores.base import JournalRow, RunHeader, Store, StoredInput, Write
 from routilux.stores.checks import (
+    NUMBER_MAX,
+    checked_after,
     checked_instant,
+    checked_lease,
     checked_level,
     checked_limit,
     checked_rows,
@@ -79,11 +82,13 @@ class RelationalStore(Store):
     def __init__(self, url: str, level: str, lease_seconds: float) -> None:
         self.url = url
         self.level = checked_level(level)
-        self.lease_seconds = lease_seconds
+        self.lease_seconds = checked_lease(lease_seconds)
         self.driver = new_driver_name()
         # Each of the two connections has its lock, so that nobody who reads waits while this process writes, or while
         # another one holds the database. No method takes both but `close` and a fork: first `_lock`, then `_read_lock`.
         # `_lock` also protects the driver's lease and its runs, `_fence` and `_driving`.
+        # Whether nothing is made in the database; see `only_look`.
+        self._only_looks = False
         self._lock = Lock()
         self._read_lock = Lock()
         self._fence: int | None = None
@@ -119,7 +124,13 @@ class RelationalStore(Store):
         """
         if not transaction.rows("has_schema")[0][0]:
             return 0
-        version: int = transaction.rows("version")[0][0]
+        found = transaction.rows("version")
+        version: int = found[0][0] if len(found) == 1 else 0
+        if type(version) is not int or version < 1:
+            raise StoreUnavailableError(
+                f"{self.url} cannot be used: its table routilux_schema says version {[row[0] for row in found]}, where "
+                "one whole number from 1 belongs. Give another store, or bring this one back from a copy."
+            )
         known = len(migrations(self._backend))
         if version > known:
             raise NewerStoreError(
@@ -131,6 +142,19 @@ class RelationalStore(Store):
     @abstractmethod
     def _disconnect(self) -> None:
         """Close both connections, with both locks held; they are opened again when they are needed."""
+
+    def only_look(self) -> None:
+        """From now on make nothing in the database: one without runs of routilux is refused.
+
+        To be called before the store is used. A database of an earlier version is brought up to date all the same.
+        """
+        self._only_looks = True
+
+    def _no_store(self, holds: str) -> StoreUnavailableError:
+        return StoreUnavailableError(
+            f"{self.url} {holds}: there are no runs of routilux in it, and to look for them makes no place for them. "
+            "Give the store of a flow."
+        )
 
     # -- driving runs
 
@@ -161,7 +185,7 @@ class RelationalStore(Store):
                     self._driving[write.job_id].touched_at = now
 
     def claim(self, flow_id: str, job_id: str | None = None) -> list[RunHeader]:  # noqa: D102
-        if not is_text(flow_id + (job_id or "")):
+        if not (is_text("flow_id", flow_id) and (job_id is None or is_text("job_id", job_id))):
             if job_id is None:
                 return []
             raise unknown_run(job_id, flow_id)
@@ -196,9 +220,11 @@ class RelationalStore(Store):
         most = checked_limit(limit)
         checked_status(status)
         instant = checked_instant("since", since)
-        if not is_text(flow_id or ""):
+        if not all(
+            is_text(what, text) for what, text in (("status", status), ("flow_id", flow_id)) if text is not None
+        ):
             return []
-        after = _BEGINNING if instant is None else float(instant)
+        after = _BEGINNING if instant is None else instant
         with self._read_lock:
             found = self._read(
                 lambda transaction: transaction.rows(
@@ -208,7 +234,7 @@ class RelationalStore(Store):
         return [RunHeader(*row) for row in found]
 
     def rows(self, job_id: str, after: int = 0, limit: int | None = None) -> list[JournalRow]:  # noqa: D102
-        found = self._rows_of(job_id, "rows", after=max(after, 0), limit=checked_limit(limit))
+        found = self._rows_of(job_id, "rows", after=checked_after(after, NUMBER_MAX), limit=checked_limit(limit))
         return [JournalRow(*row) for row in found]
 
     def last_row(self, job_id: str) -> JournalRow | None:  # noqa: D102
@@ -224,19 +250,19 @@ class RelationalStore(Store):
     def put_input(self, job_id: str, name: str, data: str) -> int:  # noqa: D102
         checked_text("name", name)
         checked_text("data", data)
-        if not is_text(job_id):
+        if not is_text("job_id", job_id):
             raise unknown_run(job_id)
         with self._lock:
             # Not repeated where it may have arrived: the run would get it twice.
             return self._change(lambda transaction: add_input(transaction, job_id, name, data), repeatable=False)
 
     def inputs(self, job_id: str, after: int = 0) -> list[StoredInput]:  # noqa: D102
-        return [StoredInput(*row) for row in self._rows_of(job_id, "inputs", after=after)]
+        return [StoredInput(*row) for row in self._rows_of(job_id, "inputs", after=checked_after(after))]
 
     # -- cleaning up
 
     def delete(self, job_id: str) -> None:  # noqa: D102
-        if not is_text(job_id):
+        if not is_text("job_id", job_id):
             raise unknown_run(job_id)
         with self._lock:
             self._change(lambda transaction: forget_run(transaction, job_id))
@@ -244,8 +270,8 @@ class RelationalStore(Store):
 
     def prune(self, older_than: float | None = None, keep: int | None = None, flow_id: str | None = None) -> int:  # noqa: D102
         spared = 0 if keep is None else checked_limit(keep)
-        checked_instant("older_than", older_than)
-        if flow_id is not None and not is_text(flow_id):
+        older_than = checked_instant("older_than", older_than)
+        if flow_id is not None and not is_text("flow_id", flow_id):
             return 0
         with self._read_lock:
             finished = self._read(lambda transaction: transaction.rows("finished", flow_id=flow_id))
@@ -402,7 +428,7 @@ class RelationalStore(Store):
         return taken
 
     def _rows_of(self, job_id: str, name: str, **values: object) -> list[tuple[Any, ...]]:
-        if not is_text(job_id):
+        if not is_text("job_id", job_id):
             return []
         with self._read_lock:
             return self._read(lambda transaction: transaction.rows(name, job_id=job_id, **values))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from routilux.errors import StoreBusyError, StoreError, StoreUnavailableError
 from routilux.stores.base import Write
@@ -26,6 +27,9 @@ _LOG_PAGES = 32
 _ROWS_AT_ONCE = 128
 # Runs in one statement.
 _RUNS_AT_ONCE = 16
+
+# Of a file with a log, where none can be made.
+_UNWRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 _ADVICE = {
     sqlite3.SQLITE_FULL: "Make room on the disk.",
@@ -126,6 +130,10 @@ class SQLiteStore(RelationalStore):
         self._reader = self._writer = None
 
     def _open(self) -> sqlite3.Connection:
+        if self._only_looks:
+            connection = self._open_to_look()
+            if connection is not None:
+                return connection
         connection = sqlite3.connect(
             self.path, timeout=self.busy_seconds, isolation_level=None, check_same_thread=False, cached_statements=256
         )
@@ -138,6 +146,37 @@ class SQLiteStore(RelationalStore):
             connection.close()
             raise
         return connection
+
+    def _open_to_look(self) -> sqlite3.Connection | None:
+        """A connection that cannot write; None for a store of an earlier version.
+
+        Raises:
+            StoreUnavailableError: It is no store.
+        """
+        place = f"file:{quote(self.path)}?mode=ro"
+        connection = self._connect_to_look(place)
+        try:
+            version = self._version(_SQLiteTransaction(connection))
+        except sqlite3.OperationalError as error:
+            connection.close()
+            # Who reads a file with a log writes beside it. Where that may not be done, nobody else writes there either.
+            log = self.path + "-wal"
+            if _code_of(error) not in _UNWRITABLE or (os.path.exists(log) and os.path.getsize(log)):
+                raise
+            connection = self._connect_to_look(f"{place}&immutable=1")
+            version = self._version(_SQLiteTransaction(connection))
+        if version == len(migrations("sqlite")):
+            return connection
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 5")]
+        connection.close()
+        if version == 0:
+            raise self._no_store(f"is a database of something else, with the tables {tables}" if tables else "is empty")
+        return None
+
+    def _connect_to_look(self, place: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            place, uri=True, timeout=self.busy_seconds, isolation_level=None, check_same_thread=False
+        )
 
     def _use_log(self, connection: sqlite3.Connection) -> None:
         """Let the database have a write-ahead log: those who read it and who write it do not wait for each other."""
@@ -195,6 +234,8 @@ class SQLiteStore(RelationalStore):
                 "stays so, a process has stopped in the middle of a write, and goes on or has to be ended."
             )
         advice = _ADVICE.get(code, "Make sure that it is a file of routilux, and whole.")
+        if os.path.isdir(self.path):
+            advice = "It is a folder: give the path of a file in it."
         return StoreUnavailableError(f"{self.path} cannot be used: {error}. {advice}")
 
 

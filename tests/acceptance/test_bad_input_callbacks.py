@@ -35,6 +35,13 @@ def test_an_output_handler_that_raises_warns_and_stops_nothing():
     assert len(job_state.output_log) == 1
 
 
+def test_an_output_callback_that_nobody_awaits_is_refused():
+    async def tell(*args: Any) -> None: ...
+
+    with pytest.raises(TypeError, match=r"plain function, and .* is `async def`"):
+        CallbackOutputHandler(tell)
+
+
 def test_an_output_handler_that_raises_in_a_worker_stops_nothing():
     flow = draw("a -> b", a=source(1), b=node(sends))
     with warnings.catch_warnings(record=True) as caught:

@@ -2,7 +2,12 @@
 
 import io
 import json
+import os
+import shutil
+import sqlite3
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +211,147 @@ def test_who_wants_to_go_on_with_a_run_whose_process_died_is_told_who_does(
 
     assert called("runs", decision, "crashed", "--store", path) == (2, "")
     assert "flow.recover()" in capsys.readouterr().err
+
+
+class Counts(Routine):
+    """Emits ten numbers to itself, and fails at one of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.define_slot("trigger", self.begin)
+        self.define_slot("input", self.work)
+        self.define_event("e")
+
+    def begin(self) -> None:
+        for v in range(10):
+            self.emit("e", v=v)
+
+    def work(self, v: int) -> None:
+        if v == 1:
+            raise ValueError("one")
+
+
+def test_records_that_a_bounded_run_has_dropped_are_shown_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    with Flow("bounded", store=str(path), history_limit=4) as flow:
+        flow.add_routine(Counts(), "r")
+        flow.connect("r", "e", "r", "input")
+        run = flow.run("r", job_id="j")
+        assert len(run.execution_history) == 4
+        assert run.errors == []
+        record_count = len(list(flow.store.records("j")))
+
+    assert len(called("runs", "history", "j", "--store", path)[1].splitlines()) == record_count
+    assert len(json.loads(called("runs", "history", "j", "--store", path, "--json")[1])) == record_count
+    assert "one" in called("runs", "errors", "j", "--store", path)[1]
+    assert [
+        error["data"]["error"] for error in json.loads(called("runs", "errors", "j", "--store", path, "--json")[1])
+    ] == ["one"]
+    shown = json.loads(called("runs", "show", "j", "--store", path, "--json")[1])
+    assert (shown["record_count"], shown["error_count"]) == (record_count, 1)
+    assert f"records   {record_count}\nerrors    1\n" in called("runs", "show", "j", "--store", path)[1]
+
+
+@pytest.mark.parametrize("words", [("list",), ("show", "x"), ("history", "x"), ("resume", "x"), ("delete", "x")])
+def test_a_database_of_an_application_is_refused_and_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    path, empty = tmp_path / "accounts.db", tmp_path / "empty.db"
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE accounts (name)")
+    database.close()
+    empty.touch()
+    before = path.read_bytes()
+
+    assert called("runs", *words, "--store", path) == (2, "")
+    assert called("runs", *words, "--store", empty) == (2, "")
+
+    error = capsys.readouterr().err
+    assert "accounts.db is a database of something else, with the tables ['accounts']" in error
+    assert "empty.db is empty" in error
+    assert path.read_bytes() == before
+    assert empty.read_bytes() == b""
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["accounts.db", "empty.db"]
+
+
+def test_a_store_of_a_flow_that_has_ended_is_looked_at_without_a_change(store: Path) -> None:
+    before = store.read_bytes()
+
+    assert called("runs", "list", "--store", store)[0] == 0
+
+    assert store.read_bytes() == before
+
+
+def test_a_store_is_looked_at_while_its_flow_is_at_work(store: Path) -> None:
+    with draw(store, broken=False) as flow:
+        flow.run("fragile", {"n": 3}, job_id="third-3")
+        assert called("runs", "list", "--store", store)[1].split()[0] == "third-3"
+
+
+def test_a_store_that_may_only_be_read_is_looked_at(tmp_path: Path) -> None:
+    """By a user without rights, since root may write anywhere."""
+    if os.geteuid() != 0:
+        pytest.skip("takes root, to become nobody")
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with draw(folder / "runs.db", broken=False) as flow:
+            flow.run("fragile", {"n": 1}, job_id="one")
+        (folder / "runs.db").chmod(0o444)
+        folder.chmod(0o555)
+        looked = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder / "runs.db")], check=False, capture_output=True, text=True
+        )
+        assert looked.stdout.split()[:3] == ["one", "fragile", "completed"], looked.stderr
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+AS_NOBODY = """
+import os, sys
+from routilux.cli import main
+import routilux.stores.sqlite
+main(["runs", "list", "--store", "memory:"])  # what it imports late
+os.setuid(65534)
+sys.exit(main(["runs", "list", "--store", sys.argv[1]]))
+"""
+
+
+def test_a_limit_beyond_all_runs_shows_all(store: Path) -> None:
+    assert called("runs", "list", "--store", store, "--limit", "9" * 20)[1].count("\n") == 2
+
+
+def test_a_status_of_an_application_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    flow = Flow("asking", store=str(path))
+
+    @flow.routine
+    def asks() -> None:
+        context = asks.get_execution_context()
+        assert context is not None
+        context.job_state.status = "waiting for Bob"
+
+    flow.execute("asks", job_id="j")
+    flow.shutdown()
+    assert called("runs", "list", "--store", path, "--status", "waiting for Bob")[1].split()[0] == "j"
+
+
+@pytest.mark.parametrize("close_stderr", ["", " 2>&-"])
+def test_a_process_without_standard_output_is_told_in_one_line(store: Path, close_stderr: str) -> None:
+    command = f"{sys.executable} -m routilux runs list --store {store} >&-{close_stderr}"
+    ended = subprocess.run(["/bin/sh", "-c", command], check=False, capture_output=True, text=True)
+    told = "" if close_stderr else "routilux: there is no standard output to write to\n"
+    assert (ended.returncode, ended.stderr) == (2, told)
+
+
+def test_a_job_id_with_characters_that_a_terminal_obeys_is_shown_without(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = "red\x1b[31m"
+    assert called("runs", "delete", bad, "--store", store) == (2, "")
+    assert called("runs", "show", bad, "--store", store) == (2, "")
+    with draw(store, broken=False) as flow:
+        flow.run("fragile", {"n": 1}, job_id=bad)
+    assert called("runs", "cancel", bad, "--store", store) == (2, "")
+    assert called("runs", "delete", bad, "--store", store) == (0, "red\\x1b[31m is deleted\n")
+    assert "\x1b" not in capsys.readouterr().err

@@ -1,15 +1,32 @@
 """Where an emission goes: into which run, under which id, with which data."""
 
 import contextvars
+import itertools
 import threading
+from functools import partial
 from typing import Any
 
 import pytest
 
-from routilux import Connection, Flow, JobState, Routine, Slot
+from routilux import Connection, ErrorHandler, Flow, JobState, Routine, Slot
+from routilux.errors import FlowShutDownError
 from routilux.flow import TaskPriority
 from routilux.routine import _current_job_state
-from tests.drawings import Gate, collector, draw, draw_stepped, entry, in_thread, names, node, relay, source, wait
+from tests.drawings import (
+    Act,
+    Gate,
+    collector,
+    draw,
+    draw_stepped,
+    entry,
+    in_thread,
+    items,
+    names,
+    node,
+    relay,
+    source,
+    wait,
+)
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -168,6 +185,102 @@ def test_a_shutdown_waits_for_what_was_emitted_from_outside_and_for_what_that_ca
     gate.open()
     shutting_down()
     assert seen == [{"n": 1}]
+
+
+def emits_and_fails(times: int, delayed: bool = False) -> Act:
+    """An act that emits the number of its attempt and what a thread of its emits, and raises the first few times."""
+    numbers = itertools.count(1)
+
+    def act(routine: Routine, data: Any) -> None:
+        number = next(numbers)
+        if delayed:
+            routine.emit_later("output", data={"item": number})
+        else:
+            routine.emit("output", item=number)
+        in_thread(partial(contextvars.copy_context().run, routine.emit, "output", item=-number))()
+        if number <= times:
+            raise ValueError("no good")
+
+    return act
+
+
+@pytest.mark.parametrize("delayed", [False, True])
+@pytest.mark.parametrize(
+    ("policy", "times", "expected"),
+    [("retry", 2, [-3, 3]), ("retry", 9, []), ("continue", 9, [-1, 1]), ("stop", 9, [-1, 1])],
+)
+def test_under_retry_a_failed_attempt_leaves_nothing_outside_a_run_either(policy, times, expected, delayed):
+    got: list[Any] = []
+    worker = node(
+        emits_and_fails(times, delayed),
+        error_handler=ErrorHandler(policy, max_retries=2, retry_delay=0),
+    )
+    flow = draw("a -> b -> c", a=source(1), b=worker, c=collector(got))
+    flow.routines["a"].emit("output", flow=flow)
+    flow.shutdown()
+    assert sorted(items(got)) == expected
+
+
+def test_a_thread_that_outlives_its_failed_attempt_outside_a_run_leaves_nothing():
+    got: list[Any] = []
+    contexts: list[Any] = []
+
+    def act(routine: Routine, data: Any) -> None:
+        contexts.append(contextvars.copy_context())
+        if len(contexts) == 1:
+            raise ValueError("no good")
+        in_thread(lambda: contexts[0].run(routine.emit, "output", item=1))()
+        routine.emit("output", item=2)
+
+    policy = ErrorHandler("retry", retry_delay=10)
+    flow, executor, clock = draw_stepped(
+        "a -> b -> c", a=source(1), b=node(act, error_handler=policy), c=collector(got)
+    )
+    flow.routines["a"].emit("output", flow=flow)
+    executor.run_until_idle()
+    contexts[0].run(flow.routines["b"].emit, "output", item=1)
+    clock.advance(10)
+    executor.run_until_idle()
+    flow.shutdown()
+    assert items(got) == [2]
+
+
+def test_an_emission_outside_a_run_that_cannot_be_made_when_its_attempt_has_succeeded_is_logged(caplog, monkeypatch):
+    def refuse(*args: Any) -> None:
+        raise FlowShutDownError("too late")
+
+    def act(routine: Routine, data: Any) -> None:
+        monkeypatch.setattr(Flow, "emit_from_outside", refuse)
+        routine.emit("output")
+
+    flow = draw("a -> b -> c", a=source(1), b=node(act, error_handler=ErrorHandler("retry")), c=node())
+    flow.routines["a"].emit("output", flow=flow)
+    flow.shutdown()
+    assert "too late" in caplog.text
+    assert "The engine failed" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [ValueError("no good"), SystemExit(3)])
+@pytest.mark.parametrize("policy", ["stop", "retry", "continue", None])
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_deliveries_outside_a_run_do_not_fail_each_other(strategy, policy, error):
+    got: list[str] = []
+
+    def act(routine: Routine, data: Any) -> None:
+        got.append(own_id[routine])
+        raise error
+
+    flow = draw(a=source(1))
+    flow.set_execution_strategy(strategy, 2)
+    own_id: dict[Routine, str] = {}
+    for name in "bcd":
+        each = node(act, error_handler=policy and ErrorHandler(policy, max_retries=1, retry_delay=0))
+        own_id[each] = name
+        draw(f"a -> {name}", flow=flow, **{name: each})
+    flow.routines["a"].emit("output", flow=flow)
+    flow.shutdown()
+    calls = 2 if policy == "retry" and isinstance(error, Exception) else 1
+    assert sorted(got) == sorted("bcd" * calls)
 
 
 def test_emitting_from_outside_stays_in_the_flow_that_was_named():

@@ -207,6 +207,8 @@ def test_what_the_sender_changes_afterwards_is_not_delivered():
     [
         (lambda clerk: clerk.request_input("approval", "answr"), "Unknown slot 'answr'.*Did you mean 'answer'"),
         (lambda clerk: clerk.request_input("approval", "answer", timeout=0), "timeout must be more than 0"),
+        (lambda clerk: clerk.request_input("approval", "answer", timeout="1"), "timeout must be seconds"),
+        (lambda clerk: clerk.request_input("approval", "answer", timeout=True), "timeout must be seconds"),
         (lambda clerk: clerk.request_input("", "answer"), "name of an input"),
     ],
 )
@@ -214,7 +216,7 @@ def test_a_request_that_cannot_be_met_is_an_error_of_its_handler(call, error):
     found = []
 
     def ask(routine: Routine, data: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match=error) as caught:
+        with pytest.raises((ValueError, TypeError), match=error) as caught:
             call(routine)
         found.append(caught.value)
 

@@ -1,7 +1,9 @@
 """The names of a flow's inside that existing code looks at go on working."""
 
 import contextlib
+import logging
 import queue
+import re
 import threading
 from typing import Any
 
@@ -11,7 +13,7 @@ from routilux import Flow, JobState
 from routilux.flow import SlotActivationTask, TaskPriority
 from routilux.flow.completion import ensure_event_loop_running
 from routilux.flow.event_loop import start_event_loop
-from tests.drawings import Gate, collector, draw, draw_stepped, node, source, start_held, wait
+from tests.drawings import DEADLINE, Gate, collector, draw, draw_stepped, node, source, start_held, wait
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -144,6 +146,41 @@ def test_a_task_whose_routine_is_in_no_flow_runs_under_the_routines_own_id():
     flow.shutdown()
     assert seen == [{"n": 1}]
     assert job_state.get_routine_state("stranger")["status"] == "completed"
+
+
+@pytest.mark.parametrize("wrong", ["garbage", None, 3])
+def test_what_is_no_task_cannot_be_put(wrong: Any):
+    flow = draw(a=source(1))
+    flow.run("a")
+    with pytest.raises(TypeError, match="SlotActivationTask objects, not " + re.escape(repr(wrong))):
+        flow._task_queue.put(wrong)
+    assert flow.run("a").status == "completed"
+    flow.shutdown()
+
+
+@pytest.mark.parametrize("wrong", ["garbage", None])
+def test_what_is_no_task_in_a_queue_of_the_callers_keeps_no_task_from_running(wrong: Any, caplog: Any):
+    got: list[Any] = []
+    flow = draw(a=source(1), b=collector(got))
+    flow._task_queue = queue.Queue()
+    flow._task_queue.put(wrong)
+    flow._task_queue.put(SlotActivationTask(flow.routines["b"].get_slot("input"), {"item": 1}))
+    with caplog.at_level(logging.CRITICAL):
+        assert flow.run("a").status == "completed"
+        assert JobState.wait_for_completion(flow, flow.execute("a"), timeout=DEADLINE)
+        flow.shutdown()
+    assert got == [{"item": 1}]
+
+
+def test_a_task_that_cannot_run_keeps_no_wait_from_its_answer(caplog: Any):
+    flow = draw(a=source(1))
+    job_state = running(flow)
+    with caplog.at_level(logging.CRITICAL):
+        flow._task_queue.put(SlotActivationTask("no slot", {}, job_state=job_state))
+        assert flow.run("a").status == "completed"
+        flow.shutdown()
+    assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+    assert not flow.has_tasks_for(job_state)
 
 
 def test_tasks_that_are_put_run_in_the_order_of_their_priority():

@@ -18,7 +18,7 @@ from routilux import (
     QueueOutputHandler,
     Routine,
 )
-from tests.drawings import DEADLINE, Gate, collector, draw, entry, in_thread, names, node, passed, source
+from tests.drawings import DEADLINE, Gate, collector, draw, entry, in_thread, names, node, own_run, passed, source
 
 pytestmark = pytest.mark.usefixtures("handler_kind")
 
@@ -209,6 +209,38 @@ def test_a_stream_starts_with_the_call():
     flow.stream("a")
     passed(done)
     assert seen == [{}]
+    flow.shutdown()
+
+
+def test_a_stream_yields_what_was_put_into_the_output_log_as_well():
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        log = own_run(routine).output_log
+        log.append({"routine_id": "a", "output_type": "mine", "data": {}})
+        routine.send_output("ours")
+        log.append({"routine_id": "a", "output_type": "mine too", "data": {}})
+
+    flow = draw(a=entry(act))
+    seen = [item["output_type"] if isinstance(item, dict) else item.event_name for item in flow.stream("a")]
+    assert [each for each in seen if each not in ("start", "completed")] == ["mine", "ours", "mine too"]
+    assert seen.index("ours") < seen.index("completed")
+    flow.shutdown()
+
+
+def test_a_stream_whose_output_log_is_emptied_sleeps_and_ends_all_the_same():
+    gate = Gate()
+
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        routine.send_output("before")
+        gate.hold()
+        own_run(routine).output_log.clear()
+        routine.send_output("after")
+
+    flow = draw("a -> b", a=source(1), b=node(act, events=()))
+    stream = flow.stream("a")
+    while not isinstance(next(stream), dict):
+        pass
+    gate.open()
+    assert [item.event_name for item in stream if isinstance(item, ExecutionRecord)] == ["completed"]
     flow.shutdown()
 
 

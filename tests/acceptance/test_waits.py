@@ -244,6 +244,27 @@ def test_a_condition_that_does_not_come_true_in_time_is_false():
     assert JobState.wait_until_condition(flow, job_state, lambda f, j: False, 0.02, 0.005) is False
 
 
+async def _is_there(flow: Flow, job_state: JobState) -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    "condition", [_is_there, lambda f, j: (yield), "completed"], ids=["async", "generator", "text"]
+)
+def test_a_condition_that_is_no_plain_function_is_refused(condition):
+    flow = Flow()
+    with pytest.raises(TypeError, match="plain function of \\(flow, job_state\\)"):
+        JobState.wait_until_condition(flow, made_by_hand(flow, "running"), condition, 0.02)
+
+
+@pytest.mark.parametrize("wait_for", [JobState.wait_for_completion, JobState.wait_until_condition])
+def test_the_timeout_of_a_wait_is_a_number_of_seconds(wait_for):
+    flow = Flow()
+    rest = [lambda f, j: True] if wait_for is JobState.wait_until_condition else []
+    with pytest.raises(TypeError, match="timeout must be seconds, not '1'"):
+        wait_for(flow, made_by_hand(flow, "running"), *rest, timeout="1")
+
+
 def test_a_condition_on_a_paused_run_is_asked_once_in_each_interval():
     paused, looks = JobState("drawn"), []
     flow = draw(a=entry(lambda routine, data: flow.pause(paused)))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from routilux import CallbackOutputHandler, ErrorHandler, Flow, JobState, Routine, Slot
+from routilux.context import current_activation
 from routilux.errors import LateAttemptError, SelfWaitError
 from routilux.flow.places import RunPlaces
 from routilux.testing import FakeClock, ManualExecutor, activate
@@ -343,6 +344,32 @@ def test_a_retried_async_handler_releases_what_it_emits_only_when_it_succeeds():
     with draw("a -> b -> c", a=source(1), b=retried, c=collector(got)) as flow:
         assert flow.run("a").status == "completed"
     assert items(got) == [3]
+
+
+class OwnPolicy(ErrorHandler):
+    """Its errors are settled by a worker: it is the application's, and may block."""
+
+
+@pytest.mark.parametrize("policy", [ErrorHandler, OwnPolicy])
+def test_a_retry_without_a_delay_begins_though_no_thread_has_a_token_of_its_run_any_more(policy):
+    attempts: list[int] = []
+
+    async def fails_once(routine: Routine, data: dict[str, Any]) -> None:
+        attempts.append(1)
+        activation = current_activation.get()
+        assert activation is not None
+        while activation.run.tokens:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
+        if len(attempts) == 1:
+            raise OSError("not yet")
+
+    retried = Awaits(fails_once)
+    retried.set_error_handler(policy("retry", retry_delay=0))
+    flow = draw("a -> b", a=source(1), b=retried)
+    flow.set_execution_strategy("concurrent", 2)
+    with flow:
+        assert wait(flow, flow.execute("a")).status == "completed"
+    assert len(attempts) == 2
 
 
 def test_an_attempt_that_takes_too_long_sees_a_cancellation_and_has_failed_with_a_timeout():

@@ -53,4 +53,4 @@ def other(opened: Opener) -> Store:
 @pytest.fixture
 def frail(opened: Opener) -> Store:
     """A driver of the same store whose lease runs out at once: anybody may take its runs over."""
-    return opened(lease_seconds=0.0)
+    return opened(lease_seconds=1e-9)

@@ -192,7 +192,7 @@ def test_who_closes_lets_go_of_its_runs(store: Store, other: Store) -> None:
 
 
 def test_of_several_who_claim_at_once_each_run_goes_to_one(opened: Opener) -> None:
-    maker = opened(lease_seconds=0.0)
+    maker = opened(lease_seconds=1e-9)
     names = [f"run {number}" for number in range(30)]
     for name in names:
         maker.create(header(name), [])

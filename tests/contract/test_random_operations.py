@@ -74,7 +74,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         opener = type(self).opener()
-        self.stores = [opener(), opener(), opener(lease_seconds=0.0)]
+        self.stores = [opener(), opener(), opener(lease_seconds=1e-9)]
         self.model = Model()
 
     def teardown(self) -> None:

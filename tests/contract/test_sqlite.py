@@ -55,6 +55,26 @@ def test_a_newer_schema_is_refused_by_name_and_left_alone(path: Path, store: SQL
     assert direct(path, "SELECT job_id FROM routilux_runs") == [("a",)]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM routilux_schema",
+        "UPDATE routilux_schema SET version = 'x'",
+        "UPDATE routilux_schema SET version = 0",
+    ],
+)
+def test_a_schema_without_a_version_is_told_by_name(path: Path, store: SQLiteStore, change: str) -> None:
+    store.create(header("a"), journal(1, 1))
+    store.close()
+    try:
+        direct(path, change)
+    except sqlite3.IntegrityError:
+        pytest.skip("the file itself refuses it")
+    for call in (store.list_runs, lambda: store.create(header("b"), [])):
+        with pytest.raises(StoreUnavailableError, match="routilux_schema says version"):
+            call()
+
+
 def test_a_file_of_the_first_version_is_read_and_written(path: Path, store: SQLiteStore) -> None:
     shutil.copy(ROOT / "tests" / "data" / "store_version_1.db", path)
     assert [run[:6] for run in store.list_runs()] == [
@@ -88,12 +108,10 @@ def test_a_file_that_is_no_database_is_told_by_name(path: Path, store: SQLiteSto
     assert path.read_text().startswith("This is not")
 
 
-@pytest.mark.parametrize("name", ["missing/runs.db", "."])
-def test_a_path_that_cannot_be_opened_is_told_by_name(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "advice"), [("missing/runs.db", "Make sure that its"), (".", "It is a folder: give")])
+def test_a_path_that_cannot_be_opened_is_told_by_name(tmp_path: Path, name: str, advice: str) -> None:
     store = SQLiteStore(tmp_path / name)
-    with pytest.raises(
-        StoreUnavailableError, match=r"cannot be used: unable to open database file\. Make sure that its"
-    ):
+    with pytest.raises(StoreUnavailableError, match=rf"cannot be used: unable to open database file\. {advice}"):
         store.create(header("a"), [])
 
 

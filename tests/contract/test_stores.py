@@ -1,13 +1,17 @@
 """What every store promises, sentence by sentence, over every backend."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from routilux.errors import InvalidTypeError, InvalidValueError, LeaseLostError, RunDrivenError, UnknownRunError
 from routilux.stores import JournalRow, RunHeader, Store, Write
+from routilux.stores.memory import MemoryStore
+from routilux.stores.sqlite import SQLiteStore
 from tests.contract.backends import header, journal
 
 # -- order
@@ -81,6 +85,18 @@ def test_what_some_backend_could_not_hold_every_backend_refuses(store: Store, te
     with pytest.raises(InvalidValueError, match="cannot be stored"):
         store.put_input("a", "name", text)
     assert store.rows("a") == []
+
+
+@pytest.mark.parametrize(("text", "fits"), [("x" * 2000, True), ("ü" * 1001, False), ("x" * 10_000, False)])
+def test_names_have_two_thousand_bytes_at_most_for_every_backend(store: Store, text: str, fits: bool) -> None:
+    if fits:
+        assert store.create(header(text, flow_id=text), [])
+        assert store.find(text) is not None
+        return
+    for bad, what in ((header(text), "job_id"), (header("a", flow_id=text), "flow_id")):
+        with pytest.raises(InvalidValueError, match=f"{what} .* 2000 at most"):
+            store.create(bad, [])
+    assert store.find(text) is None
 
 
 @pytest.mark.parametrize("text", ["nul \0", "half \ud800"])
@@ -290,10 +306,56 @@ def test_a_limit_that_is_no_number_from_0_is_refused(store: Store, limit: Any) -
             call()
 
 
-@pytest.mark.parametrize("status", ["compleeted", "nul \0", ["failed"]])
-def test_a_status_that_no_run_ever_has_is_not_looked_for(store: Store, status: Any) -> None:
-    with pytest.raises(InvalidValueError, match="Known: 'cancelled', 'completed', 'failed'"):
-        store.list_runs(status=status)
+def test_a_status_of_an_application_is_looked_for_as_any_other(store: Store) -> None:
+    store.create(header("a", status="waiting for Bob"), [])
+    store.create(header("b"), [])
+    assert [run.job_id for run in store.list_runs(status="waiting for Bob")] == ["a"]
+    assert store.list_runs(status="waiting for Alice") == store.list_runs(status="nul \0") == []
+
+
+def test_numbers_beyond_those_of_any_run_are_taken_as_the_greatest(store: Store) -> None:
+    store.create(header("a"), journal(1, 2))
+    store.put_input("a", "name", "data")
+    for great in (2**63, 10**30):
+        assert len(store.list_runs(limit=great)) == 1
+        assert store.rows("a", limit=great) == journal(1, 2)
+        assert store.rows("a", after=great) == store.inputs("a", after=great) == []
+        assert len(store.rows("a", after=-great)) == 2
+        assert len(store.inputs("a", after=-great)) == 1
+    for at in (10**400, float("inf")):
+        assert store.list_runs(since=at) == []
+        assert len(store.list_runs(since=-at)) == 1
+        assert store.prune(older_than=-at) == 0
+    with pytest.raises(InvalidValueError, match="nan"):
+        store.list_runs(since=float("nan"))
+
+
+@pytest.mark.parametrize("wrong", [5, None, ["a"], b"a"])
+def test_a_name_that_is_no_text_is_refused_by_name(store: Store, wrong: Any) -> None:
+    calls: list[Callable[[Any], Any]] = [
+        store.find,
+        store.load,
+        store.delete,
+        store.rows,
+        store.last_row,
+        store.snapshot,
+        store.inputs,
+        lambda name: store.claim("flow", name) if name is not None else store.find(name),
+        lambda name: store.put_input(name, "name", "data"),
+    ]
+    for call in calls:
+        with pytest.raises(InvalidTypeError, match="job_id is a text"):
+            call(wrong)
+    with pytest.raises(InvalidTypeError, match="flow_id is a text"):
+        store.claim(wrong)
+    if wrong is not None:
+        for call in (lambda name: store.list_runs(flow_id=name), lambda name: store.prune(flow_id=name)):
+            with pytest.raises(InvalidTypeError, match="flow_id is a text"):
+                call(wrong)
+        with pytest.raises(InvalidTypeError, match="status is a text"):
+            store.list_runs(status=wrong)
+    with pytest.raises(InvalidTypeError, match="name is a text"):
+        store.put_input("a", wrong, "data")
 
 
 def test_an_instant_that_is_no_number_is_refused(store: Store) -> None:
@@ -456,3 +518,10 @@ def test_prune_forgets_the_finished_runs_of_one_flow(store: Store) -> None:
     assert store.prune(keep=1, flow_id="one") == 1
     assert store.prune(flow_id="nobody's") == store.prune(flow_id="no\0text") == 0
     assert {run.job_id for run in store.list_runs()} == {"job 1", "job 2", "job 3"}
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), "x", 0, -1, None, True])
+def test_a_lease_that_is_none_is_refused(seconds: Any, tmp_path: Path) -> None:
+    for make in (SQLiteStore, MemoryStore):
+        with pytest.raises((InvalidValueError, InvalidTypeError), match="lease_seconds is"):
+            make(tmp_path / "runs.db" if make is SQLiteStore else "memory:", lease_seconds=seconds)

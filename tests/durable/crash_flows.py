@@ -16,6 +16,7 @@ __all__ = [
     "chain",
     "concurrent",
     "failing",
+    "in_place",
     "many_kinds",
     "merging",
     "nested",
@@ -315,6 +316,27 @@ def without_late(saved: dict[str, Any]) -> Any:
     return unordered({**saved, "execution_history": history})
 
 
+def in_place(store: Store) -> Flow:
+    """Handlers that append to a shared list, take what a slot has collected, and append to the record's own lists."""
+
+    def collects(routine: Routine, data: dict[str, Any]) -> None:
+        state = state_of(routine)
+        state.get_shared_data("seen", []).append(len(data["n"]))
+        state.shared_log.append({"n": data["n"]})
+        if len(data["n"]) == 2:
+            slot = routine.get_slot("input")
+            assert slot is not None
+            slot._data.clear()
+            routine.emit("output", n=data["n"])
+
+    def starts(routine: Routine, data: dict[str, Any]) -> None:
+        state_of(routine).update_shared_data("seen", [])
+        emits_each(routine, data)
+
+    routines = {"start": entry(starts), "collect": node(collects, merge_strategy="append"), "end": node()}
+    return draw(store, routines, "start collect, collect end")
+
+
 FLOWS = {
     "chain": (chain, 5, None),
     "merging": (merging, 4, None),
@@ -324,6 +346,7 @@ FLOWS = {
     "nested": (nested, 2, None),
     "concurrent": (concurrent, 4, unordered),
     "failing": (failing, 5, None),
+    "in place": (in_place, 5, None),
     "overdue": (overdue, 3, without_late),
     "awaiting": (awaiting, 3, None),
     "awaiting together": (awaiting_together, 4, unordered),

@@ -13,8 +13,7 @@ from routilux.executors.waits import in_thread_or_undone
 from routilux.functions import routine
 from routilux.stores.base import Write
 from routilux.stores.memory import MemoryStore
-from routilux.testing import FakeClock
-from tests.drawings import DEADLINE, Gate, in_thread, passed, wait
+from tests.drawings import DEADLINE, Gate, passed
 
 
 def entry(handle: Callable[..., Any]) -> Routine:
@@ -101,33 +100,25 @@ def test_runs_that_a_durable_handler_starts_at_once_have_ids_in_the_order_of_the
     assert found[0] == sorted(found[0])
 
 
-def test_a_durable_handler_that_runs_again_streams_the_run_that_it_had_started(url):
-    clock = FakeClock()
+def test_a_run_that_a_durable_handler_streams_is_named_after_it(url):
     streamed: list[tuple[str, list[Any]]] = []
-    has_streamed = threading.Event()
 
     async def parent() -> None:
-        stream = flow.astream("child")
-        records = [item async for item in stream]
-        streamed.append((stream.job_state.job_id, [item.event_name for item in records]))
-        has_streamed.set()
-        if len(streamed) == 1:
-            await asyncio.Event().wait()
+        for _ in range(2):
+            stream = flow.astream("child")
+            records = [item async for item in stream]
+            streamed.append((stream.job_state.job_id, [item.event_name for item in records]))
 
     async def child() -> None: ...
 
-    with Flow("family", store=url, clock=clock) as flow:
+    with Flow("family", store=url) as flow:
         flow.add_routine(entry(parent), "parent")
         flow.add_routine(entry(child), "child")
-        job_state = JobState(flow.flow_id)
-        running = in_thread(lambda: flow.execute("parent", timeout=5.0, job_state=job_state))
-        passed(has_streamed)
-        clock.advance(6.0)
-        assert wait(flow, running()).status == "failed"
-        flow.resume(job_state)
-        assert wait(flow, job_state).status == "completed"
-    assert streamed == [streamed[0]] * 2
-    assert streamed[0][0].startswith(job_state.job_id)
+        job_state = flow.run("parent")
+        assert job_state.errors == []
+    assert [job_id.rpartition(":")[0] for job_id, _ in streamed] == [job_state.job_id] * 2
+    assert [job_id.rpartition(".")[2] for job_id, _ in streamed] == ["1", "2"]
+    assert [events for _, events in streamed] == [["start", "completed"]] * 2
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
@@ -189,10 +180,10 @@ def test_a_caller_that_hangs_up_does_not_cancel_a_run_that_was_there_before(mome
         began.set()
         await asyncio.to_thread(passed, released)
 
-    async def tell(self: Flow, job_state: JobState, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as it has
+    async def tell(self: Flow, job_state: JobState, *args: Any) -> bool:
         if is_waiting:
             is_waiting[0].set()
-        return await wait_async(self, job_state, timeout)
+        return await wait_async(self, job_state, *args)
 
     async def two_callers() -> str:
         one = asyncio.create_task(flow.run_async("a", job_id="order"))

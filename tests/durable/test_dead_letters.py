@@ -239,3 +239,33 @@ def test_a_failed_run_is_kept_as_failed_before_a_wait_for_it_can_return() -> Non
         wait(flow, flow.execute("a", job_state=job_state))
 
     assert live_when_written == [True]
+
+
+def test_a_dead_letter_that_a_retry_did_not_come_to_is_still_one(store: Any) -> None:
+    begun: list[str] = []
+
+    def breaks(routine: Routine, _: dict[str, Any]) -> None:
+        begun.append(str(routine.get_config("name")))
+        if len(begun) == 1:
+            raise ValueError("broken still")
+
+    with two_fail(store) as flow:
+        job_state = run_to_failure(flow)
+        if store is None:
+            job_state = reloaded(job_state)
+    with Flow("drawn", store=store) as again:  # one worker: of two, the first fails before the other has begun
+        routines = {name: node(breaks, error_handler=ErrorHandler("stop")) for name in ("left", "right")}
+        for name, routine in routines.items():
+            routine.set_config(name=name)
+        draw("a -> left", "a -> right", flow=again, a=source(1), **routines)
+        if store is not None:
+            job_state = again.load(job_state.job_id)
+
+        wait(again, again.retry_failed(job_state))
+        assert (job_state.status, len(begun), letters(job_state)) == ("failed", 1, ["left", "right"])
+        if store is not None:
+            assert letters(store.load(job_state.job_id)) == ["left", "right"]
+
+        other = {"left": "right", "right": "left"}[begun[0]]
+        wait(again, again.retry_failed(job_state, other))
+        assert (begun[1:], job_state.status, letters(job_state)) == ([other], "failed", [begun[0]])

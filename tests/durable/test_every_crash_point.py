@@ -58,6 +58,7 @@ SMALL = {
     "nested": 1,
     "concurrent": 2,
     "failing": 5,
+    "in place": 3,
     "awaiting": 2,
     "awaiting together": 2,
     "overdue": 2,

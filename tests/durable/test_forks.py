@@ -16,6 +16,7 @@ from routilux import ErrorHandler, Flow, JobState, Routine
 from routilux.job_state import ledger_of
 from routilux.ledger import RecordKey
 from routilux.stores import Store, open_store
+from routilux.testing import FakeClock
 from tests.drawings import Gate, collector, draw, entry, fails, node, own_run, relay, source, wait
 
 
@@ -404,3 +405,20 @@ def test_a_fork_of_a_concurrent_run_does_everything_once(store: Store) -> None:
         origin = flow.run("a")
         for at in range(0, len(origin.execution_history), 3):
             assert deeds(wait(flow, flow.fork(origin, at))) == deeds(origin), f"forked at {at}"
+
+
+def test_a_fork_is_as_old_as_itself_and_not_as_the_run_that_it_was_made_from(store: Store) -> None:
+    clock = FakeClock()
+    with sums(store, clock=clock) as flow:
+        old = wait(flow, flow.execute("a", job_id="old"))
+        clock.advance(100.0)
+        since = clock.time_ns() / 1e9
+        wait(flow, flow.execute("a", job_id="other"))
+        clock.advance(100.0)
+        fork = wait(flow, flow.fork("old", at=1, job_id="fork"))
+        assert [header.job_id for header in store.list_runs()] == ["fork", "other", "old"]
+        assert [header.job_id for header in store.list_runs(since=since)] == ["fork", "other"]
+        assert store.load("fork").created_at == fork.created_at
+        assert (fork.created_at - old.created_at).total_seconds() == pytest.approx(200.0)
+        assert store.prune(keep=1) == 2
+        assert [header.job_id for header in store.list_runs()] == ["fork"]

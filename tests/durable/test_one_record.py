@@ -9,10 +9,12 @@ import pytest
 
 from routilux import Flow, JobState
 from routilux.errors import StoreUnavailableError, UnknownRunError
+from routilux.flow.durable.durability import Durability
 from routilux.stores import JournalRow, RunHeader, Write
 from routilux.stores.memory import MemoryStore
 from tests.asking import desk
 from tests.drawings import DEADLINE, Gate, draw, entry, in_thread, node, passed, wait, wait_until
+from tests.durable.deadlines import until
 
 
 @pytest.fixture
@@ -235,3 +237,24 @@ def test_a_record_that_was_loaded_goes_on_by_a_recovery(memory: str) -> None:
         left_word(memory)
         assert here.recover() == [loaded]
         assert wait(here, loaded).status == "completed"
+
+
+def test_a_handler_that_ends_while_its_paused_run_is_being_resumed_does_not_let_it_go(
+    memory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, claim = Gate(), Durability.claim
+
+    def ends_after(durability: Durability, job_state: JobState) -> None:
+        claim(durability, job_state)
+        if not gate.may_go.is_set():
+            gate.open()
+            until(lambda: durability.store.find("job").driver is None)
+
+    with drawn(memory, gate) as flow:
+        job_state = flow.execute("a", job_id="job")
+        gate.await_arrival()
+        join = in_thread(lambda: flow.pause(job_state))
+        wait_until(flow, job_state, lambda state: state.status == "paused")
+        monkeypatch.setattr(Durability, "claim", ends_after)
+        assert wait(flow, flow.resume(job_state)).status == "completed"
+        join()

@@ -2,15 +2,16 @@
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from routilux import Flow
-from routilux.errors import RunDrivenError, StoreUnavailableError
+from routilux.errors import InvalidDataError, RunDrivenError, StoreUnavailableError
 from routilux.flow.durable.durability import Durability
 from routilux.flow.durable.elsewhere import RunElsewhere
 from routilux.job_state import ledger_of
-from routilux.stores import JournalRow
+from routilux.stores import JournalRow, RunHeader, open_store
 from routilux.stores.memory import MemoryStore
 from routilux.testing import ManualExecutor
 from tests.drawings import Gate, draw, entry, in_thread, node, wait
@@ -100,3 +101,24 @@ def test_a_run_that_is_resumed_while_it_is_being_recovered_is_driven_once(
         for job_id in JOBS:
             assert wait(flow, flow.load(job_id)).status == "completed"
         assert len(found) in (2, 3)
+
+
+@pytest.mark.parametrize("bodies", [[], ["[]"], ['[["k","key",1]]']])
+def test_a_journal_that_says_nothing_is_told_by_name_and_left_alone_by_a_recovery(
+    tmp_path: Path, bodies: list[str]
+) -> None:
+    place = str(tmp_path / "runs.db")
+    maker = open_store(place)
+    rows = [JournalRow(number, body) for number, body in enumerate(bodies, 1)]
+    maker.create(RunHeader("empty", "flow", "running", 1.0, 1.0), rows)
+    maker.close()
+    with Flow("flow", store=place) as flow:
+        flow.add_routine(entry(lambda _, __: None), "start")
+        assert flow.recover() == []
+        for load in (flow.load, flow.store.load):
+            with pytest.raises(InvalidDataError, match="none of its rows says whose it is"):
+                load("empty")
+        assert flow.run("start").status == "completed"
+        found = flow.store.find("empty")
+        assert found is not None
+        assert (found.status, found.driver) == ("running", None)

@@ -78,7 +78,7 @@ class Slow(MemoryStore):
 
 def grouped() -> tuple[Slow, GroupCommit, FakeClock]:
     store, clock = Slow(), FakeClock()
-    return store, GroupCommit(store, clock, lambda error: None), clock
+    return store, GroupCommit(store, clock, lambda error: None, lambda job_id, error: None), clock
 
 
 def test_a_settlement_is_written_by_whoever_finds_it_20_milliseconds_old() -> None:

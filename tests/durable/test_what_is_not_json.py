@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from routilux import ErrorHandler, Flow, JobState, Routine
-from tests.drawings import DEADLINE, Act, entry, node
+from tests.drawings import DEADLINE, Act, Gate, entry, node
 
 LOCK = threading.Lock()
 
@@ -106,3 +106,51 @@ def test_params_that_are_not_json_are_refused_by_execute_and_leave_nothing() -> 
             flow.execute("giver", {"lock": LOCK}, job_id="job")
         assert flow.store.list_runs() == []
         assert flow.execute("giver", {"lock": 1}, job_id="job").job_id == "job"
+
+
+STOPS: dict[str, tuple[Callable[[Flow, JobState | None], Any], str]] = {
+    "checkpoint": (
+        lambda flow, job_state: flow.pause(job_state, checkpoint={"a": {"lock": LOCK}}),
+        r"the checkpoint of a pause\['a'\]\['lock'\]",
+    ),
+    "reason of a pause": (
+        lambda flow, job_state: flow.pause(job_state, reason=ValueError("no")),  # type: ignore[arg-type]
+        r"The reason of a pause is text, not ValueError\('no'\)",
+    ),
+    "reason of a cancellation": (
+        lambda flow, job_state: flow.cancel(job_state, reason=ValueError("no")),  # type: ignore[arg-type]
+        r"The reason of a cancellation is text, not ValueError\('no'\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STOPS)
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_stop_that_cannot_be_kept_is_refused_before_anything_has_happened(name: str, is_over: bool) -> None:
+    stop, message = STOPS[name]
+    gate = Gate()
+    flow = Flow("refusing", store="memory:")
+    flow.add_routine(entry(lambda routine, data: routine.emit("output")), "giver")
+    flow.add_routine(node(gate.act), "taker")
+    flow.connect("giver", "output", "taker", "input")
+    with flow:
+        job_state = flow.execute("giver", job_id="job")
+        gate.await_arrival()
+        if is_over:
+            gate.open()
+            assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+        before = job_state.status
+        for whose in (job_state, None):
+            with pytest.raises(TypeError, match=message):
+                stop(flow, whose)
+        assert (job_state.status, job_state.pause_points) == (before, [])
+        gate.open()
+        assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE)
+        assert job_state.status == flow.store.load("job").status == "completed"
+
+
+def test_a_run_without_a_store_is_paused_with_whatever_is_given() -> None:
+    flow = Flow("refusing")
+    flow.add_routine(entry(lambda routine, data: flow.pause(state_of(routine), "", {"a": LOCK})), "giver")
+    with flow:
+        assert flow.execute("giver").checkpoint == {"a": LOCK}

@@ -20,12 +20,13 @@ from routilux.errors import (
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.drawn_now import DrawnNow
 from routilux.flow.durable.elsewhere import RunElsewhere, is_at_work, refuse_driven_elsewhere, want
-from routilux.flow.durable.group_commit import GroupCommit
+from routilux.flow.durable.group_commit import GroupCommit, fail_refused
 from routilux.flow.durable.recovery import Recovery
 from routilux.flow.durable.renewals import Renewals
 from routilux.flow.durable.retention import Retention
 from routilux.flow.durable.run import DurableRun
 from routilux.flow.durable.scribe import Scribe
+from routilux.flow.durable.sharing import Sharers
 from routilux.flow.durable.stored_inputs import send_through_store, wake
 from routilux.flow.durable.time_travel import Changes, fork
 from routilux.flow.lifecycle import RunExists
@@ -46,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_sharers = Sharers()
+
 
 class Durability:
     """The durable side of an engine.
@@ -60,7 +63,7 @@ class Durability:
         self.store = store
         self.owns_store = owns_store
         self.is_sync = store.level == "sync"
-        self.group = GroupCommit(store, engine.clock, self._on_trouble)
+        self.group = GroupCommit(store, engine.clock, self._on_trouble, self._on_refused)
         self._lock = Lock()
         #: Gives the structure of the flow as it is drawn now.
         self.drawn = DrawnNow(engine.flow)
@@ -74,6 +77,7 @@ class Durability:
         # One thread at a time sees to a lease that is gone; taken before the locks of runs.
         self._giving_up = Lock()
         self.retention = None if keep_finished is None else Retention(store, engine.flow.flow_id, keep_finished)
+        _sharers.add(self)
 
     run_class = DurableRun
     refuse_driven_elsewhere = staticmethod(refuse_driven_elsewhere)
@@ -220,14 +224,20 @@ class Durability:
         with contextlib.suppress(StoreError, LeaseLostError):  # else its lease will run out
             self.store.write([Write(job_id, release=True)])
 
-    def keep_anew(self, run: "DurableRun") -> None:
+    def keep_anew(self, run: "DurableRun", was_released: bool) -> None:
         """Keep everything that a resumed run goes on with.
 
         Raises:
+            RunDrivenError: Another process was quicker.
             StoreError: The store cannot be written.
         """
         structure = self.drawn().text
         self.group.keep(run.job_id)
+        if was_released:
+            # Since the resume has claimed it, a handler that was at work may have ended and let it go: that was dropped
+            # just now, or is written when this says so. From here on nobody lets it go.
+            self.group.has_rows_of(run.job_id)
+            self.store.claim(run.job_state.flow_id, run.job_id)
 
         def write_down(state: dict[str, Any]) -> None:
             if run.recoveries:
@@ -249,7 +259,7 @@ class Durability:
         """Drive a run from now on, as this record has it. A run that the store does not know is kept now.
 
         Raises:
-            RunDrivenError: Another process drives it.
+            RunDrivenError: Another process drives it, or another Flow object of this one.
             InvalidValueError: It went on elsewhere since this record was made.
             NotPlainError: It holds what is not JSON; nothing has happened.
         """
@@ -262,6 +272,7 @@ class Durability:
                 f"{job_state!r} is a copy: the run itself is at work in this process. Take flow.load("
                 f"{job_state.job_id!r}), which is its own record."
             )
+        _sharers.refuse_if_at_work(self, job_state.job_id)
         scribe = self.scribe_of(job_state)
         # What waits may be that nobody drives it any more: written later, it would end the leg that begins now.
         self._with_a_lease(self.group.write)
@@ -487,6 +498,9 @@ class Durability:
         # On a thread of its own: the caller may hold a run's lock. Without one, the next flush of a run sees to it.
         engine.workers.call(self._see_to_trouble, or_here=False)
 
+    def _on_refused(self, job_id: str, error: Exception) -> None:
+        fail_refused(self._live_runs(), job_id, error)
+
     def _see_to_trouble(self) -> None:
         error = self.group.trouble
         if isinstance(error, LeaseLostError):
@@ -545,17 +559,14 @@ class Durability:
             self._see_to_trouble()
         except StoreError as error:
             self.group.note_trouble(error)
-            if self.group.trouble_seconds() < self._patience_seconds():
+            engine = self._engine()
+            if engine is not None and self.group.trouble_seconds() < engine.flow.store_patience:
                 self._retry_later()
                 return
             for run in self._live_runs():
                 run.stop_for_store()
         else:
             self._go_on_if_trouble_is_over()
-
-    def _patience_seconds(self) -> float:
-        engine = self._engine()
-        return engine.flow.store_patience if engine is not None else 0.0
 
     def _go_on_if_trouble_is_over(self) -> None:
         # Runs give their tokens back under their locks when they see the trouble, and get them again under the same

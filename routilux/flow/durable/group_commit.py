@@ -5,15 +5,23 @@ what is not yet written would grow to the whole run. So there is none: the worke
 rows old, or finds it 20 ms old, writes it, while the others go on; when 128 rows or 50 ms are not written, they wait.
 """
 
+import atexit
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from routilux.errors import LeaseLostError, StoreError
 from routilux.interfaces import Clock
+from routilux.status import JobStatus
 from routilux.stores.base import JournalRow, Store, Write
 
-__all__ = ["FLUSH_NS", "GroupCommit"]
+if TYPE_CHECKING:  # whose rows they are
+    from routilux.flow.durable.run import DurableRun
+
+__all__ = ["FLUSH_NS", "GroupCommit", "fail_refused"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +37,10 @@ WAIT_NS = 50_000_000
 # Failed attempts to write are repeated after this, then after twice that, up to a second.
 RETRY_FIRST_NS = 50_000_000
 RETRY_MOST_NS = 1_000_000_000
+
+
+# The groups of this process that have something to write: at its end there is nobody else who would remember them.
+_unwritten: "set[GroupCommit]" = set()
 
 
 class _Part:
@@ -60,12 +72,21 @@ class GroupCommit:
         store: Where rows go.
         clock: For the age of what waits.
         on_trouble: Called without a lock of this class when the store could not be written, with the error.
+        on_refused: Called with `_writing` held, perhaps with a run's lock as well, when the store can be written but
+            takes what one run has to say in no case: with its job_id and the error.
     """
 
-    def __init__(self, store: Store, clock: Clock, on_trouble: Callable[[StoreError | LeaseLostError], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        on_trouble: Callable[[StoreError | LeaseLostError], None],
+        on_refused: Callable[[str, Exception], None],
+    ) -> None:
         self.store = store
         self._clock = clock
         self._on_trouble = on_trouble
+        self._on_refused = on_refused
         self._make_locks()
         self._parts: dict[str, _Part] = {}
         self._row_count = 0
@@ -107,6 +128,7 @@ class GroupCommit:
             part.snapshot = snapshot or part.snapshot
             if not self._row_count:
                 self._since_ns = self._clock.monotonic_ns()
+                _unwritten.add(self)
             self._row_count += 1
 
     def has_rows_of(self, job_id: str) -> bool:
@@ -163,12 +185,37 @@ class GroupCommit:
             self._writing_count, self._writing_since_ns = count, self._since_ns
         try:
             if parts:
-                self.store.write([part.as_write(job_id) for job_id, part in parts.items()])
+                self._write_parts(parts)
         except BaseException:
             self._put_back(parts, count)
             raise
         finally:
             self._writing_count = 0
+            with self._lock:
+                if not self._parts:
+                    _unwritten.discard(self)
+
+    def _write_parts(self, parts: dict[str, _Part]) -> None:
+        """Write parts; each that is written, or never will be, is taken out where they cannot be written together."""
+        try:
+            self.store.write([part.as_write(job_id) for job_id, part in parts.items()])
+        except (StoreError, LeaseLostError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a store says to what it cannot take
+            if len(parts) == 1:
+                ((job_id, part),) = parts.items()
+                self._write_rest(job_id, part, error)
+                return
+            for job_id in list(parts):  # one run's trouble is not that of the others
+                self._write_parts({job_id: parts[job_id]})
+                del parts[job_id]
+
+    def _write_rest(self, job_id: str, part: _Part, error: Exception) -> None:
+        """Of what the store does not take, write what it does: the run fails."""
+        status = None if part.status is None else JobStatus.FAILED.value
+        with contextlib.suppress(ValueError, TypeError):
+            self.store.write([Write(job_id, part.rows, status, release=part.release)])
+        self._on_refused(job_id, error)
 
     def _put_back(self, parts: dict[str, _Part], count: int) -> None:
         # In front of what has come meanwhile. Nobody has written that: the caller holds `_writing`.
@@ -224,7 +271,29 @@ class GroupCommit:
 
     def forget_threads(self) -> None:
         """In a forked child: what waits is the parent's, and so are the threads that hold locks."""
+        _unwritten.discard(self)
         self._make_locks()
         self._parts = {}
         self._row_count = self._writing_count = 0
         self.trouble = None
+
+
+@atexit.register
+def _write_at_exit() -> None:
+    """Write what is left when the program ends without a shutdown.
+
+    The threads of pools have been waited for by then, so what they have settled last is in here. It was settled before
+    the end of the process, and need not be done again.
+    """
+    for group in list(_unwritten):
+        try:
+            group.write()
+        except Exception as error:  # noqa: BLE001 - nobody is there to see it any more, and other stores may be well
+            logger.warning("At the end of the process, %s could not be written: %s", group.store.url, error)
+
+
+def fail_refused(runs: "Iterable[DurableRun]", job_id: str, error: Exception) -> None:
+    """Have a run fail whose rows no store takes: on a thread of its own, since the caller may hold the run's lock."""
+    for run in runs:
+        if run.job_id == job_id and run.is_open():
+            run.engine.workers.call(partial(run.abort, error), or_here=False)

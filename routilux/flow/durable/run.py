@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from routilux.errors import LeaseLostError, NotPlainError, RunEndedError, StoreError
+from routilux.errors import LeaseLostError, NotPlainError, RunDrivenError, RunEndedError, StoreError
 from routilux.flow.activation import settle
 from routilux.flow.controls import while_nothing_resumes
 from routilux.flow.durable.group_commit import FLUSH_NS
-from routilux.flow.durable.own_timers import OwnTimers
+from routilux.flow.durable.handed_out import HandedOut
 from routilux.flow.durable.scribe import Scribe, encoded
 from routilux.flow.durable.snapshots import take_snapshot
 from routilux.flow.error_policy import Decision
@@ -34,6 +34,7 @@ from routilux.status import FINAL, JobStatus
 if TYPE_CHECKING:  # made by the engine
     from routilux.flow.durable.durability import Durability
     from routilux.flow.engine import Engine
+    from routilux.routine import Routine
     from routilux.slot import Slot
     from routilux.waiting import Progress
 
@@ -44,7 +45,7 @@ __all__ = ["DurableRun"]
 CAREFUL_COUNT = 256
 
 
-class DurableRun(OwnTimers):
+class DurableRun(HandedOut):
     """A run of a flow that has a store. Everything but the writing down stands in its bases."""
 
     __slots__ = (
@@ -53,12 +54,9 @@ class DurableRun(OwnTimers):
         "_is_ending",
         "_is_released",
         "_is_reopening",
-        "_shared_changes",
-        "_slots_set",
         "_status",
         "_unstaged_tokens",
         "recoveries",
-        "scribe",
     )
 
     is_durable = True
@@ -79,9 +77,6 @@ class DurableRun(OwnTimers):
         self._is_released = False
         # Between a resume and the state that it writes, nothing else is written: half of a resume is none.
         self._is_reopening = False
-        # Shared values that were written, and that are kept with the settlement that comes next: an activation that
-        # runs again must not find what it has written itself.
-        self._shared_changes: list[tuple[Any, ...]] = []
         # Counted as outstanding while its end, or its pause for input, cannot be written.
         self._awaits_store = False
         # That is its end, which the store may have got: nothing can be added to it any more.
@@ -93,8 +88,7 @@ class DurableRun(OwnTimers):
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
         self._has_news = False
         self._unstaged_tokens = 0
-        # How often handlers have set what a slot holds.
-        self._slots_set = 0
+        self.hand_out_nothing()
         self._has_metadata = False
         #: Why it is not this process's any more.
         self.lost: LeaseLostError | None = None
@@ -129,7 +123,7 @@ class DurableRun(OwnTimers):
 
     def reopened(self) -> None:
         """Keep what a resume goes on with, before anything of it starts."""
-        self._is_released, self.lost = False, None
+        was_released, self._is_released, self.lost = self._is_released, False, None
         self._awaits_store = self._is_ending = False
         # A timer that was set before the run stood still is not waited for: it was dropped, or will find nothing.
         self._flush_number = self._renew_number = self._retry_number = self._poll_number = 0
@@ -138,8 +132,9 @@ class DurableRun(OwnTimers):
         self.recoveries = deaths or {}
         self._careful_count = 0 if deaths is None else CAREFUL_COUNT
         try:
-            self.durability.keep_anew(self)
-        except (StoreError, LeaseLostError):
+            self.durability.keep_anew(self, was_released)
+        except (StoreError, LeaseLostError, RunDrivenError) as error:
+            self._is_released = isinstance(error, RunDrivenError)
             self._is_reopening = False
             self.stop_for_store()
             raise
@@ -190,6 +185,13 @@ class DurableRun(OwnTimers):
             f"take {what} any more. Emit from a handler while its run goes on, or start a new run with execute()."
         )
 
+    def request_input(
+        self, activation: Activation, routine: "Routine", slot: "Slot", name: str, timeout: float | None
+    ) -> None:
+        """As every run; a name by which no store could take an answer is refused."""
+        self.scribe.check_text("name of the input", name)
+        super().request_input(activation, routine, slot, name, timeout)
+
     def ask(self, activation: Activation, request: HeldRequest) -> int:
         """With the lock held: as every run."""
         if self._is_ending:
@@ -229,26 +231,6 @@ class DurableRun(OwnTimers):
                 self._release_ownership()
         self.durability.try_to_write()
 
-    def set_slot_data(self, slot: "Slot", activation: Activation, data: dict[str, Any]) -> None:
-        """Replace what a slot holds in this run, and write that down."""
-        key = (activation.routine_id_of(slot.routine), slot.name)
-        self.scribe.check(data, f"the data of slot {slot.name!r}")
-        with self.lock:
-            self._put_slot_data(key, data)
-            self.scribe.slot_data(key, data)
-            self._slots_set += 1
-
-    def merge(self, task: Activation) -> None:
-        """Merge a delivery, and write it down in the order of the merges."""
-        with self._merge_lock:
-            before = self._slots_set
-            super().merge(task)
-            with self.lock:
-                held = self.ledger.slot_data[task.port.key]
-                # What follows from the deliveries is not written again, unless a handler has set it beside the merge.
-                follows = not callable(task.port.slot.merge_strategy) and self._slots_set == before
-                self.scribe.merged(task, None if follows else held)
-
     def note_retry(self, task: Activation, due_ns: int | None) -> None:
         """An attempt has failed, and there will be another."""
         self._note_shared()
@@ -268,11 +250,6 @@ class DurableRun(OwnTimers):
         self._cut()
         if task.staged is not None:
             self._unstage(task)
-
-    def _note_shared(self) -> None:
-        if self._shared_changes:
-            changes, self._shared_changes = self._shared_changes, []
-            self.scribe.share(changes)
 
     def _unstage(self, task: Activation) -> None:
         """At the level "sync": what an activation has caused starts when its settlement is kept."""
@@ -320,7 +297,7 @@ class DurableRun(OwnTimers):
     def settle(self, task: Activation, turn: Turn | None) -> Activation | None:
         """Settle an activation, with what it has shared; returns the worker's next task."""
         try:
-            self._write_shared()
+            self.note_changes(task)
         except NotPlainError as error:
             return settle(task, error, turn)
         return self._after_settlement(super().settle(task, turn))
@@ -331,19 +308,11 @@ class DurableRun(OwnTimers):
         """Settle an attempt that failed; returns what `settle` returns."""
         while True:
             try:
-                self._write_shared()
+                self.note_changes(task)
                 break
             except NotPlainError:
                 continue  # one error is enough
         return self._after_settlement(super().settle_failure(task, error, decision, delay, turn))
-
-    def _write_shared(self) -> None:
-        """Have what the handler has shared kept with its settlement, which follows."""
-        self.job_state.take_shared_changes(self._add_shared_changes)
-
-    def _add_shared_changes(self, changes: list[tuple[Any, ...]]) -> None:
-        with self.lock:  # under that of the shared data, so that changes stand in their order
-            self._shared_changes += changes
 
     def _after_settlement(self, following: Activation | None) -> Activation | None:
         if self.scribe.number >= self.scribe.snapshot_due:
@@ -427,6 +396,7 @@ class DurableRun(OwnTimers):
             StoreError: It is paused, and the store does not know it yet.
         """
         self._end_if_kept()
+        self.note_changes_from_outside()
         if not super().pause(point):
             return False
         self._keep_stop()
@@ -511,8 +481,9 @@ class DurableRun(OwnTimers):
         done = super().wait(timeout, progress)
         if self.lost is not None:
             raise LeaseLostError(
-                f"Run {self.job_id} goes on in another process: this one gave no sign of life for "
-                f"{self.durability.store.lease_seconds:g} s. Look at it with store.load({self.job_id!r})."
+                f"Run {self.job_id} is not this process's any more, and may go on in another process: this one gave no "
+                f"sign of life for {self.durability.store.lease_seconds:g} s, or its store was closed under the run. "
+                f"Look at it with store.load({self.job_id!r})."
             ) from self.lost
         return done
 

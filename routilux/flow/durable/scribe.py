@@ -13,11 +13,12 @@ from routilux.errors import NotPlainError
 from routilux.flow.identity import as_text
 from routilux.flow.task import Activation
 from routilux.flow.wiring import Delivery, Wired
-from routilux.job_state import JobState, ledger_of
+from routilux.job_state import ExecutionRecord, JobState, ledger_of
 from routilux.ledger import RecordKey
 from routilux.plain import plain
 from routilux.priority import TaskPriority
 from routilux.stores.base import JournalRow
+from routilux.stores.checks import checked_text
 
 __all__ = ["Scribe", "encoded"]
 
@@ -225,11 +226,23 @@ class Scribe:
         """Refuse what cannot be written down."""
         plain(value, path)
 
+    def check_text(self, what: str, text: str) -> None:
+        """Refuse a text that no store can hold."""
+        checked_text(what, text)
+
     def record(self, key: RecordKey, at_ns: int, data: Any) -> None:
         """A record was written."""
         if key.unfold is not None and key.event_name == "start":
             return  # `begin` says it
         self._ops.append(dumps(["r", key.routine_id, key.event_name, self._at(at_ns), plain(data, "a record")]))
+
+    def appended(self, record: ExecutionRecord, path: str = "the data of a record") -> None:
+        """A caller has appended a record; `path` is where its data stand, for messages."""
+        saved = record.saved_form(path)
+        at_us = round(record.timestamp.timestamp() * 1e6)
+        self._ops.append(
+            dumps(["r", saved["routine_id"], saved["event_name"], at_us, saved["data"], record.is_emission])
+        )
 
     def output(self, entry: dict[str, Any]) -> None:
         """An output was sent."""
@@ -272,11 +285,7 @@ class Scribe:
         for number, record in enumerate(history):
             if number and not number % COPIED_RECORDS:
                 rows.append(self.cut())
-            saved = record.saved_form(f"execution_history[{number}].data")
-            at_us = round(record.timestamp.timestamp() * 1e6)
-            self._ops.append(
-                dumps(["r", saved["routine_id"], saved["event_name"], at_us, saved["data"], record.is_emission])
-            )
+            self.appended(record, f"execution_history[{number}].data")
         self._ops.extend(dumps(["o", plain(entry, "output_log")]) for entry in job_state.output_log)
         self._ops.extend(dumps(["g", plain(entry, "shared_log")]) for entry in job_state.shared_log)
         rows.append(self.cut())

@@ -39,6 +39,7 @@ def take_snapshot(run: "DurableRun") -> None:
         # One payload that waits for many routines stands once in the journal, and once for each in here.
         kept = (scribe.number, text) if len(text) <= scribe.size else None
         if row is not None or kept is not None:
+            run.forget_written()
             run.durability.group.add(run.job_id, row, snapshot=kept)
 
     try:

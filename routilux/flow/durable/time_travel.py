@@ -1,6 +1,7 @@
 """Fork: a new run from a point in the history of another one."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from routilux.errors import ForeignStateError, InvalidTypeError, InvalidValueError, ResumeRefusedError
@@ -46,6 +47,8 @@ def fork(
         raise InvalidValueError(f"The store has a run {job_id!r} already. Give the fork another job_id, or none.")
     reading = replayed_until(durability.store, origin, at)
     job_state = _forked(reading, origin, job_id or new_id())
+    # It is a run of now, whenever its history began: by that the store tells the newest runs, and which to keep.
+    job_state.created_at = datetime.fromtimestamp(engine.clock.time_ns() / 1e9)
     _change(job_state, changes)
     # By that, a resume sees what today's code cannot take, and migrates it.
     structure = structure_before(durability.store, origin, reading.number)
