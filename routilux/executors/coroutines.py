@@ -28,7 +28,6 @@ from typing import Any, Protocol
 from routilux.context import note_driving_thread
 from routilux.executors.driven import BLOCKING_SECONDS, CLEAN_UP_SECONDS, Driven, Limit, own_error, warn_blocking
 from routilux.executors.places import Places
-from routilux.executors.standstill import LookOut
 
 try:
     import uvloop
@@ -393,7 +392,6 @@ class CoroutineLoop:
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         note_driving_thread()
-        look_out = LookOut(threading.get_ident())
         loop.call_soon(self._look_up)
         while True:
             try:
@@ -405,10 +403,8 @@ class CoroutineLoop:
                     break  # else a handler has stopped the loop, which is not its to stop
         try:
             loop.run_until_complete(loop.shutdown_asyncgens())
-            look_out.end()
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
-            look_out.end()
             loop.close()
 
 

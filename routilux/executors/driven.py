@@ -43,7 +43,8 @@ class Driven:
 
     The task that awaits it takes its steps. Each runs in the coroutine's own context, so a task may drive one after
     the other, and none sees a variable that another has set. The clock is read around each step instead of setting
-    the loop's debug mode, which costs many times as much. A step that does not end is found by `standstill.py`.
+    the loop's debug mode, which costs many times as much, and of a second thread that looks on. So a step that never
+    ends is not told of.
 
     Args:
         key: Names it to who cancels it.
@@ -230,8 +231,6 @@ class Driven:
     def _be_late(self) -> None:
         if self.task is not None and not self._is_cancelled:
             self._is_late = True
-            timer = self.task.get_loop().call_later(CLEAN_UP_SECONDS, self._warn_if_going_on)
-            self._timers = [*(self._timers or ()), timer]
             self.task.cancel()
 
     def _warn_if_going_on(self) -> None:

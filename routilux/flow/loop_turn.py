@@ -70,10 +70,6 @@ class LoopTurn(Turn):
         """With the run's lock held: whether the token should go elsewhere."""
         return not self.run.begins_on_loop() or self._now > self._ends or self.left <= -TURN_LENGTH
 
-    def step_began(self) -> float:
-        """When the present step has begun, for who looks on from another thread."""
-        return self._now
-
     def go_on(self, loop: "CoroutineLoop", cancelling: Callable[[], int]) -> "Driven | None":
         """Begin one activation after the other, until a handler awaits or the turn is over; see `InLine`."""
         self._restart()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -966,61 +966,6 @@ def test_what_the_application_adds_to_a_settlement_does_not_run_on_the_loops_thr
     assert noted
     assert not set(noted) & set(loops)
     assert sorted(items(got)) == ([1, 3] if what == "policy" else [1, 2, 3])
-
-
-@contextlib.contextmanager
-def told_of(what: str, name: str) -> Iterator[threading.Event]:
-    """Gives an event that is set when a warning about `name` says `what`."""
-    told = threading.Event()
-
-    class Tells(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if what in record.getMessage() and record.getMessage().startswith(name):
-                told.set()
-
-    handler = Tells()
-    logging.getLogger("routilux").addHandler(handler)
-    try:
-        yield told
-    finally:
-        logging.getLogger("routilux").removeHandler(handler)
-
-
-@pytest.mark.parametrize("has_awaited", [False, True])
-@pytest.mark.parametrize("begins_on", ["a worker", "the loop"])
-def test_a_handler_that_does_not_let_the_loops_thread_go_is_named_while_it_blocks(begins_on, has_awaited, monkeypatch):
-    monkeypatch.setattr("routilux.executors.standstill.LOOK_SECONDS", 0.005)
-    gate = Gate()
-
-    async def block(routine: Routine, data: dict[str, Any]) -> None:
-        if has_awaited:
-            await asyncio.sleep(0)
-        gate.hold()
-
-    flow = draw(b=Awaits(block, "trigger" if begins_on == "a worker" else "input"))
-    if begins_on == "the loop":
-        draw("a -> warm -> b", flow=flow, a=source(1), warm=Awaits(relay_async))
-    with told_of("keeps the loop's thread", "b.") as named, flow:
-        running = in_thread(lambda: flow.run("a" if begins_on == "the loop" else "b"))
-        gate.await_arrival()
-        passed(named)
-        gate.open()
-        assert running().status == "completed"
-
-
-def test_a_handler_that_swallows_the_end_of_its_time_and_goes_on_is_named(monkeypatch):
-    monkeypatch.setattr("routilux.executors.driven.CLEAN_UP_SECONDS", 0.005)
-
-    async def stubborn(routine: Routine, data: dict[str, Any]) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        await asyncio.to_thread(passed, named)
-
-    limited = Awaits(stubborn)
-    limited.set_limits(attempt_timeout=0.01)
-    with told_of("and goes on", "b.input") as named, draw("a -> b", a=source(1), b=limited) as flow:
-        assert wait(flow, flow.execute("a")).status == "completed"
-    assert named.is_set()
 
 
 def test_a_handler_that_would_let_its_own_loop_stand_still_is_told_so():
