@@ -26,6 +26,7 @@ from routilux.flow.event_loop import EventLoop
 from routilux.flow.handover import Handover
 from routilux.flow.identity import new_identity
 from routilux.flow.inputs import Inputs
+from routilux.flow.leaving import work_off_at_exit
 from routilux.flow.lifecycle import RunExists, RunLifecycle
 from routilux.flow.listeners import Listeners
 from routilux.flow.nested import nested_job_id
@@ -109,6 +110,7 @@ class Engine:
         self.durability = None if make_durable is None else make_durable(self)
         self._run_class: type[Run] = Run if self.durability is None else self.durability.run_class
         _engines.add(self)
+        work_off_at_exit(self)
 
     def durable_side(self) -> "Durability":
         """What keeps the runs of a flow that has a store."""

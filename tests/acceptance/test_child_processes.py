@@ -84,6 +84,58 @@ atexit.register(report)
     assert in_child(program) == "500 completed\n"
 
 
+@pytest.mark.parametrize("strategy", ["sequential", "concurrent"])
+def test_what_is_queued_for_async_handlers_is_done_when_the_program_ends(strategy):
+    program = f"""
+import asyncio
+import atexit
+from routilux.functions import routine
+seen = []
+
+@routine
+async def first(item):
+    await asyncio.sleep(0.01)
+    return item
+
+@routine
+def second(item):
+    return item
+
+@routine
+async def third(item):
+    await asyncio.sleep(0)
+    seen.append(item)
+
+flow = draw("a", a=source(*range(20)), flow=Flow(execution_strategy={strategy!r}))
+flow.chain("a", first, second, third)
+state = flow.execute("a")
+atexit.register(lambda: print(len(seen), state.status))
+"""
+    assert in_child(program) == "20 completed\n"
+
+
+def test_an_async_handler_that_waits_for_an_input_or_a_delay_lets_the_program_end():
+    program = """
+class Asks(Routine):
+    def __init__(self):
+        super().__init__()
+        self.define_event("later")
+        self.define_slot("trigger", self.ask)
+        self.define_slot("answered", self.ask)
+
+    async def ask(self):
+        self.request_input("name", slot="answered")
+        self.emit_later("later", delay=3600)
+
+flow = Flow()
+flow.add_routine(Asks(), "asks")
+flow.connect("asks", "later", "asks", "answered")
+flow.execute("asks", timeout=None)
+print("end of the program")
+"""
+    assert in_child(program) == "end of the program\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_makes_a_pool_of_its_own():
     program = """

@@ -1,0 +1,48 @@
+"""The end of the program: what is queued for async handlers is worked off, as a pool works off what is queued for it.
+
+Python itself waits for the threads of a pool. The thread that drives coroutines is a daemon, and is waited for here.
+"""
+
+import atexit
+import concurrent.futures.thread  # noqa: F401 - it registers itself as below, and has to be the first
+import threading
+import time
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+if TYPE_CHECKING:  # whose runs are worked off
+    from routilux.flow.engine import Engine
+
+__all__ = ["work_off_at_exit"]
+
+# Between two looks, while the program ends.
+LOOK_SECONDS = 0.005
+
+_engines: "WeakSet[Engine]" = WeakSet()
+
+
+def work_off_at_exit(engine: "Engine") -> None:
+    """Let the program end when runs of this engine that have async handlers have nothing queued or at work any more."""
+    _engines.add(engine)
+
+
+def _work_off() -> None:
+    for engine in list(_engines):
+        while engine.threaded and _has_async_handlers(engine) and _is_at_work(engine):
+            time.sleep(LOOK_SECONDS)
+
+
+def _has_async_handlers(engine: "Engine") -> bool:
+    routines = list(engine.flow.routines.values())
+    return any(slot.is_async for routine in routines for slot in list(routine._slots.values()))
+
+
+def _is_at_work(engine: "Engine") -> bool:
+    # What only waits, for a delay or an input, is dropped or kept as ever.
+    return any(run.queue_size() or run.active_count() for run in engine.loop.live_runs())
+
+
+# Python calls these before it waits for the threads of pools, the last one first: so the workers are there still, and
+# take what async handlers leave to them. It is Python's own affair; where it is not there, `atexit` comes when the
+# pools have gone, and what is left to them then is kept as pending.
+getattr(threading, "_register_atexit", atexit.register)(_work_off)
