@@ -210,7 +210,8 @@ def _ledger(job_state: "JobState") -> Any:
 
 def _has_ended_here(flow: Any, job_state: "JobState") -> bool:
     """Whether a run was driven to its end in this process, and nothing was put into the flow's queue for it since."""
-    if not _ledger(job_state).was_live or job_state.status not in (*FINAL, JobStatus.PAUSED):
+    # A status may be any text, which a handler has set; these two are the engine's, and say that it goes on.
+    if not _ledger(job_state).was_live or job_state.status in (JobStatus.PENDING, JobStatus.RUNNING):
         return False
     has_tasks_for = getattr(flow, "has_tasks_for", None)
     return has_tasks_for is not None and not has_tasks_for(job_state)

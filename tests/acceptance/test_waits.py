@@ -9,6 +9,7 @@ import pytest
 
 from routilux import Flow, JobState, Routine
 from tests.drawings import (
+    DEADLINE,
     Gate,
     await_reader,
     collector,
@@ -242,6 +243,16 @@ def test_a_condition_that_does_not_come_true_in_time_is_false():
     flow = Flow()
     job_state = made_by_hand(flow, "running")
     assert JobState.wait_until_condition(flow, job_state, lambda f, j: False, 0.02, 0.005) is False
+
+
+def test_a_wait_for_a_run_that_has_ended_with_a_status_of_its_own_is_over():
+    def act(routine: Routine, data: dict[str, Any]) -> None:
+        own_run(routine).status = "waiting for Bob"
+
+    with draw("a -> b", a=entry(act), b=collector([])) as flow:
+        job_state = flow.execute("a")
+        assert JobState.wait_for_completion(flow, job_state, timeout=DEADLINE) is True
+        assert job_state.status == "waiting for Bob"
 
 
 async def _is_there(flow: Flow, job_state: JobState) -> bool:
