@@ -3,12 +3,17 @@
 from typing import TYPE_CHECKING
 
 from routilux.context import current_activation
+from routilux.digests import blake2b
 from routilux.flow.task import Activation
 
 if TYPE_CHECKING:  # where the run may be already
     from routilux.stores.base import Store
 
 __all__ = ["nested_job_id"]
+
+# A longer name keeps this much of its beginning, and a digest of the whole stands for the rest: stores bound names.
+LENGTH_MAX = 400
+BEGINNING_LENGTH = 100
 
 
 def nested_job_id(store: "Store") -> str | None:
@@ -23,4 +28,12 @@ def nested_job_id(store: "Store") -> str | None:
         earlier = f"{activation.activation_id}.{number}"
         if store.find(earlier) is not None:
             return earlier
-    return job_id
+    return _bounded(job_id)
+
+
+def _bounded(job_id: str) -> str:
+    """A name that runs in runs in runs can have as well: each has that of the run above it as its beginning."""
+    if len(job_id) <= LENGTH_MAX:
+        return job_id
+    digest = blake2b(job_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{job_id[:BEGINNING_LENGTH]}~{digest}"

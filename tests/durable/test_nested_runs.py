@@ -144,3 +144,22 @@ def test_the_run_of_a_handler_is_found_that_the_routilux_of_before_has_named(mon
         assert wait(second.flow, job_state).status == "completed"
         assert first.asked == second.asked == [(".1", "completed")]
         assert shop.payments == ["paid"]
+
+
+def test_runs_in_runs_have_names_that_every_store_takes_however_deep_they_stand() -> None:
+    names: list[str] = []
+    flow = Flow("deep", store="memory:")
+
+    def go_down(routine: Routine, data: dict[str, Any]) -> None:
+        context = routine.get_execution_context()
+        assert context is not None
+        names.append(context.job_state.job_id)
+        if len(names) < 40:
+            assert flow.run("down").status == "completed"
+
+    with flow:
+        flow.add_routine(entry(go_down), "down")
+        assert flow.run("down", job_id="top" * 600).status == "completed"
+    assert len(set(names)) == 40
+    assert max(map(len, names[1:])) <= 400
+    assert all(name.startswith("toptop") for name in names)
