@@ -114,6 +114,23 @@ atexit.register(lambda: print(len(seen), state.status))
     assert in_child(program) == "20 completed\n"
 
 
+def test_an_entry_on_a_daemon_thread_lets_the_program_end_also_beside_async_handlers():
+    program = """
+from routilux.functions import routine
+arrived = threading.Event()
+
+@routine
+async def first(item): ...
+
+flow = draw("a", a=entry(lambda routine, data: (arrived.set(), threading.Event().wait())))
+flow.add_routine(first)
+threading.Thread(target=flow.execute, args=("a",), kwargs={"timeout": None}, daemon=True).start()
+arrived.wait()
+print("end of the program")
+"""
+    assert in_child(program) == "end of the program\n"
+
+
 def test_an_async_handler_that_waits_for_an_input_or_a_delay_lets_the_program_end():
     program = """
 class Asks(Routine):
