@@ -38,8 +38,8 @@ def _has_async_handlers(engine: "Engine") -> bool:
 
 
 def _is_at_work(engine: "Engine") -> bool:
-    # What only waits, for a delay or an input, is dropped or kept as ever. And whether the program waits for a thread of
-    # its own, on which `execute` has called an entry, is said by that thread: it is a daemon, or not.
+    # What only waits, for a delay or an input, is dropped or kept as ever. And whether the program waits for a thread
+    # of its own, on which `execute` has called an entry, is said by that thread: it is a daemon, or not.
     return any(
         run.queue_size() or any(not (run.is_inline and task.is_entry) for task in run.active_tasks())
         for run in engine.loop.live_runs()
