@@ -1,5 +1,6 @@
 """Lists of a record to which callers may append: whoever keeps the record is told, in order."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any, Self, TypeVar
 
@@ -22,9 +23,9 @@ class KeptList(list[T]):
         super().__init__(values)
         self._ledger = ledger
 
+    @abstractmethod
     def add(self, values: list[T]) -> None:
         """Without the lock: append values, and tell."""
-        raise NotImplementedError
 
     def append(self, value: T) -> None:
         """Append a value."""

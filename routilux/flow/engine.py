@@ -58,6 +58,7 @@ __all__ = ["Engine"]
 logger = logging.getLogger(__name__)
 
 _engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+work_off_at_exit(_engines)
 
 
 class Engine:
@@ -110,7 +111,6 @@ class Engine:
         self.durability = None if make_durable is None else make_durable(self)
         self._run_class: type[Run] = Run if self.durability is None else self.durability.run_class
         _engines.add(self)
-        work_off_at_exit(self)
 
     def durable_side(self) -> "Durability":
         """What keeps the runs of a flow that has a store."""

@@ -7,10 +7,12 @@ import atexit
 import concurrent.futures.thread  # noqa: F401 - it registers itself as below, and has to be the first
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 if TYPE_CHECKING:  # whose runs are worked off
+    from weakref import WeakSet
+
     from routilux.flow.engine import Engine
 
 __all__ = ["work_off_at_exit"]
@@ -18,16 +20,21 @@ __all__ = ["work_off_at_exit"]
 # Between two looks, while the program ends.
 LOOK_SECONDS = 0.005
 
-_engines: "WeakSet[Engine]" = WeakSet()
+
+def work_off_at_exit(engines: "WeakSet[Engine]") -> None:
+    """Let the program end when the runs of flows with async handlers have nothing queued or at work any more.
+
+    Args:
+        engines: Those that are there when the program ends.
+    """
+    # Python calls these before it waits for the threads of pools, the last one first: so the workers are there still,
+    # and take what async handlers leave to them. It is Python's own affair; where it is not there, `atexit` comes when
+    # the pools have gone, and what is left to them then is kept as pending.
+    getattr(threading, "_register_atexit", atexit.register)(partial(_work_off, engines))
 
 
-def work_off_at_exit(engine: "Engine") -> None:
-    """Let the program end when runs of this engine that have async handlers have nothing queued or at work any more."""
-    _engines.add(engine)
-
-
-def _work_off() -> None:
-    for engine in list(_engines):
+def _work_off(engines: "WeakSet[Engine]") -> None:
+    for engine in list(engines):
         while engine.threaded and _has_async_handlers(engine) and _is_at_work(engine):
             time.sleep(LOOK_SECONDS)
 
@@ -44,9 +51,3 @@ def _is_at_work(engine: "Engine") -> bool:
         run.queue_size() or any(not (run.is_inline and task.is_entry) for task in run.active_tasks())
         for run in engine.loop.live_runs()
     )
-
-
-# Python calls these before it waits for the threads of pools, the last one first: so the workers are there still, and
-# take what async handlers leave to them. It is Python's own affair; where it is not there, `atexit` comes when the
-# pools have gone, and what is left to them then is kept as pending.
-getattr(threading, "_register_atexit", atexit.register)(_work_off)

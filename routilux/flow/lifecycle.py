@@ -119,8 +119,7 @@ class RunLifecycle(RunEnd):
         self._entry_ready: Activation | None = None
         # How many workers may have this run at once, and how many tokens for it are out.
         self.token_limit = token_limit
-        self.tokens = 0
-        self.reserved = 0
+        self.tokens = self.reserved = 0
         engine.loop.adopt(self)
 
     def __repr__(self) -> str:
